@@ -1,0 +1,116 @@
+"""Messages between the window and the engine: msgpack over a pipe, arrays as raw bytes, no pickle.
+
+A message on the wire is a 4-byte little-endian length and a msgpack map. From the window: ``request`` and ``cancel``.
+From the engine: ``hello`` (first), ``progress``, ``partial``, ``reply``, ``error``. A request carries ``id``, ``key``,
+``op`` and ``params``; a sequence always arrives as a tuple.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from models.columns import Column, Sampler
+from models.events import Metrics, Note, Partial, Progress, Saved
+from models.records import RECORDS
+
+PROTOCOL = 1
+MAX_MESSAGE = 4 * 1024 * 1024
+_HEADER = struct.Struct("<I")
+_CLASSES: dict[str, type] = {
+    cls.__name__: cls for cls in (*RECORDS, Column, Sampler, Progress, Partial, Metrics, Saved, Note)
+}
+_FIELDS = {name: tuple(f.name for f in dataclasses.fields(cls)) for name, cls in _CLASSES.items()}
+_DTYPES = {
+    "float32": "f32", "float16": "f16", "int32": "i32", "int64": "i64", "uint8": "u8", "bool": "bool",
+}  # fmt: skip
+_NUMPY = {short: np.dtype(name) for name, short in _DTYPES.items()}
+
+
+class ProtocolError(Exception):
+    """A message that this protocol does not allow."""
+
+
+def _default(value: Any) -> Any:
+    name = type(value).__name__
+    if _CLASSES.get(name) is type(value):
+        return {"$": name, "v": [getattr(value, field) for field in _FIELDS[name]]}
+    if isinstance(value, np.ndarray):
+        if value.dtype == np.float64:
+            value = value.astype(np.float32)
+        short = _DTYPES.get(value.dtype.name)
+        if short is None:
+            raise ProtocolError(f"arrays of {value.dtype} do not travel")
+        return {"$": "array", "v": [short, list(value.shape), np.ascontiguousarray(value).tobytes()]}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return list(value)
+    raise ProtocolError(f"{type(value).__name__} does not travel")
+
+
+def _revive(data: dict[Any, Any]) -> Any:
+    name = data.get("$")
+    if name is None:
+        return data
+    if name == "array":
+        short, shape, raw = data["v"]
+        return np.frombuffer(raw, dtype=_NUMPY[short]).reshape(shape)
+    if name not in _CLASSES:
+        raise ProtocolError(f"unknown record {name!r}")
+    return _CLASSES[name](*data["v"])
+
+
+def encode(message: Any) -> bytes:
+    """Return one framed message.
+
+    Raises:
+        ProtocolError: If it holds something that does not travel, or is larger than 4 MB.
+    """
+    body = msgpack.packb(message, default=_default, use_bin_type=True, strict_types=False)
+    if len(body) > MAX_MESSAGE:
+        raise ProtocolError(f"message of {len(body)} bytes; {MAX_MESSAGE} is the limit")
+    return bytes(_HEADER.pack(len(body)) + body)
+
+
+def decode(body: bytes) -> Any:
+    """Return the message in one frame's body.
+
+    Raises:
+        ProtocolError: If it is not a message of this protocol.
+    """
+    try:
+        return msgpack.unpackb(body, object_hook=_revive, raw=False, strict_map_key=False, use_list=False)
+    except ProtocolError:
+        raise
+    except Exception as error:
+        raise ProtocolError(f"unreadable message: {error}") from error
+
+
+class Frames:
+    """Cut a byte stream into messages: ``feed`` bytes as they arrive, take whole messages out."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """Add bytes and yield every message that is now complete.
+
+        Raises:
+            ProtocolError: If a frame claims to be larger than allowed.
+        """
+        self._buffer += data
+        while len(self._buffer) >= _HEADER.size:
+            (length,) = _HEADER.unpack_from(self._buffer)
+            if length > MAX_MESSAGE:
+                raise ProtocolError(f"message of {length} bytes; {MAX_MESSAGE} is the limit")
+            if len(self._buffer) < _HEADER.size + length:
+                return
+            body = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
+            del self._buffer[: _HEADER.size + length]
+            yield decode(body)
