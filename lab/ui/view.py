@@ -1,7 +1,8 @@
 """What a view is: a widget that draws the data it is given and says what data it wants.
 
-A view never fetches. The session reads ``wants()``, asks the engine, and hands every answer back through ``set_answer``. A view says
-``changed`` when what it wants has changed (another head was clicked), and the session asks again; late answers never reach it.
+A view never fetches. The session reads ``wants()``, asks the engine, and hands every answer back through
+``set_answer``. A view says ``changed`` when what it wants has changed (another head was clicked), and the session asks
+again; late answers never reach it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,60 @@
+# Two commands: `make demo` and `make test`. Each sets up everything that it needs.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TOKENIZERS_PARALLELISM := false
+OUTPUT ?= output/demo
+PYTEST_ARGS ?=
+
+.PHONY: demo test check setup pictures bench translations train-demo train-quick wheel fresh clean help
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+demo: $(VENV)/.ready  ## score and compare the three stages of the bundled model; then the window, where there is a display
+	@$(PY) -m lab demo --output $(OUTPUT)
+
+test: $(VENV)/.ready-dev check  ## everything that must hold: style, types, import rules, all tests
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.ready-dev
+	$(VENV)/bin/ruff check lab models evals tests
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+setup: $(VENV)/.ready-dev  ## only set up: a virtual environment, torch that suits the machine, Qt's libraries
+
+$(VENV)/.ready: pyproject.toml setup.sh
+	@sh setup.sh "$(PYTHON)" "$(VENV)" base
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml setup.sh
+	@sh setup.sh "$(PYTHON)" "$(VENV)" dev
+	@touch $@ $(VENV)/.ready
+
+pictures: $(VENV)/.ready-dev  ## a contact sheet per view (themes x languages) into assets/guide
+	$(PY) -m lab.ui.pictures --sheets --output assets/guide
+
+bench: $(VENV)/.ready-dev  ## speed and memory beside peers, PASS or MISS for each bar
+	$(PY) -m tests.bench
+
+translations: $(VENV)/.ready-dev  ## collect the texts, update and compile the Chinese catalogue
+	$(VENV)/bin/pybabel -q extract --no-location --sort-output -k _ -k ngettext:1,2 -o $(VENV)/triptych.pot lab models evals
+	$(VENV)/bin/pybabel -q update --no-fuzzy-matching --ignore-obsolete -N -w 120 -D triptych -d assets/translations -l zh_CN -i $(VENV)/triptych.pot
+	$(VENV)/bin/pybabel -q compile -D triptych -d assets/translations
+
+train-demo: $(VENV)/.ready  ## train the bundled lineage again from nothing
+	$(PY) -m lab train assets/recipes/demo.yaml --output output/lineage
+
+train-quick: $(VENV)/.ready  ## the same in a smaller world, minutes
+	$(PY) -m lab train assets/recipes/quick.yaml --output output/quick
+
+wheel: $(VENV)/.ready-dev  ## build the wheel into dist/
+	$(PY) -m pip wheel -q --no-deps -w dist .
+
+fresh:  ## a bare Debian root: clone, make demo, make test (needs root and debootstrap)
+	sh tests/acceptance/fresh.sh
+
+clean:
+	rm -rf $(VENV) build dist output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

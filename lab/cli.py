@@ -1,0 +1,427 @@
+"""The command line: every command, its options, and the one door through which its errors leave."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models.errors import UserError
+
+DONE, SOME_FAILED, USER_ERROR, STOPPED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="triptych",
+    no_args_is_help=False,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="A desktop lab for language-model checkpoints: pretrain, SFT and RLHF of one model, side by side. "
+    "Without a command: the window.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(help="Look at, convert and list checkpoints.", no_args_is_help=True)
+jobs_app = typer.Typer(help="See, stop and queue jobs.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(jobs_app, name="jobs")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Quantize = Annotated[str, typer.Option(help="int8 or int4; empty for none.")]
+
+
+def run(argv: list[str]) -> int:
+    """Run one command and return its exit code: 0 done, 1 some cell failed, 2 user error, 130 stopped.
+
+    ``--max_new_tokens`` and ``--max-new-tokens`` are the same option. ``--debug`` adds the traceback to a user error.
+    """
+    debug = "--debug" in argv
+    words = [_hyphens(word) for word in argv if word != "--debug"]
+    try:
+        result = app(words, standalone_mode=False)
+    except UserError as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        print(str(error), file=sys.stderr)
+        return USER_ERROR
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        return STOPPED
+    except Exception as error:
+        if (code := _known(error)) is not None:
+            return code
+        raise
+    return int(result or DONE)
+
+
+def _known(error: Exception) -> int | None:
+    """Return the exit code of an error that is not a bug, after saying it."""
+    from lab.work import Stopped
+
+    if isinstance(error, Stopped):
+        print("Stopped; what was done is saved.", file=sys.stderr)
+        return STOPPED
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's own usage errors
+        context = getattr(error, "ctx", None)
+        hint = f" See `{context.command_path} --help`." if context else ""
+        print(f"{error.format_message()}{hint}", file=sys.stderr)
+        return USER_ERROR
+    return None
+
+
+def _hyphens(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else word
+
+
+def _show(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*[Text(cell) for cell in row])
+    Console().print(table)
+
+
+@app.command()
+def demo(
+    headless: Annotated[bool, typer.Option(help="No window; only files.")] = False,
+    output: Annotated[Path, typer.Option(help="Folder for report.html, results.json and the pictures.")] = Path("output/demo"),
+    limit: Annotated[int, typer.Option(help="At most this many items of each benchmark; 0 for all.")] = 0,
+    pictures: Annotated[bool, typer.Option(help="Draw one PNG of each view.")] = True,
+) -> int:
+    """Score and compare the stages of the bundled lineage, write a report, and open the window if there is a display."""
+    from lab.demo import run_demo
+
+    return run_demo(output, headless=headless, limit=limit, pictures=pictures)
+
+
+@models_app.command("info")
+def models_info(path: str, as_json: Json = False) -> int:
+    """Say what a checkpoint is, without loading its weights."""
+    from models.library import describe
+
+    from lab.describing import description_rows
+
+    described = describe(path)
+    if as_json:
+        import dataclasses
+
+        _show(dataclasses.asdict(described))
+    else:
+        _table(described.name, ["", ""], description_rows(described))
+    return DONE
+
+
+@models_app.command("list")
+def models_list(path: Annotated[str, typer.Argument(help="Folder to look in.")] = "", as_json: Json = False) -> int:
+    """List the checkpoints in a folder, or the bundled ones."""
+    import dataclasses
+
+    from models.library import bundled_root, lineages
+
+    found = lineages([path or str(bundled_root())])
+    if as_json:
+        _show([dataclasses.asdict(line) for line in found])
+        return DONE
+    for line in found:
+        rows = [[c.name, c.stage, c.parent, f"{c.n_bytes / 1e6:.1f} MB", c.error or c.path] for c in line.checkpoints]
+        _table(line.name, ["name", "stage", "parent", "size", "path"], rows)
+    if not found:
+        print(f"No checkpoints in {path}.")
+    return DONE
+
+
+@models_app.command("convert")
+def models_convert(path: str, output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]) -> int:
+    """Turn a GGUF, .bin or .pt into a safetensors folder, in a limited child process."""
+    from models.library import convert
+
+    from lab.work import follow
+
+    print(follow(convert(path, output)))
+    return DONE
+
+
+@app.command()
+def inspect(
+    checkpoint: str,
+    text: Annotated[str, typer.Option("--text", "-t", help="The text to look at.")],
+    tokens: Annotated[bool, typer.Option("--tokens", help="Tokens with their surprisal (the default).")] = False,
+    attention: Annotated[str, typer.Option(metavar="LAYER.HEAD", help="The pattern of one head, counted from zero.")] = "",
+    kind: Annotated[str, typer.Option(help="Which attention of an encoder-decoder: encoder, decoder or cross.")] = "",
+    following: Annotated[int, typer.Option("--next", metavar="K", help="The K most probable next tokens.")] = 0,
+    chat: Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantize = "",
+    as_json: Json = False,
+) -> int:
+    """Show tokens, surprisal, one attention head, or the next-token distribution of a text."""
+    from models.api import opening
+
+    from lab import inspecting
+    from lab.work import follow
+
+    head = inspecting.parse_head(attention) if attention else None
+    opened = follow(opening(checkpoint, device=device, dtype=dtype, quantize=quantize))
+    shown: dict[str, Any] = {}
+    if tokens or not (head or following):
+        shown["tokens"] = inspecting.tokens(opened.tokens(text, chat=chat))
+    if head:
+        shown["attention"] = inspecting.attention(opened.attention(text, *head, kind=kind, chat=chat))
+    if following:
+        shown["next"] = inspecting.following(opened.distribution(text, top=following, chat=chat), following)
+    if as_json:
+        _show(shown)
+    else:
+        _print_inspection(shown)
+    return DONE
+
+
+def _print_inspection(shown: dict[str, Any]) -> None:
+    if "tokens" in shown:
+        rows = [
+            [str(i), str(t["id"]), repr(t["text"]), "" if t["surprisal"] is None else f"{t['surprisal']:.3f}"]
+            for i, t in enumerate(shown["tokens"])
+        ]
+        _table("Tokens", ["", "id", "text", "surprisal (nats)"], rows)
+    if "attention" in shown:
+        a = shown["attention"]
+        rows = [[repr(q), *[f"{v:.3f}" for v in row]] for q, row in zip(a["queries"], a["matrix"], strict=True)]
+        _table(f"L{a['layer']}H{a['head']} (row: query)", ["", *[repr(k) for k in a["keys"]]], rows)
+    if "next" in shown:
+        _table(
+            "Next token",
+            ["id", "text", "probability"],
+            [[str(n["id"]), repr(n["text"]), f"{n['probability']:.4f}"] for n in shown["next"]],
+        )
+
+
+@app.command()
+def generate(
+    checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...")],
+    prompt: Annotated[str, typer.Option("--prompt", "-p")],
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    top_k: Annotated[int, typer.Option(help="0 is off.")] = 0,
+    top_p: Annotated[float, typer.Option(help="1 is off.")] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option()] = 64,
+    seed: Annotated[int, typer.Option()] = 0,
+    chat: Annotated[bool, typer.Option("--chat", help="Render the prompt by the chat template.")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantize = "",
+    as_json: Json = False,
+) -> int:
+    """Let one or more checkpoints go on from a prompt."""
+    import dataclasses
+
+    from models.api import opening
+
+    from lab.work import follow
+    from models.columns import Sampler
+
+    sampler = Sampler(temperature, top_k, top_p, max_new_tokens, seed)
+    answers = []
+    for path in checkpoints:
+        opened = follow(opening(path, device=device, dtype=dtype, quantize=quantize))
+        answer = follow(opened.generating(prompt, sampler=sampler, chat=chat), quiet=True)
+        answers.append({"checkpoint": path, **dataclasses.asdict(answer)})
+        if not as_json:
+            print(f"── {path}" if len(checkpoints) > 1 else "", answer.text, sep="\n" if len(checkpoints) > 1 else "")
+    if as_json:
+        _show(answers)
+    return DONE
+
+
+@app.command()
+def train(
+    recipe: Path,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace the recipe's.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
+) -> int:
+    """Train the stages of a recipe; Ctrl-C once saves and stops, --resume goes on."""
+    from lab.settings import runs_root
+    from lab.work import journalled
+    from models.training.recipe import load_recipe, run_recipe
+
+    loaded = load_recipe(recipe, list(settings or []))
+    folder = output or runs_root() / f"train-{recipe.stem}"
+    if folder.exists() and any(folder.glob("*/done.json")) and not resume:
+        raise UserError("train.exists", f"{folder} already holds a run.", "Go on with --resume, or name another --output.")
+    command = ("triptych", "train", str(recipe), *(settings or []), "--output", str(folder), "--resume")
+    journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
+    print(folder)
+    return DONE
+
+
+@app.command("eval")
+def evaluate(
+    checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...")],
+    tasks: Annotated[str, typer.Option("--tasks", "-t", help="Benchmarks or lm-eval tasks, with commas between.")],
+    output_path: Annotated[Path, typer.Option("--output-path", "-o", help="Folder for results and samples.")],
+    limit: Annotated[int, typer.Option("--limit", "-L", help="At most this many items each; 0 for all.")] = 0,
+    batch_size: Annotated[str, typer.Option("--batch-size", "-b", help="auto or a number.")] = "auto",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantize = "",
+    num_fewshot: Annotated[int | None, typer.Option("--num-fewshot", "-f")] = None,
+    apply_chat_template: Annotated[
+        bool | None, typer.Option("--apply-chat-template/--no-apply-chat-template", help="Default: as the benchmark says.")
+    ] = None,
+    include_path: Annotated[str, typer.Option(help="Folder with your own task YAML files.")] = "",
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Let task YAML from outside run the Python that it names.")
+    ] = False,
+    seed: Annotated[int, typer.Option()] = 0,
+    as_json: Json = False,
+) -> int:
+    """Score checkpoints on benchmarks; started again after a crash, it computes only what is missing."""
+    from evals.grid import EvalSettings
+    from evals.grid import run as run_grid
+
+    from lab.work import journalled
+
+    wanted = EvalSettings(
+        limit=limit, batch_size=batch_size, device=device, dtype=dtype, quantize=quantize, num_fewshot=num_fewshot,
+        apply_chat_template=apply_chat_template, include_path=include_path, allow_code=allow_code, seed=seed,
+    )  # fmt: skip
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path))
+    cells = journalled(run_grid(checkpoints, names, wanted, output_path), output_path, "eval", f"eval {tasks}", command)
+    if as_json:
+        _show([cell.__dict__ for cell in cells])
+    else:
+        from lab.describing import cell_rows
+
+        _table("Scores", ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "note"], cell_rows(cells))
+    return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE
+
+
+@app.command()
+def compare(
+    paths: Annotated[list[str], typer.Argument(metavar="DIR|CKPT...")],
+    baseline: Annotated[str, typer.Option(help="The checkpoint that the others are compared with; default: the first.")] = "",
+    as_json: Json = False,
+) -> int:
+    """Compare results pairwise on the same items: difference, interval, Holm-adjusted p, flips."""
+    import dataclasses
+
+    from evals.results import compare as paired
+
+    from lab.describing import comparison_rows
+    from lab.serving import result_folders
+
+    found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline)
+    if as_json:
+        _show([dataclasses.asdict(row) for row in found])
+    elif not found:
+        raise UserError(
+            "compare.nothing",
+            f"No two checkpoints with the same benchmark in {', '.join(paths)}.",
+            "Run `triptych eval` for both first.",
+        )
+    else:
+        _table(
+            "Paired differences",
+            ["benchmark", "metric", "a", "b", "b - a", "95% interval", "p (Holm)", "n", "won / lost"],
+            comparison_rows(found),
+        )
+    return DONE
+
+
+@jobs_app.command("list")
+def jobs_list(as_json: Json = False) -> int:
+    """List runs and waiting jobs, newest first."""
+    from lab import jobs
+
+    jobs.advance()
+    found = jobs.listed()
+    if as_json:
+        _show([job.__dict__ for job in found])
+        return DONE
+    rows = [
+        [job.state, job.title, f"{job.done:g}/{job.total:g}" if job.total else "", f"{job.seconds:.0f} s", job.path]
+        for job in found
+    ]
+    _table("Jobs", ["state", "title", "done", "time", "run"], rows)
+    return DONE
+
+
+@jobs_app.command("stop")
+def jobs_stop(run: str) -> int:
+    """Ask a job to finish its step, save and end."""
+    from lab import jobs
+
+    jobs.stop(run)
+    return DONE
+
+
+@jobs_app.command("queue", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def jobs_queue(context: typer.Context) -> int:
+    """Start a command as a detached job: triptych jobs queue eval CKPT --tasks ..."""
+    from lab import jobs
+
+    print(jobs.start(tuple(context.args)).path)
+    return DONE
+
+
+@app.command()
+def index(paths: Annotated[list[str] | None, typer.Argument(metavar="[DIR]...")] = None) -> int:
+    """Build the result index again from the run folders."""
+    from evals.results import rebuild
+
+    from lab.serving import result_folders
+
+    print(f"{rebuild(result_folders(tuple(paths or ())))} scores indexed.")
+    return DONE
+
+
+@app.command()
+def engine() -> int:
+    """Answer the window on standard input and output (started by the window; `triptych --engine "ssh box triptych engine"`)."""
+    from models.engine import main
+
+    from lab.serving import operations
+
+    return int(main(operations()) or DONE)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> int:
+    """Say what this machine has, what is missing, and how to get it."""
+    from lab.doctor import as_json as to_json
+    from lab.doctor import examine
+
+    rows = examine()
+    if as_json:
+        _show(to_json(rows))
+    else:
+        _table("Triptych", ["", "", "", "how to get it"], [[r.name, r.state, r.value, r.hint] for r in rows])
+    return SOME_FAILED if any(row.state in ("missing", "problem") for row in rows) else DONE
+
+
+@app.command()
+def version() -> int:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    print(installed("triptych"))
+    return DONE

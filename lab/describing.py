@@ -1,0 +1,69 @@
+"""Descriptions, scores and comparisons as rows of text, for the command line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from models.records import Cell, Comparison, Description
+
+
+def size(n_bytes: float) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
+
+
+def description_rows(d: Description) -> list[list[str]]:
+    """Return name and value of everything that is known about a checkpoint."""
+    total = sum(d.parameters.values())
+    rows = [["path", d.path], ["stage", d.stage], ["family", d.family], ["architecture", d.architecture], ["format", d.kind]]
+    rows += [[name, value] for name, value in d.facts.items()]
+    rows += [["parameters", f"{total:,}"]]
+    rows += [[f"  {name}", f"{n:,} ({n / max(total, 1):.1%})"] for name, n in d.parameters.items() if n]
+    rows += [[f"stored as {dtype}", size(n)] for dtype, n in d.memory.items()]
+    rows += [[f"tokenizer {name}", value] for name, value in d.tokenizer.items()]
+    rows += [["chat template", d.chat_template or "none"]]
+    rows += [["dropped from config.json", ", ".join(d.dropped_keys)]] if d.dropped_keys else []
+    rows += [["warning", text] for text in d.warnings]
+    return rows + [[f"no {name}", why] for name, why in d.unavailable.items() if why]
+
+
+def _interval(low: float, high: float) -> str:
+    return f"[{low:.4g}, {high:.4g}]" if math.isfinite(low) and math.isfinite(high) else "not estimated"
+
+
+def cell_rows(cells: Iterable[Cell]) -> list[list[str]]:
+    """Return one row per score; NaN is written as invalid."""
+    rows = []
+    for c in cells:
+        value = f"{c.value:.4g} {'↑' if c.higher_is_better else '↓'}" if math.isfinite(c.value) else "invalid"
+        notes = [c.state] if c.state != "done" else []
+        notes += [f"{c.n_failed} failed"] if c.n_failed else []
+        notes += [f"{c.n_skipped} skipped"] if c.n_skipped else []
+        rows.append(
+            [c.checkpoint, c.benchmark, c.metric, value, _interval(c.low, c.high), str(c.n), ", ".join([*notes, c.signature])]
+        )
+    return rows
+
+
+def comparison_rows(comparisons: Iterable[Comparison]) -> list[list[str]]:
+    """Return one row per paired comparison."""
+    return [
+        [c.benchmark, c.metric, c.a, c.b, f"{c.difference:+.4g}", _interval(c.low, c.high), f"{c.p_adjusted:.3g}", str(c.n),
+         f"{c.gained} / {c.lost}" if c.gained >= 0 else ""]
+        for c in comparisons
+    ]  # fmt: skip
+
+
+def short_value(cell: Cell | None) -> str:
+    """Return a score with half the width of its interval, for a narrow table."""
+    if cell is None:
+        return ""
+    if not math.isfinite(cell.value):
+        return "invalid"
+    half = (cell.high - cell.low) / 2
+    return f"{cell.value:.3g} ±{half:.2g}" if math.isfinite(half) else f"{cell.value:.3g}"

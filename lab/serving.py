@@ -1,0 +1,97 @@
+"""What the engine answers about runs, jobs and results: the part of its operations that does not touch weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lab import jobs
+from lab.runs import Tail
+from lab.settings import runs_root
+from models.events import Work
+from models.records import Cell, Comparison, Job, Sample
+
+
+def _nothing() -> Iterator[Any]:
+    yield from ()
+
+
+def runs(folders: tuple[str, ...] = ()) -> Work[tuple[Job, ...]]:
+    """Return every run under these folders and the usual one."""
+    yield from _nothing()
+    return tuple(jobs.running_jobs(tuple(Path(folder) for folder in folders)))
+
+
+def job_list(folders: tuple[str, ...] = ()) -> Work[tuple[Job, ...]]:
+    """Return runs and waiting jobs; starts a waiting one when its device is free."""
+    yield from _nothing()
+    jobs.advance()
+    return tuple(jobs.listed(tuple(Path(folder) for folder in folders)))
+
+
+def tail(path: str, offset: int = 0) -> Work[dict[str, Any]]:
+    """Return the complete journal lines of a run after a byte offset."""
+    yield from _nothing()
+    reader = Tail(Path(path) / "events.jsonl", offset)
+    rows = reader.read()
+    return {"offset": reader.offset, "events": tuple(rows)}
+
+
+def start_job(argv: tuple[str, ...], title: str = "") -> Work[Job]:
+    """Start a detached job, or queue it."""
+    yield from _nothing()
+    return jobs.start(tuple(argv), title)
+
+
+def stop_job(id: str) -> Work[None]:
+    """Ask a job to stop."""
+    yield from _nothing()
+    jobs.stop(id)
+
+
+def result_folders(paths: tuple[str, ...]) -> list[Path]:
+    """Return the folders in which scores are looked for: those named, else the bundled ones and the user's runs."""
+    from models.library import bundled_root
+
+    if paths:
+        return [Path(path) for path in paths]
+    return [bundled_root() / "results", runs_root()]
+
+
+def results(paths: tuple[str, ...] = ()) -> Work[tuple[Cell, ...]]:
+    """Return every score under these folders."""
+    yield from _nothing()
+    from evals.results import cells
+
+    return tuple(cells(result_folders(paths)))
+
+
+def samples(run: str, benchmark: str, checkpoint: str = "") -> Work[tuple[Sample, ...]]:
+    """Return the items of one benchmark as one checkpoint answered them."""
+    yield from _nothing()
+    from evals.results import samples as read
+
+    return tuple(read(run, benchmark, checkpoint))
+
+
+def compare(paths: tuple[str, ...] = (), baseline: str = "") -> Work[tuple[Comparison, ...]]:
+    """Return paired comparisons of every checkpoint with the baseline."""
+    yield from _nothing()
+    from evals.results import compare as paired
+
+    return tuple(paired(result_folders(paths), baseline))
+
+
+def operations() -> Mapping[str, Callable[..., Work[Any]]]:
+    """Return name → operation, to be given to the engine."""
+    return {
+        "runs": runs,
+        "jobs": job_list,
+        "tail": tail,
+        "start_job": start_job,
+        "stop_job": stop_job,
+        "results": results,
+        "samples": samples,
+        "compare": compare,
+    }
