@@ -1,0 +1,136 @@
+"""Making and opening the models that are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.errors import UserError
+from models.training.stage import check_at_least, help_text
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Shape of a Llama-style decoder made from nothing."""
+
+    layers: int = field(default=4, metadata=help_text("Transformer blocks."))
+    width: int = field(default=192, metadata=help_text("Size of the hidden state."))
+    heads: int = field(default=3, metadata=help_text("Attention heads."))
+    kv_heads: int = field(default=0, metadata=help_text("Key and value heads; 0 means as many as heads."))
+    feed_forward: int = field(default=512, metadata=help_text("Inner size of the MLP."))
+    tied: bool = field(default=True, metadata=help_text("Output embedding is the input embedding."))
+    context: int = field(default=512, metadata=help_text("Longest input in tokens."))
+    dropout: float = field(default=0.0, metadata=help_text("Dropout of attention weights while training."))
+    rope_theta: float = field(default=10000.0, metadata=help_text("Base of the rotary frequencies."))
+    init_std: float = field(default=0.02, metadata=help_text("Standard deviation of the first weights."))
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` for a shape that cannot be built."""
+        for name in ("layers", "width", "heads", "feed_forward", "context"):
+            check_at_least(name, getattr(self, name), 1)
+        if self.width % self.heads or self.heads % (self.kv_heads or self.heads):
+            raise UserError(
+                "training.shape",
+                f"Width {self.width}, heads {self.heads} and kv_heads {self.kv_heads} do not divide.",
+                "Width must be a multiple of heads, heads of kv_heads.",
+            )
+
+
+def new_llama(shape: ModelShape, vocab_size: int, ids: tuple[int | None, int, int], seed: int) -> Any:
+    """Return a randomly initialised ``LlamaForCausalLM`` in fp32; ``ids`` are bos, eos and pad."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=shape.width,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads or shape.heads,
+        max_position_embeddings=shape.context,
+        tie_word_embeddings=shape.tied,
+        attention_dropout=shape.dropout,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        initializer_range=shape.init_std,
+        bos_token_id=ids[0],
+        eos_token_id=ids[1],
+        pad_token_id=ids[2],
+        attn_implementation="eager",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def open_causal(folder: Path, device: str = "cpu") -> Any:
+    """Open a checkpoint folder as a causal language model in fp32."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return _open(AutoModelForCausalLM, folder, torch.float32).to(device)
+
+
+def open_reward(folder: Path, device: str = "cpu") -> Any:
+    """Open a reward model (one label) in fp32."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    return _open(AutoModelForSequenceClassification, folder, torch.float32).to(device)
+
+
+def _open(auto: Any, folder: Path, dtype: Any) -> Any:
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return auto.from_pretrained(folder, dtype=dtype, attn_implementation="eager", local_files_only=True, use_safetensors=True)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+
+
+def new_reward(folder: Path, seed: int) -> Any:
+    """Return a ``LlamaForSequenceClassification`` with one label on the body of a causal checkpoint.
+
+    The head starts at std 1/sqrt(width + 1) (Huang et al. 2024, the N+ implementation details of RLHF with PPO).
+    """
+    import torch
+    from transformers import LlamaForSequenceClassification
+
+    policy = open_causal(folder)
+    if policy.config.model_type != "llama":
+        raise UserError("training.family", f"{folder.parent.name!r} is no Llama-style model.", "Choose one that is.")
+    config = policy.config.__class__.from_dict({**policy.config.to_dict(), "num_labels": 1})
+    config._attn_implementation = "eager"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForSequenceClassification(config).float()
+        torch.nn.init.normal_(model.score.weight, std=(config.hidden_size + 1) ** -0.5)
+    model.model.load_state_dict(policy.model.state_dict())
+    return model
+
+
+def pick_device(name: str) -> str:
+    """Return the device to train on: ``auto`` takes CUDA if there is one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("training.device", f"device is {name!r}, but there is no CUDA device.", "Use cpu or auto.")
+    return name
+
+
+def uses_bf16(precision: str, device: str) -> bool:
+    """Return whether to autocast to bf16: asked for, or ``auto`` on a processor that has it."""
+    import torch
+
+    if precision != "auto":
+        return precision == "bf16"
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported()
+    capability: Any = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(capability and capability())

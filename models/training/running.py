@@ -1,0 +1,89 @@
+"""What every training stage does around its loop: read inputs, hash them, publish the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.events import Note, Progress, Saved, Work
+from models.training.checkpoints import publish
+from models.training.data import Row, file_hash, read_rows
+from models.training.loop import Loop, Outcome, Task
+from models.training.stage import TrainSettings, Workspace, as_settings
+
+STOPPED: Mapping[str, Any] = {"stopped": True}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Hashes of what went into a run: data files and parent checkpoints, by the names used in the recipe."""
+
+    data: Mapping[str, str]
+    parents: Mapping[str, str]
+
+    def all(self) -> dict[str, str]:
+        """Return every hash by name."""
+        return {**self.data, **self.parents}
+
+
+def read_all(workspace: Workspace, names: Sequence[str], limit: int = 0) -> list[Row]:
+    """Return the rows of several files, one after the other."""
+    return [row for name in names for row in read_rows(workspace.path(name), limit)]
+
+
+def gather_inputs(workspace: Workspace, files: Sequence[str], parents: Mapping[str, str]) -> Inputs:
+    """Hash data files and parent checkpoints; ``parents`` maps a role (``parent``, ``tokenizer``) to a name."""
+    data = {name: file_hash(workspace.path(name)) for name in files if name}
+    hashes = {}
+    for role, name in parents.items():
+        folder = workspace.checkpoint(name)
+        weights = folder / "model.safetensors"
+        hashes[f"{role}:{name}"] = file_hash(weights if weights.exists() else folder / "tokenizer.json")
+    return Inputs(data, hashes)
+
+
+def train_and_publish(
+    task: Task,
+    settings: TrainSettings,
+    workspace: Workspace,
+    *,
+    inputs: Inputs,
+    tokenizer: Path,
+    stage: str,
+) -> Work[Mapping[str, Any]]:
+    """Run the loop over a task and write its ``model`` as ``checkpoint/``; returns the final metrics."""
+    started = time.time()
+    loop = Loop(task, settings, workspace.folder, inputs.all())
+    yield Note(f"{stage}: {task.total_steps} steps in {'bf16' if loop.bf16 else 'fp32'} on {loop.device}")
+    outcome: Outcome = yield from loop.run(workspace.resume)
+    if outcome.stopped:
+        return STOPPED
+    metrics: dict[str, Any] = {**outcome.metrics, "steps": outcome.steps, "seconds": round(time.time() - started, 1)}
+    if loop.skipped:
+        metrics["steps_skipped"] = loop.skipped
+    manifest = describe_run(stage, settings, workspace, inputs, metrics)
+    yield Progress(outcome.steps, outcome.steps, "saving")
+    publish(task.modules["model"], tokenizer, workspace.folder / "checkpoint", dtype=settings.dtype, manifest=manifest)
+    yield Saved("checkpoint", outcome.steps)
+    return metrics
+
+
+def describe_run(stage: str, settings: Any, workspace: Workspace, inputs: Inputs, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the head of a checkpoint's manifest: where it comes from and how it was made."""
+    from importlib.metadata import version
+
+    return {
+        "format": 1,
+        "stage": stage,
+        "name": workspace.folder.name,
+        "recipe": workspace.recipe,
+        "parents": {key.split(":", 1)[0]: key.split(":", 1)[1] for key in inputs.parents},
+        "parent_hashes": dict(inputs.parents),
+        "settings": as_settings(settings),
+        "data": dict(inputs.data),
+        "metrics": dict(metrics),
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "safetensors")},
+    }

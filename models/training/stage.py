@@ -1,0 +1,151 @@
+"""What a stage of training is: a name, a settings dataclass and a generator of events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from models.errors import UserError
+from models.events import Work
+
+PRECISIONS = ("auto", "fp32", "bf16")
+DTYPES = ("fp16", "bf16", "fp32")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a stage reads and writes; turns the names used in a recipe into paths.
+
+    Args:
+        output: Folder of the whole chain.
+        folder: Run folder of this stage, inside ``output``.
+        recipe_folder: Folder of the recipe, for paths that no earlier step made.
+        made: Names of the steps (and ``world``) whose files lie in ``output``.
+        resume: Continue from the newest complete state instead of starting again.
+        recipe: Name of the recipe, for the manifest.
+    """
+
+    output: Path
+    folder: Path
+    recipe_folder: Path
+    made: frozenset[str] = frozenset()
+    resume: bool = False
+    recipe: str = ""
+
+    def path(self, name: str) -> Path:
+        """Return the file that a recipe calls ``name``; raises ``UserError`` if it is not there."""
+        first = Path(name).parts[0] if Path(name).parts else ""
+        path = Path(name) if Path(name).is_absolute() else self._base(first) / name
+        if not path.is_file():
+            raise UserError(
+                "training.data_missing", f"There is no file {name!r}.", "Correct its path in the recipe.", path=str(path)
+            )
+        return path
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the checkpoint folder of step ``name``, or of the folder so called; ``UserError`` if there is none."""
+        if name in self.made:
+            path = self.output / name / "checkpoint"
+        else:
+            path = Path(name) if Path(name).is_absolute() else self.recipe_folder / name
+        if not (path / "tokenizer.json").is_file():
+            known = ", ".join(sorted(self.made - {"world"})) or "none"
+            raise UserError(
+                "training.checkpoint_missing",
+                f"There is no checkpoint {name!r}.",
+                f"Name an earlier step ({known}) or a Hugging Face folder.",
+                path=str(path),
+            )
+        return path
+
+    def _base(self, first: str) -> Path:
+        return self.output if first in self.made else self.recipe_folder
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of training step.
+
+    Args:
+        name: Word used in recipes (``stage: NAME``).
+        title: Short English title, shown in the window.
+        settings: Frozen dataclass of its settings, every field with a default.
+        run: Does the work; yields events, returns the final metrics (written to ``done.json``).
+        lineage_stage: What its checkpoint is called in a lineage; empty if it makes none.
+        parent_field: The setting that names the checkpoint it starts from.
+    """
+
+    name: str
+    title: str
+    settings: type[Any]
+    run: Callable[[Any, Workspace], Work[Mapping[str, Any]]]
+    lineage_stage: str = ""
+    parent_field: str = "parent"
+
+
+def help_text(text: str) -> dict[str, str]:
+    """Return dataclass field metadata with one line of help."""
+    return {"help": text}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What every training stage can be told; a stage's settings inherit from it."""
+
+    seed: int = field(default=0, metadata=help_text("Seed of every random choice."))
+    steps: int = field(default=0, metadata=help_text("Optimizer steps; 0 computes them from epochs."))
+    epochs: float = field(default=1.0, metadata=help_text("Passes over the data, when steps is 0."))
+    batch_size: int = field(default=8, metadata=help_text("Rows (or pairs) of one micro-batch."))
+    accumulate: int = field(default=1, metadata=help_text("Micro-batches per optimizer step."))
+    lr: float = field(default=3e-4, metadata=help_text("Highest learning rate."))
+    min_lr: float = field(default=0.1, metadata=help_text("Last learning rate as a share of the highest."))
+    warmup: int = field(default=20, metadata=help_text("Steps of linear warm-up."))
+    weight_decay: float = field(default=0.0, metadata=help_text("AdamW weight decay of matrices."))
+    beta1: float = field(default=0.9, metadata=help_text("AdamW first moment decay."))
+    beta2: float = field(default=0.95, metadata=help_text("AdamW second moment decay."))
+    adam_eps: float = field(default=1e-8, metadata=help_text("AdamW epsilon."))
+    clip: float = field(default=1.0, metadata=help_text("Largest global gradient norm; 0 does not clip."))
+    precision: str = field(default="auto", metadata=help_text("auto, fp32 or bf16 (autocast)."))
+    device: str = field(default="auto", metadata=help_text("auto, cpu, cuda or cuda:N."))
+    dtype: str = field(default="fp16", metadata=help_text("Of the saved weights: fp16, bf16 or fp32."))
+    save_every: int = field(default=0, metadata=help_text("Steps between states to resume from; 0 only when stopped."))
+    keep: int = field(default=2, metadata=help_text("Newest states kept."))
+    eval_every: int = field(default=0, metadata=help_text("Steps between evaluations on dev; 0 only at the end."))
+    log_every: int = field(default=1, metadata=help_text("Steps between reported metrics."))
+    threads: int = field(default=0, metadata=help_text("CPU threads; 0 leaves torch's choice."))
+    nan: str = field(default="stop", metadata=help_text("On a loss or gradient that is not finite: stop or skip."))
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` for a value that cannot work."""
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("dtype", self.dtype, DTYPES)
+        check_choice("nan", self.nan, ("stop", "skip"))
+        for name in ("steps", "warmup", "save_every", "eval_every", "threads", "epochs", "clip", "weight_decay"):
+            check_at_least(name, getattr(self, name), 0)
+        for name in ("batch_size", "accumulate", "log_every", "keep"):
+            check_at_least(name, getattr(self, name), 1)
+        if not self.lr > 0:
+            raise UserError("training.setting", f"lr is {self.lr}.", "It must be greater than 0.", setting="lr")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise ``UserError`` if a setting is none of its choices."""
+    if value not in choices:
+        raise UserError("training.setting", f"{name} is {value!r}.", f"It must be one of: {', '.join(choices)}.", setting=name)
+
+
+def check_at_least(name: str, value: float, least: float) -> None:
+    """Raise ``UserError`` if a setting is too small."""
+    if not value >= least:
+        raise UserError("training.setting", f"{name} is {value}.", f"It must be at least {least}.", setting=name)
+
+
+def as_settings(settings: Any) -> dict[str, Any]:
+    """Return a settings dataclass as a plain mapping that JSON can hold, nested ones included."""
+    return {
+        item.name: as_settings(value) if hasattr(value, "__dataclass_fields__") else value
+        for item in fields(settings)
+        for value in [getattr(settings, item.name)]
+    }

@@ -1,0 +1,109 @@
+"""The tokenizer stage: byte-level BPE with a chat template, trained on text files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.errors import UserError
+from models.events import Note, Progress, Work
+from models.training.data import read_rows, text_of
+from models.training.stage import Stage, Workspace, check_at_least, help_text
+
+PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"
+SPECIAL = (PAD, BOS, END, "<|user|>", "<|assistant|>", "<|system|>")
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
+    "{{ eos_token }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+CJK = r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+WORDS = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """Settings of the tokenizer stage."""
+
+    data: tuple[str, ...] = field(default=(), metadata=help_text("JSONL files with text or messages."))
+    vocab_size: int = field(default=1800, metadata=help_text("Entries, special tokens included; at least 262."))
+    digits_single: bool = field(default=True, metadata=help_text("Every digit is a token of its own."))
+    isolate_cjk: bool = field(default=True, metadata=help_text("No token spans two Chinese characters."))
+    prefix_space: bool = field(default=True, metadata=help_text("A first word is the same token as within a text."))
+    min_frequency: int = field(default=2, metadata=help_text("Pairs rarer than this are not merged."))
+    max_rows: int = field(default=0, metadata=help_text("Read at most so many rows of each file; 0 reads all."))
+    seed: int = field(default=0, metadata=help_text("Unused: BPE training is deterministic."))
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` for a vocabulary that cannot hold the bytes and the special tokens."""
+        check_at_least("vocab_size", self.vocab_size, 256 + len(SPECIAL))
+
+
+def build_tokenizer(texts: Iterator[str], settings: TokenizerSettings) -> Any:
+    """Train a byte-level BPE (``tokenizers.Tokenizer``) whose ``encode`` adds the first token ``<|bos|>``."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    if settings.prefix_space:
+        # In two steps, because tokenizers panics on a replaced match of no width.
+        before_other = Regex(r"""\A (?=[^A-Za-z0-9"'(])""")
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(" "), normalizers.Replace(before_other, "")])
+    splits: list[Any] = []
+    if settings.digits_single:
+        splits.append(pre_tokenizers.Digits(individual_digits=True))
+    if settings.isolate_cjk:
+        splits.append(pre_tokenizers.Split(Regex(CJK), "isolated"))
+    splits.append(pre_tokenizers.Split(Regex(WORDS), "isolated"))
+    splits.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(splits)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocab_size,
+        min_frequency=settings.min_frequency,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+    )
+    return tokenizer
+
+
+def tokenizer_config(max_length: int = 512) -> dict[str, Any]:
+    """Return ``tokenizer_config.json`` as transformers reads it, chat template included."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": BOS,
+        "eos_token": END,
+        "pad_token": PAD,
+        "additional_special_tokens": list(SPECIAL[3:]),
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": max_length,
+        "padding_side": "left",
+        "chat_template": TEMPLATE,
+    }
+
+
+def run(settings: TokenizerSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
+    """Train the tokenizer and write ``checkpoint/tokenizer.json`` and ``tokenizer_config.json``."""
+    if not settings.data:
+        raise UserError("training.setting", "The tokenizer step has no data.", "List its files under data.")
+    rows = [row for name in settings.data for row in read_rows(workspace.path(name), settings.max_rows)]
+    yield Progress(0, 1, "tokenizer")
+    tokenizer = build_tokenizer((text_of(row) for row in rows), settings)
+    folder = workspace.folder / "checkpoint"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = json.dumps(tokenizer_config(), indent=1, ensure_ascii=False)
+    (folder / "tokenizer_config.json").write_text(config + "\n", encoding="utf-8")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    size = tokenizer.get_vocab_size()
+    if size < settings.vocab_size:
+        yield Note(f"tokenizer: the texts gave {size} of {settings.vocab_size} entries", "warning")
+    yield Progress(1, 1, "tokenizer")
+    return {"vocab_size": size, "rows": len(rows)}
+
+
+STAGE = Stage("tokenizer", "Tokenizer", TokenizerSettings, run)
