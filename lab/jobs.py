@@ -22,6 +22,7 @@ from models.files import write_json
 from models.records import Job
 
 KINDS = ("train", "eval", "demo")
+_children: list[subprocess.Popen[bytes]] = []  # kept only to be reaped; a job does not depend on who started it
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,13 @@ def spawn(argv: tuple[str, ...], run: Path) -> int:
             stderr=log,
             **extra,  # type: ignore[call-overload]
         )
+    _children.append(child)
     return int(child.pid)
+
+
+def reap() -> None:
+    """Let go of jobs of this process that have ended."""
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def start(argv: tuple[str, ...], title: str = "", device: str = "cpu") -> Job:
@@ -107,6 +114,7 @@ def start(argv: tuple[str, ...], title: str = "", device: str = "cpu") -> Job:
 
 def advance() -> None:
     """Start the first waiting job if none is running."""
+    reap()
     waiting = read_queue()
     if not waiting or any(job.state == "running" for job in running_jobs()):
         return

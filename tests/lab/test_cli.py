@@ -1,0 +1,81 @@
+"""The command line: spellings, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lab.cli import run
+from lab.inspecting import parse_head
+from models.errors import UserError
+
+
+def triptych(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "lab", *words], capture_output=True, text=True, check=False)
+
+
+def test_help_lists_every_command_without_heavy_imports() -> None:
+    code = (
+        "import sys; sys.argv = ['triptych', '--help']\n"
+        "from lab.__main__ import main\nassert main() == 0\n"
+        "heavy = {'torch', 'transformers', 'lm_eval', 'PySide6', 'numpy'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    for command in "demo inspect generate train eval compare index engine doctor models jobs".split():
+        assert f" {command} " in result.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["no-such-command"],
+        ["inspect"],
+        ["inspect", "x"],
+        ["eval", "x", "--tasks", "a"],
+        ["generate", "x", "--prompt", "a", "--max-new-tokens", "many"],
+        ["demo", "--no-such-option"],
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.strip().splitlines()) == 1
+    assert "--help" in captured.err
+
+
+@pytest.mark.parametrize("spelling", ["--max-new-tokens", "--max_new_tokens"])
+def test_both_spellings(spelling: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "/no/such/checkpoint", "--prompt", "a_b", spelling, "3"]) == 2
+    error = capsys.readouterr().err
+    assert "/no/such/checkpoint" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_user_error_names_the_file_and_has_no_traceback_unless_asked() -> None:
+    plain = triptych("models", "info", "/no/such/model")
+    assert plain.returncode == 2
+    assert "/no/such/model" in plain.stderr
+    assert "Traceback" not in plain.stderr
+    assert plain.stdout == ""
+    assert "Traceback" in triptych("models", "info", "/no/such/model", "--debug").stderr
+
+
+def test_jobs_list_as_json(monkeypatch: pytest.MonkeyPatch, tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path))
+    assert run(["jobs", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+@pytest.mark.parametrize(("text", "head"), [("5.3", (5, 3)), ("L5H3", (5, 3)), ("l0h11", (0, 11)), (" 1.2 ", (1, 2))])
+def test_heads_are_read_in_both_notations(text: str, head: tuple[int, int]) -> None:
+    assert parse_head(text) == head
+
+
+@pytest.mark.parametrize("text", ["", "5", "a.b", "5.3.1", "-1.2", "5."])
+def test_what_names_no_head_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="LAYER.HEAD"):
+        parse_head(text)

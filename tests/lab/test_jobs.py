@@ -1,0 +1,89 @@
+"""Jobs start detached, wait for each other, and stop when asked."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from lab import jobs
+from lab.runs import RunFolder
+from lab.settings import runs_root
+from models.errors import UserError
+from models.events import Progress
+
+
+@pytest.fixture(autouse=True)
+def _fresh_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def spawned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    started: list[tuple[str, ...]] = []
+    monkeypatch.setattr(jobs, "spawn", lambda argv, run: started.append(argv) or 1)
+    return started
+
+
+def running(name: str) -> RunFolder:
+    run = RunFolder(runs_root() / name)
+    run.start("train", name, ())
+    run.append(Progress(1, 2))
+    return run
+
+
+def test_only_our_own_commands_are_jobs() -> None:
+    with pytest.raises(UserError, match="rm -rf is not a job"):
+        jobs.start(("rm", "-rf"))
+    with pytest.raises(UserError):
+        jobs.start(())
+
+
+def test_a_job_gets_an_output_folder_of_its_own(spawned: list[tuple[str, ...]]) -> None:
+    job = jobs.start(("eval", "ckpt", "--tasks", "a"))
+    assert spawned[0][:4] == ("eval", "ckpt", "--tasks", "a")
+    assert spawned[0][4] == "--output-path"
+    assert Path(spawned[0][5]).parent == runs_root()
+    assert job.command == ("triptych", *spawned[0])
+    jobs.start(("train", "r.yaml", "--output", "/tmp/mine"))
+    assert spawned[1] == ("train", "r.yaml", "--output", "/tmp/mine")
+
+
+def test_a_second_job_waits_until_the_first_has_ended(spawned: list[tuple[str, ...]]) -> None:
+    first = running("one")
+    job = jobs.start(("train", "r.yaml"), title="second")
+    assert spawned == []
+    assert [(j.title, j.state) for j in jobs.listed()] == [("second", "queued"), ("one", "running")]
+    jobs.advance()
+    assert spawned == []
+    first.end("done")
+    jobs.advance()
+    assert [argv[:2] for argv in spawned] == [("train", "r.yaml")]
+    assert jobs.read_queue() == []
+    assert job.state == "queued"
+
+
+def test_stopping(spawned: list[tuple[str, ...]]) -> None:
+    first = running("one")
+    waiting = jobs.start(("train", "r.yaml"))
+    jobs.stop(waiting.id)
+    assert jobs.read_queue() == []
+    jobs.stop(str(first.path))
+    assert first.stop_asked()
+    first.end("stopped")
+    with pytest.raises(UserError, match="not a run"):
+        jobs.stop("nowhere")
+
+
+def test_a_real_job_outlives_its_starter_and_says_why_it_failed() -> None:
+    job = jobs.start(("train", "no-such-recipe.yaml"))
+    log = Path(job.path) / "console.log"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and "no-such-recipe.yaml" not in (log.read_text() if log.exists() else ""):
+        time.sleep(0.05)
+    assert "no-such-recipe.yaml" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    while time.monotonic() < deadline and jobs._children:
+        jobs.reap()
+    assert jobs._children == []
