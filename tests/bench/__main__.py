@@ -1,0 +1,66 @@
+"""`make bench`: measure every claim beside its peer, print PASS or MISS, write ``bench.json``; it fails on nothing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import tests.bench
+from tests.bench.rows import Row, spread
+
+STEADY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "20000000000", "MALLOC_TOP_PAD_": "268435456"}
+TARGET = Path(__file__).with_name("bench.json")
+
+
+def measure(wanted: list[str]) -> list[Row]:
+    """Run ``rows()`` of every module whose name starts with p and a digit."""
+    found: list[Row] = []
+    for info in sorted(pkgutil.iter_modules(tests.bench.__path__), key=lambda item: item.name):
+        if not (info.name[0] == "p" and info.name[1:2].isdigit()) or (wanted and info.name.split("_")[0] not in wanted):
+            continue
+        module = importlib.import_module(f"tests.bench.{info.name}")
+        try:
+            for row in module.rows():
+                found.append(row)
+                show(row)
+        except Exception:  # noqa: BLE001 - one broken measurement does not hide the others
+            print(f"{info.name} broke off:\n{traceback.format_exc()}")
+    return found
+
+
+def show(row: Row) -> None:
+    """Print one claim."""
+    peer = f" | {row.peer_name} {spread(row.peer)} {row.unit}" if row.peer else ""
+    claim = f"{row.verdict:6} {row.id:22} {row.figure:.3g} (bar {row.relation} {row.bar:g})"
+    print(f"{claim} | ours {spread(row.ours)} {row.unit}{peer} | {row.what}", flush=True)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    if os.environ.get("TRIPTYCH_STEADY") != "1":
+        environment = {**os.environ, **STEADY, "TRIPTYCH_STEADY": "1"}
+        os.execve(sys.executable, [sys.executable, "-m", "tests.bench", *sys.argv[1:]], environment)
+    rows = measure(sys.argv[1:])
+    TARGET.write_text(
+        json.dumps(
+            {
+                "date": time.strftime("%Y-%m-%d"),
+                "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+                "python": platform.python_version(),
+                "rows": [row.__dict__ | {"figure": row.figure, "verdict": row.verdict} for row in rows],
+            },
+            indent=1,
+        )
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
