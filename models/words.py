@@ -32,6 +32,11 @@ def _(text: str) -> str:
     return _catalogue.gettext(text) if text else ""
 
 
+def N_(text: str) -> str:
+    """Mark a text for the catalogue without translating it yet; ``_(...)`` does that where it is shown."""
+    return text
+
+
 def ngettext(one: str, many: str, n: int) -> str:
     """Return the singular or plural form for ``n`` in the chosen language."""
     return _catalogue.ngettext(one, many, n)
