@@ -1,0 +1,38 @@
+"""Where converted files and verdicts are kept between starts; everything here can be deleted."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def cache_folder(*parts: str) -> Path:
+    """Return a folder for things that can be made again, created if needed.
+
+    ``TRIPTYCH_HOME`` moves it; where the home folder cannot be written, a folder of this user under the system's
+    temporary one is used.
+    """
+    for root in _roots():
+        folder = root.joinpath(*parts)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return Path(tempfile.mkdtemp(prefix="triptych-"))
+
+
+def _roots() -> list[Path]:
+    home = os.environ.get("TRIPTYCH_HOME")
+    if home:
+        return [Path(home) / "cache", _temporary()]
+    import platformdirs
+
+    return [Path(platformdirs.user_cache_dir("triptych")), _temporary()]
+
+
+def _temporary() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return Path(tempfile.gettempdir()) / f"triptych-{user}"
