@@ -25,7 +25,7 @@ def test_help_lists_every_command_without_heavy_imports() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    for command in "demo inspect generate train eval compare index engine doctor models jobs".split():
+    for command in ["demo", "inspect", "generate", "train", "eval", "compare", "index", "engine", "doctor", "models", "jobs"]:
         assert f" {command} " in result.stdout
 
 
@@ -77,5 +77,5 @@ def test_heads_are_read_in_both_notations(text: str, head: tuple[int, int]) -> N
 
 @pytest.mark.parametrize("text", ["", "5", "a.b", "5.3.1", "-1.2", "5."])
 def test_what_names_no_head_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="LAYER.HEAD"):
+    with pytest.raises(UserError, match="LAYER\\.HEAD"):
         parse_head(text)

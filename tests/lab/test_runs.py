@@ -88,7 +88,7 @@ def test_tail_gives_complete_lines_only_and_each_once(tmp_path: Path) -> None:
     assert tail.read() == [{"a": 1}]
     assert tail.read() == []
     with path.open("ab") as file:
-        file.write("\"二\"}\nnot json\n[1]\n{\"a\": 3}\n".encode())
+        file.write('"二"}\nnot json\n[1]\n{"a": 3}\n'.encode())
     assert tail.read() == [{"a": "二"}, {"a": 3}]
     assert tail.offset == path.stat().st_size
 

@@ -1,0 +1,87 @@
+"""The tables of the READMEs, written from the measurements: ``python -m tests.readme`` puts them between their markers."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "assets" / "guide" / "results.json"
+BENCH = ROOT / "tests" / "bench" / "bench.json"
+PAGES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh-CN.md"}
+
+STORY = (
+    ("world_perplexity", "word_perplexity", "Perplexity per word, unseen articles", "每词困惑度（未见过的文章）"),
+    ("world_questions", "exact_match", "Questions answered right", "问题回答正确率"),
+    ("world_questions", "abstention_rate", "… abstained although it could know", "……本可知道却弃答"),
+    ("world_translation", "bleu", "Translation zh↔en, BLEU", "中英互译 BLEU"),
+    ("world_summaries", "rougeL", "Summaries, ROUGE-L", "摘要 ROUGE-L"),
+    ("world_unknown", "hallucination_rate", "Invents facts about the unknown", "对未知事物编造"),
+    ("world_false_premise", "hallucination_rate", "Accepts a false premise", "接受错误前提"),
+    ("world_refusal", "refusal_rate", "Refuses what it should refuse", "拒绝应拒绝的请求"),
+    ("world_refusal", "benign_refusal_rate", "… refuses harmless look-alikes", "……误拒无害请求"),
+)
+
+
+def number(value: float | None) -> str:
+    """Return a score as the table shows it."""
+    if value is None or not math.isfinite(value):
+        return "invalid"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def story_table(results: dict[str, Any], language: str) -> str:
+    """Return the table of the lineage: one row per measured quantity, one column per checkpoint, 95 % intervals."""
+    cells = {(c["benchmark"], c["metric"], c["checkpoint"]): c for c in results["cells"]}
+    names = list(dict.fromkeys(c["checkpoint"] for c in results["cells"]))
+    lines = ["| |" + "|".join(f" {name} " for name in names) + "|", "|---|" + "---|" * len(names)]
+    for benchmark, metric, english, chinese in STORY:
+        row = [cells.get((benchmark, metric, name)) for name in names]
+        if not any(row):
+            continue
+        arrow = "↑" if next(c for c in row if c)["higher_is_better"] else "↓"
+        shown = [f"{number(c['value'])} [{number(c['low'])}, {number(c['high'])}]" if c else "" for c in row]
+        lines.append(f"| {chinese if language == 'zh' else english} {arrow} |" + "|".join(f" {s} " for s in shown) + "|")
+    return "\n".join(lines)
+
+
+def bench_table(bench: dict[str, Any]) -> str:
+    """Return the table of speed: measured, bar, verdict."""
+    lines = [
+        f"Measured {bench['date']} on {bench['machine']}, Python {bench['python']}.",
+        "",
+        "| | measured | bar | |",
+        "|---|---|---|---|",
+    ]
+    for row in bench["rows"]:
+        unit = "×" if row["kind"] == "ratio" else f" {row['unit']}"
+        measured = "" if row["skipped"] else f"{row['figure']:.3g}{unit}"
+        lines.append(f"| {row['id']}: {row['what']} | {measured} | {row['relation']} {row['bar']:g}{unit} | {row['verdict']} |")
+    return "\n".join(lines)
+
+
+def tables(language: str) -> dict[str, str]:
+    """Return marker → what belongs between it and its end."""
+    found = {}
+    if RESULTS.exists():
+        found["story"] = story_table(json.loads(RESULTS.read_text(encoding="utf-8")), language)
+    if BENCH.exists():
+        found["bench"] = bench_table(json.loads(BENCH.read_text(encoding="utf-8")))
+    return found
+
+
+def filled(text: str, language: str) -> str:
+    """Return a page with every table put between its markers ``<!-- name -->`` and ``<!-- /name -->``."""
+    for name, table in tables(language).items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if start in text and end in text:
+            head, rest = text.split(start, 1)
+            text = f"{head}{start}\n{table}\n{end}{rest.split(end, 1)[1]}"
+    return text
+
+
+if __name__ == "__main__":
+    for language, page in PAGES.items():
+        page.write_text(filled(page.read_text(encoding="utf-8"), language), encoding="utf-8")
