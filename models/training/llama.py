@@ -113,6 +113,18 @@ def new_reward(folder: Path, seed: int) -> Any:
     return model
 
 
+def without_dropout(model: Any) -> Any:
+    """Switch every dropout of a model off for good: RL compares log-probabilities, which must not be noisy."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+    return model
+
+
 def pick_device(name: str) -> str:
     """Return the device to train on: ``auto`` takes CUDA if there is one."""
     import torch
@@ -131,6 +143,6 @@ def uses_bf16(precision: str, device: str) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     capability: Any = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(capability and capability())

@@ -7,7 +7,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from models.training.checkpoints import clean_states, load_state, newest_state, 
 from models.training.stage import TrainSettings, as_settings
 
 STOP = "STOP"
-NOT_IDENTITY = ("save_every", "keep", "log_every", "threads", "device", "eval_every")
+NOT_IDENTITY = ("save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every")
 
 
 class Task(Protocol):
@@ -108,6 +108,7 @@ class Loop:
         self.targets_seen = 0.0
         self.saved_at = -1
         self.last: dict[str, float] = {}
+        self.snapshot: Callable[[int], Saved] | None = None
 
     def run(self, resume: bool) -> Work[Outcome]:
         """Train to the last step or to a STOP file, yielding metrics; saves the state when closed early."""
@@ -179,7 +180,7 @@ class Loop:
         self.step += 1
         self.targets_seen += total_weight
         seconds = time.perf_counter() - started
-        self.last = {"loss": loss_sum / total_weight, **values, "grad_norm": norm, "lr": rate}
+        self.last = {"loss": loss_sum / total_weight, **values, "grad_norm": norm, "learning_rate": rate}
         self.last["targets_per_second"] = total_weight / seconds
         return self.last
 
@@ -206,6 +207,8 @@ class Loop:
             if held_out:
                 self.last = {**self.last, **held_out}
                 yield Metrics(self.step, held_out)
+        if settings.snapshot_every and self.step % settings.snapshot_every == 0 and self.snapshot is not None:
+            yield self.snapshot(self.step)
         if settings.save_every and self.step % settings.save_every == 0 and not last and self.task.may_save(self.step):
             yield self._save()
 

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -255,7 +255,7 @@ def _make_world(recipe: Recipe, output: Path) -> Work[None]:
     folder.mkdir(parents=True)
     yield Note("world: writing texts")
     splits = importlib.import_module("models.world.splits")
-    counts = splits.write_world(folder, make_settings(splits.WorldSettings, settings, WORLD))
+    counts = splits.write_world(folder, settings)
     write_json(done, {"settings": settings, "rows": counts})
     yield Note("world: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 
@@ -328,18 +328,6 @@ def _lineage_stage(step: Step, by_name: Mapping[str, Step]) -> str:
     """Return what a checkpoint is called; one that was derived from another step is called as that one."""
     source = by_name.get(getattr(step.settings, "checkpoint", ""))
     return source.stage.lineage_stage if source is not None else step.stage.lineage_stage
-
-
-def find_function(name: str) -> Callable[..., Any]:
-    """Return the function that a recipe calls ``package.module:function``; only our own packages are looked into."""
-    module, colon, function = name.partition(":")
-    if not colon or module.split(".")[0] not in ("models", "evals"):
-        raise UserError("recipe.function", f"{name!r} is no function of ours.", "Write models.module:function.", name=name)
-    try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as cause:
-        raise UserError("recipe.function", f"There is no function {name!r}.", "", name=name) from cause
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

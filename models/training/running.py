@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,15 +53,30 @@ def train_and_publish(
     inputs: Inputs,
     tokenizer: Path,
     stage: str,
+    finish: Callable[[], Mapping[str, float]] | None = None,
 ) -> Work[Mapping[str, Any]]:
-    """Run the loop over a task and write its ``model`` as ``checkpoint/``; returns the final metrics."""
+    """Run the loop over a task and write its ``model`` as ``checkpoint/``; returns the final metrics.
+
+    ``finish`` runs between the last step and writing; what it returns joins the metrics.
+    """
     started = time.time()
     loop = Loop(task, settings, workspace.folder, inputs.all())
     yield Note(f"{stage}: {task.total_steps} steps in {'bf16' if loop.bf16 else 'fp32'} on {loop.device}")
+
+    def snapshot(step: int) -> Saved:
+        """Keep a copy of the model beside its run, to choose among later."""
+        manifest = describe_run(stage, settings, workspace, inputs, {"steps": step})
+        target = workspace.folder / "snapshots" / f"step-{step}"
+        publish(task.modules["model"], tokenizer, target, dtype=settings.dtype, manifest=manifest)
+        return Saved(f"snapshots/step-{step}", step)
+
+    loop.snapshot = snapshot
     outcome: Outcome = yield from loop.run(workspace.resume)
     if outcome.stopped:
         return STOPPED
     metrics: dict[str, Any] = {**outcome.metrics, "steps": outcome.steps, "seconds": round(time.time() - started, 1)}
+    if finish is not None:
+        metrics.update(finish())
     if loop.skipped:
         metrics["steps_skipped"] = loop.skipped
     manifest = describe_run(stage, settings, workspace, inputs, metrics)

@@ -48,6 +48,8 @@ class Workspace:
         """Return the checkpoint folder of step ``name``, or of the folder so called; ``UserError`` if there is none."""
         if name in self.made:
             path = self.output / name / "checkpoint"
+        elif Path(name).parts[:1] and Path(name).parts[0] in self.made:
+            path = self.output / name
         else:
             path = Path(name) if Path(name).is_absolute() else self.recipe_folder / name
         if not (path / "tokenizer.json").is_file():
@@ -112,6 +114,7 @@ class TrainSettings:
     dtype: str = field(default="fp16", metadata=help_text("Of the saved weights: fp16, bf16 or fp32."))
     save_every: int = field(default=0, metadata=help_text("Steps between states to resume from; 0 only when stopped."))
     keep: int = field(default=2, metadata=help_text("Newest states kept."))
+    snapshot_every: int = field(default=0, metadata=help_text("Steps between kept copies of the model; 0 keeps none."))
     eval_every: int = field(default=0, metadata=help_text("Steps between evaluations on dev; 0 only at the end."))
     log_every: int = field(default=1, metadata=help_text("Steps between reported metrics."))
     threads: int = field(default=0, metadata=help_text("CPU threads; 0 leaves torch's choice."))
@@ -122,7 +125,17 @@ class TrainSettings:
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("dtype", self.dtype, DTYPES)
         check_choice("nan", self.nan, ("stop", "skip"))
-        for name in ("steps", "warmup", "save_every", "eval_every", "threads", "epochs", "clip", "weight_decay"):
+        for name in (
+            "steps",
+            "warmup",
+            "save_every",
+            "snapshot_every",
+            "eval_every",
+            "threads",
+            "epochs",
+            "clip",
+            "weight_decay",
+        ):
             check_at_least(name, getattr(self, name), 0)
         for name in ("batch_size", "accumulate", "log_every", "keep"):
             check_at_least(name, getattr(self, name), 1)

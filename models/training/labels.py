@@ -1,0 +1,48 @@
+"""Labelling functions that a recipe names, such as the closed world's oracle, and their use on sampled answers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from models.errors import UserError
+from models.training.data import Message, Row, Texts, as_messages
+from models.training.decoding import Answer
+
+Labeller = Callable[[Mapping[str, Any], str], tuple[float, str]]
+
+
+def find_function(name: str) -> Callable[..., Any]:
+    """Return the function that a recipe calls ``package.module:function``; only our own packages are looked into."""
+    module, colon, function = name.partition(":")
+    if not colon or module.split(".")[0] not in ("models", "evals"):
+        raise UserError("recipe.function", f"{name!r} is no function of ours.", "Write models.module:function.", name=name)
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    except (ModuleNotFoundError, AttributeError) as cause:
+        raise UserError("recipe.function", f"There is no function {name!r}.", "", name=name) from cause
+    return found
+
+
+def label_answer(labeller: Labeller, texts: Texts, row: Row, answer: Answer) -> tuple[str, float, str]:
+    """Return text, score and verdict of one sampled answer; the labeller hears when it never ended."""
+    text = texts.decode(answer.ids)
+    score, verdict = labeller(row if answer.ended else {**row, "_truncated": True}, text)
+    return text, float(score), str(verdict)
+
+
+def conversations(rows: Sequence[Row]) -> list[list[Message]]:
+    """Return the prompts of rows as conversations; ``UserError`` for a row without one."""
+    for number, row in enumerate(rows, 1):
+        if not row.get("prompt"):
+            raise UserError("training.row", f"Prompt row {number} has no prompt.", "Each needs a text or messages.")
+    return [as_messages(row["prompt"]) for row in rows]
+
+
+def field_of(row: Row, path: str) -> Any:
+    """Return a value of a row by a dotted path such as ``item.type``; ``None`` if it is not there."""
+    value: Any = row
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

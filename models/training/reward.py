@@ -1,0 +1,123 @@
+"""The reward stage: a model that scores answers, learned from preference pairs (Bradley-Terry)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.events import Note, Work
+from models.training.data import Document, Texts, need_rows
+from models.training.llama import new_reward, pick_device
+from models.training.pairs import PairBatch, PairPlan, PairTask, pair_batch, pair_documents
+from models.training.running import gather_inputs, read_all, train_and_publish
+from models.training.stage import Stage, TrainSettings, Workspace, help_text
+
+EVAL_PAIRS = 128
+
+Pair = tuple[Document, Document]
+
+
+@dataclass(frozen=True)
+class RewardSettings(TrainSettings):
+    """Settings of the reward stage."""
+
+    parent: str = field(default="sft", metadata=help_text("Step or folder whose body the reward model starts from."))
+    pairs: tuple[str, ...] = field(default=("preferences/pairs.jsonl",), metadata=help_text("JSONL files of pairs."))
+    dev: str = field(default="", metadata=help_text("JSONL file of pairs to evaluate on."))
+    centring: float = field(default=0.01, metadata=help_text("Weight that pulls rewards towards 0."))
+    margin: float = field(default=0.0, metadata=help_text("Least difference that is asked for."))
+    max_length: int = field(default=256, metadata=help_text("Longer pairs are dropped and counted."))
+    block: int = field(default=128, metadata=help_text("Tokens of a packed row."))
+    batch_size: int = field(default=32, metadata=help_text("Pairs of one micro-batch."))
+    lr: float = field(default=2e-4, metadata=help_text("Highest learning rate."))
+
+
+class RewardTask(PairTask):
+    """Bradley-Terry loss of pairs."""
+
+    def __init__(self, model: Any, pairs: Sequence[Pair], dev: Sequence[Pair], settings: RewardSettings, pad: int) -> None:
+        self.model, self.pairs, self.dev, self.settings, self.pad = model, pairs, dev, settings, pad
+        self.device = next(model.parameters()).device.type
+        self.modules = {"model": model}
+        self.plan = PairPlan(len(pairs), settings)
+        self.total_steps = self.plan.total_steps
+
+    def batches(self, step: int) -> list[PairBatch]:
+        """Return the micro-batches of a step."""
+        return [self._batch([self.pairs[n] for n in numbers]) for numbers in self.plan.micro_batches(step)]
+
+    def _batch(self, pairs: Sequence[Pair]) -> PairBatch:
+        return pair_batch(pairs, self.settings.block, self.pad).to(self.device)
+
+    def loss(self, batch: PairBatch) -> tuple[Any, dict[str, float]]:
+        """Return the summed loss; metrics are named as in TRL."""
+        from models.training.forward import scores
+        from models.training.losses import bradley_terry
+
+        rewards = scores(self.model, batch.packed)
+        chosen, rejected = rewards[batch.chosen], rewards[batch.rejected]
+        loss = bradley_terry(chosen, rejected, self.settings.margin, self.settings.centring)
+        metrics = {
+            "accuracy": float((chosen > rejected).float().mean()),
+            "margin": float((chosen - rejected).mean()),
+            "mean_reward": float(rewards.mean()),
+        }
+        return loss.sum(), metrics
+
+    def evaluate(self) -> dict[str, float]:
+        """Return accuracy, margin and loss on the held-out pairs."""
+        import torch
+
+        totals: dict[str, float] = {}
+        self.model.eval()
+        for start in range(0, len(self.dev), EVAL_PAIRS):
+            with torch.no_grad():
+                batch = self._batch(self.dev[start : start + EVAL_PAIRS])
+                loss, metrics = self.loss(batch)
+            for name, value in {**metrics, "loss": float(loss) / self.weight(batch)}.items():
+                totals[name] = totals.get(name, 0.0) + value * self.weight(batch) / len(self.dev)
+        return {f"eval_{name}": value for name, value in totals.items()}
+
+
+def mean_reward(task: RewardTask) -> float:
+    """Return the mean reward of the chosen training answers, which is to become 0 (N+ implementation details)."""
+    import torch
+
+    from models.training.forward import scores
+
+    total = 0.0
+    task.model.eval()
+    chosen = task.pairs[: 8 * EVAL_PAIRS]
+    for start in range(0, len(chosen), EVAL_PAIRS):
+        with torch.no_grad():
+            batch = task._batch(chosen[start : start + EVAL_PAIRS])
+            total += float(scores(task.model, batch.packed)[batch.chosen].sum())
+    return total / len(chosen)
+
+
+def run(settings: RewardSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
+    """Train the reward model and write ``checkpoint/``; its config keeps ``reward_shift``, to be subtracted."""
+    rows = read_all(workspace, settings.pairs)
+    need_rows("reward", rows)
+    files = [*settings.pairs, *([settings.dev] if settings.dev else [])]
+    inputs = gather_inputs(workspace, files, {"parent": settings.parent})
+    parent = workspace.checkpoint(settings.parent)
+    texts = Texts(parent)
+    pairs, dropped = pair_documents(texts, rows, settings.max_length)
+    dev_rows = read_all(workspace, [settings.dev]) if settings.dev else []
+    dev = pair_documents(texts, dev_rows, settings.max_length)[0] if dev_rows else []
+    yield Note(f"reward: {len(pairs):,} pairs, {len(dev):,} held out, {dropped} dropped as too long")
+    model = new_reward(parent, settings.seed).to(pick_device(settings.device))
+    task = RewardTask(model, pairs, dev, settings, texts.pad)
+
+    def finish() -> dict[str, float]:
+        model.config.reward_shift = mean_reward(task)
+        return {"reward_shift": model.config.reward_shift, "pairs_dropped": float(dropped)}
+
+    return (
+        yield from train_and_publish(task, settings, workspace, inputs=inputs, tokenizer=parent, stage="reward", finish=finish)
+    )
+
+
+STAGE = Stage("reward", "Reward model", RewardSettings, run, "reward")
