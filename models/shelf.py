@@ -1,0 +1,159 @@
+"""The open checkpoints of one process: opened on demand, shared by columns, the least recently used closed first."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from models.columns import Column
+from models.errors import UserError
+from models.events import Note, Progress, Work
+from models.records import Loaded
+from models.words import _
+
+Key = tuple[str, str, str, str]
+TRACES = 12
+_SHARE_OF_MEMORY = 0.7
+_HEAVY = (
+    "torch",
+    "transformers.modeling_utils",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
+)
+
+
+class Warm:
+    """Imports torch and transformers in a thread of its own, so that listing and describing are answered meanwhile."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self.error: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin; does nothing when torch is there already."""
+        threading.Thread(target=self._import, name="engine-warm", daemon=True).start()
+
+    def _import(self) -> None:
+        try:
+            from models.quiet import hush
+
+            hush()
+            for name in _HEAVY:
+                importlib.import_module(name)
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits
+            self.error = error
+        self._done.set()
+
+    def wait(self) -> Work[None]:
+        """Wait until the imports are done, yielding so that others are served."""
+        while not self._done.wait(0.02):
+            yield Progress(0, 0, _("starting torch"))
+        if self.error is not None:
+            raise self.error
+
+
+def loader(column: Column) -> Work[Any]:
+    """Open a column's checkpoint with the library."""
+    from models.library import load
+
+    return load(column)
+
+
+class Shelf:
+    """Open models by what must be equal for two columns to share one.
+
+    Args:
+        load: ``load(column) -> Work[OpenModel]``.
+        budget: Bytes that all models may take together; 0 for 70 % of the machine's memory (or the environment
+            variable TRIPTYCH_MEMORY, in bytes).
+    """
+
+    def __init__(self, load: Callable[[Column], Work[Any]] = loader, budget: int = 0) -> None:
+        self._load = load
+        self._models: OrderedDict[Key, Any] = OrderedDict()
+        self._opening: set[Key] = set()
+        self._traces: OrderedDict[tuple[Key, tuple[int, ...], tuple[int, ...]], Any] = OrderedDict()
+        self._budget = budget or int(os.environ.get("TRIPTYCH_MEMORY") or 0)
+        self.warm = Warm()
+
+    @property
+    def budget(self) -> int:
+        """Bytes that all models may take together."""
+        if not self._budget:
+            import psutil
+
+            self._budget = int(psutil.virtual_memory().total * _SHARE_OF_MEMORY)
+        return self._budget
+
+    def open(self, column: Column) -> Work[Any]:
+        """Return the column's open model, opening it if need be; two columns that ask at once share one load.
+
+        Raises:
+            UserError: If it cannot be opened; the other models stay open.
+        """
+        if not isinstance(column, Column):
+            raise UserError("engine.column", _("This is not a column."))
+        if not column.checkpoint:
+            raise UserError("engine.checkpoint", _("No checkpoint was chosen."), _("Choose one in the rail."))
+        yield from self.warm.wait()
+        key = column.weights_key
+        while key in self._opening:
+            time.sleep(0.002)
+            yield Progress(0, 0, _("opening {name}").format(name=column.name))
+        if key in self._models:
+            self._models.move_to_end(key)
+            return self._models[key]
+        self._opening.add(key)
+        try:
+            yield from self._make_room(column)
+            opened = yield from self._load(column)
+        finally:
+            self._opening.discard(key)
+        self._models[key] = opened
+        return opened
+
+    def _make_room(self, column: Column) -> Work[None]:
+        from models.library import forecast
+
+        needed = forecast(column.checkpoint, column.dtype, column.quantize)
+        while self._models and self.used() + needed > self.budget:
+            key = next(iter(self._models))
+            yield Note(_("{name} was closed to make room in memory").format(name=key[0]))
+            self._drop(key)
+
+    def used(self) -> int:
+        """Return the bytes of all open models."""
+        return sum(int(opened.loaded.actual_bytes) for opened in self._models.values())
+
+    def _drop(self, key: Key) -> None:
+        del self._models[key]
+        for trace_key in [known for known in self._traces if known[0] == key]:
+            del self._traces[trace_key]
+        gc.collect()
+
+    def close(self, path: str) -> None:
+        """Close every model of a path; an empty path closes all."""
+        for key in [key for key in self._models if not path or key[0] == path]:
+            self._drop(key)
+
+    def loaded(self) -> tuple[Loaded, ...]:
+        """Return what is open, least recently used first."""
+        return tuple(opened.loaded for opened in self._models.values())
+
+    def trace(self, column: Column, opened: Any, ids: Sequence[int], target_ids: Sequence[int] = ()) -> Any:
+        """Return the forward over these ids, run at most once while it is remembered."""
+        from models.trace import run
+
+        key = (column.weights_key, tuple(ids), tuple(target_ids))
+        if key not in self._traces:
+            self._traces[key] = run(opened, ids, target_ids)
+            while len(self._traces) > TRACES:
+                self._traces.popitem(last=False)
+        self._traces.move_to_end(key)
+        return self._traces[key]

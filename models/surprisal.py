@@ -1,0 +1,198 @@
+"""What a model thought of each token of a given text: the strip of surprisals, and the next-token distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from models import cancelling
+from models.columns import Sampler
+from models.errors import UserError
+from models.events import Progress, Work
+from models.opened import OpenModel
+from models.prompts import Prepared
+from models.records import Array, Distribution, TokenStrip
+from models.sampling import next_distribution
+from models.trace import Trace
+from models.words import _
+
+_CHUNK_VALUES = 16_000_000
+"""Logits that are turned into statistics at a time (64 MB in float32)."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Per token: −ln p, entropy of the prediction (both nats), rank of the token in it (0 = most probable)."""
+
+    surprisal: Array
+    entropy: Array
+    rank: Array
+
+
+def nothing(n_tokens: int) -> Scores:
+    """Return scores that say of every token that there was no prediction."""
+    empty = np.full(n_tokens, np.nan, dtype=np.float32)
+    return Scores(empty.copy(), empty.copy(), np.full(n_tokens, -1, dtype=np.int32))
+
+
+def score_rows(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
+    """Return (−ln p, entropy, rank) of ``targets`` (n,) under ``logits`` (n, vocab); nats, float32."""
+    import torch
+
+    logs = torch.log_softmax(logits.float(), dim=-1)
+    picked = logs.gather(1, targets[:, None])
+    entropy = -(logs.exp() * logs).nan_to_num_(0.0).sum(-1)  # 0 · −inf is 0
+    rank = (logs > picked).sum(-1)
+    return -picked[:, 0], entropy, rank
+
+
+def teacher_forced(trace: Trace) -> Work[Scores]:
+    """Return the scores of every token of ``trace.predicting_ids`` given those before; the first has none."""
+    import torch
+
+    ids = trace.predicting_ids
+    scores = nothing(len(ids))
+    n_vocab = int(trace.logits_of(0, 1).shape[-1])
+    rows = max(1, _CHUNK_VALUES // n_vocab)
+    for start in range(0, len(ids) - 1, rows):
+        end = min(start + rows, len(ids) - 1)
+        logits = trace.logits_of(start, end)
+        targets = torch.tensor(ids[start + 1 : end + 1], device=logits.device)
+        surprisal, entropy, rank = score_rows(logits, targets)
+        scores.surprisal[start + 1 : end + 1] = surprisal.cpu().numpy()
+        scores.entropy[start + 1 : end + 1] = entropy.cpu().numpy()
+        scores.rank[start + 1 : end + 1] = rank.cpu().numpy()
+        yield Progress(end, len(ids) - 1, _("surprisal"))
+    return scores
+
+
+def masked_logits(opened: OpenModel, ids: Sequence[int], positions: Sequence[int]) -> Any:
+    """Return float32 logits (n, vocab) of an encoder at each of ``positions``, that one position being masked.
+
+    Raises:
+        UserError: If the checkpoint has no masked-language head or no mask token.
+    """
+    import torch
+
+    mask = getattr(opened.tokenizer, "mask_token_id", None)
+    if opened.model.get_output_embeddings() is None:
+        raise UserError(
+            "encoder.head",
+            _("{name} has no masked-language head, so it predicts no tokens.").format(name=opened.path),
+            _("Open the checkpoint that it was trained from, with its head."),
+        )
+    if mask is None:
+        raise UserError("encoder.mask", _("The tokenizer of {name} has no mask token.").format(name=opened.path))
+    batch = torch.tensor([list(ids)] * len(positions), device=opened.device)
+    rows = torch.arange(len(positions), device=opened.device)
+    places = torch.tensor(list(positions), device=opened.device)
+    batch[rows, places] = int(mask)
+    with torch.inference_mode(), cancelling.cancellable(opened.model):
+        return opened.model(input_ids=batch).logits[rows, places].float()
+
+
+def pseudo(opened: OpenModel, ids: Sequence[int], skip: Sequence[bool]) -> Work[Scores]:
+    """Return pseudo-surprisals of an encoder: each token masked by itself, all others seen (Salazar et al. 2020).
+
+    Args:
+        opened: An encoder with a masked-language head.
+        ids: Token ids of the whole text, special tokens included.
+        skip: Which of them (the special ones) are not scored.
+    """
+    import torch
+
+    scores = nothing(len(ids))
+    positions = [n for n, skipped in enumerate(skip) if not skipped]
+    n_vocab = int(opened.model.get_input_embeddings().weight.shape[0])
+    rows = max(1, min(32, _CHUNK_VALUES * 2 // (n_vocab * len(ids))))
+    for start in range(0, len(positions), rows):
+        places = positions[start : start + rows]
+        logits = masked_logits(opened, ids, places)
+        targets = torch.tensor([ids[n] for n in places], device=logits.device)
+        surprisal, entropy, rank = score_rows(logits, targets)
+        scores.surprisal[places] = surprisal.cpu().numpy()
+        scores.entropy[places] = entropy.cpu().numpy()
+        scores.rank[places] = rank.cpu().numpy()
+        yield Progress(start + len(places), len(positions), _("pseudo-surprisal"))
+    return scores
+
+
+def strip(opened: OpenModel, prepared: Prepared, trace: Trace | None) -> Work[TokenStrip]:
+    """Return the token strip of a prepared text.
+
+    Args:
+        opened: The model.
+        prepared: The text as tokens.
+        trace: The forward over it; None for an encoder, which is run once per mask instead.
+    """
+    tokens = prepared.shown
+    if opened.kind == "encoder":
+        if opened.model.get_output_embeddings() is None:
+            scores = nothing(len(tokens))
+            said = _("no prediction: the checkpoint has no masked-language head")
+        else:
+            scores = yield from pseudo(opened, prepared.ids, [token.special for token in tokens])
+            said = _("pseudo-surprisal: each token masked by itself, the text on both sides seen")
+    elif opened.kind == "reward":
+        scores = nothing(len(tokens))
+        score = trace.score if trace is not None else None
+        said = _("reward model: score {score}").format(score=f"{score:.4f}" if score is not None else "?")
+    else:
+        assert trace is not None
+        scores = yield from teacher_forced(trace)
+        said = _("surprisal: −ln p of each token given those before it")
+    convention = "; ".join(part for part in (said, prepared.convention) if part)
+    return TokenStrip(prepared.text, tokens, scores.surprisal, scores.entropy, scores.rank, convention)
+
+
+def distribution_at(
+    opened: OpenModel, prepared: Prepared, trace: Trace | None, sampler: Sampler, position: int = -1, top: int = 50
+) -> Distribution:
+    """Return the next-token distribution after a token of a prepared text; for an encoder the one at a mask.
+
+    Args:
+        opened: The model.
+        prepared: The text as tokens.
+        trace: The forward over it; None for an encoder, which is run with the mask instead.
+        sampler: The column's sampler.
+        position: Index of the token, −1 for the last (for an encoder: for the first mask in the text, else the last
+            token that is not special). An encoder's token at this place is masked.
+        top: How many tokens.
+
+    Raises:
+        UserError: If there is no such token, or the model predicts none.
+    """
+    tokens = prepared.shown
+    if not -1 <= position < len(tokens):
+        raise UserError(
+            "distribution.position",
+            _("There is no token {n}; tokens are 0 to {last}.").format(n=position, last=len(tokens) - 1),
+        )
+    if opened.kind == "encoder":
+        place = position if position >= 0 else mask_place(opened, prepared)
+        logits = masked_logits(opened, prepared.ids, [place])[0]
+        actual = prepared.ids[place]
+        hidden = actual == opened.tokenizer.mask_token_id
+        found = next_distribution(opened.tokenizer, logits, sampler, place, top, -1 if hidden else actual)
+        return replace(found, prompt_tokens=len(tokens), note=_("at the mask, the text on both sides seen"))
+    if opened.kind == "reward" or trace is None:
+        raise UserError("distribution.reward", _("A reward model scores a text and predicts no tokens."))
+    place = position if position >= 0 else len(tokens) - 1
+    actual = tokens[place + 1].id if place + 1 < len(tokens) else -1
+    logits = trace.logits_of(place, place + 1)[0]
+    found = next_distribution(opened.tokenizer, logits, sampler, place, top, actual)
+    return replace(found, prompt_tokens=len(tokens), note=prepared.convention)
+
+
+def mask_place(opened: OpenModel, prepared: Prepared) -> int:
+    """Return the first mask in a text, else its last token that is not special."""
+    mask = getattr(opened.tokenizer, "mask_token_id", None)
+    if mask in prepared.ids:
+        return prepared.ids.index(mask)
+    plain = [n for n, token in enumerate(prepared.tokens) if not token.special]
+    if not plain:
+        raise UserError("text.empty", _("The text has no tokens."), _("Type a text."))
+    return plain[-1]
