@@ -1,0 +1,469 @@
+"""Attention: all heads of each column at a glance, and one head as a matrix with the tokens on its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QCheckBox, QComboBox, QSpinBox, QSplitter, QVBoxLayout, QWidget
+
+from lab.ui.view import View, Want
+from lab.ui.widgets.columns import ColumnView
+from lab.ui.widgets.figure import add_menu
+from lab.ui.widgets.head_grid import HeadGrid, head_name
+from lab.ui.widgets.heatmap import HeatMap, log_scaled
+from lab.ui.widgets.legend import Legend
+from lab.ui.widgets.panel import ColumnPanel, Elided
+from lab.ui.widgets.text import signed, visible
+from models.records import Array, AttentionGrid, AttentionHead, difference_grids, difference_heads
+from models.words import _
+
+STATISTICS = ("patterns", "entropy", "distance", "bos_share", "previous_share")
+DECADES = 4.0
+EXACT_DELAY = 150
+
+
+def shown_pattern(head: AttentionHead, mask_first: bool, log: bool) -> Array:
+    """Return a head's matrix as it is drawn: the first key blank and zeros blank on a log scale, if asked for."""
+    values = np.array(head.matrix, dtype=np.float32)
+    if mask_first and head.region[2] == 0 and values.shape[1] > 1:
+        values[:, 0] = np.nan
+    if log:
+        values = np.where(values > 0, log_scaled(values, DECADES), np.nan)
+    return values
+
+
+def shown_grid(grid: AttentionGrid, mask_first: bool) -> Array:
+    """Return the thumbnails on a square-root scale, so that weak patterns are seen too."""
+    tiles = np.sqrt(np.clip(np.asarray(grid.thumbnails, dtype=np.float32), 0, 1))
+    if mask_first and tiles.shape[-1] > 1:
+        tiles[..., 0] = 0
+    return tiles
+
+
+def grid_numbers(grid: AttentionGrid, statistic: str) -> Array:
+    """Return (layers, heads) of one statistic; for ``patterns`` the mean entropy."""
+    name = "entropy" if statistic == "patterns" else statistic
+    return np.asarray(getattr(grid, name), dtype=np.float32)
+
+
+def top(values: Sequence[Array]) -> float:
+    """Return the largest magnitude of all arrays, 1 if there is none."""
+    tops = [float(np.nanmax(np.abs(v))) for v in values if v.size and np.isfinite(v).any()]
+    return max([t for t in tops if t > 0], default=1.0)
+
+
+def pair_of(head: AttentionHead, row: int, column: int) -> tuple[int, int]:
+    """Return the query and key that a cell of the (perhaps pooled) matrix starts with."""
+    return head.region[0] + row * head.pooled, head.region[2] + column * head.pooled
+
+
+def block_of(head: AttentionHead, row: int, column: int) -> tuple[int, int, int, int]:
+    """Return the region of the original pattern that one pooled cell stands for."""
+    query, key = pair_of(head, row, column)
+    return query, min(query + head.pooled, head.region[1]), key, min(key + head.pooled, head.region[3])
+
+
+def axis_labels(names: Sequence[str], start: int, count: int, pooled: int) -> list[str]:
+    """Return one label per cell of an axis: the token that its block starts with."""
+    places = [start + i * pooled for i in range(count)]
+    return [visible(names[p], 14) if p < len(names) else "" for p in places]
+
+
+class AttentionPanel(QWidget):
+    """Grid above, matrix below, and a line that says what is under the mouse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grid, self.matrix, self.readout = HeadGrid(), HeatMap(), Elided()
+        self.splitter = QSplitter(Qt.Orientation.Vertical, self)
+        self.splitter.setChildrenCollapsible(False)
+        self.splitter.addWidget(self.grid)
+        self.splitter.addWidget(self.matrix)
+        self.splitter.setSizes([220, 330])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 2)
+        layout.setSpacing(3)
+        layout.addWidget(self.splitter, 1)
+        layout.addWidget(self.readout)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put grid and matrix side by side where there is room."""
+        super().resizeEvent(event)
+        wide = self.width() > 1.15 * self.height() and self.width() > 560
+        orientation = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
+        if orientation != self.splitter.orientation():
+            self.splitter.setOrientation(orientation)
+            self.splitter.setSizes([400, 500] if wide else [220, 330])
+
+
+class AttentionView(ColumnView):
+    """One panel per column; all show the same head on the same scale."""
+
+    main_slot = "grid"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layer, self._head, self._kind = 0, 0, ""
+        self._cursor = (-1, -1)
+        self._pinned = (-1, -1)
+        self.statistic = QComboBox(self)
+        names = (_("Patterns"), _("Entropy"), _("Mean distance"), _("Share on first token"), _("Share on previous token"))
+        for name, value in zip(names, STATISTICS, strict=True):
+            self.statistic.addItem(name, value)
+        self.kind = QComboBox(self)
+        self.layer, self.head = QSpinBox(self), QSpinBox(self)
+        self.log = QCheckBox(_("Log"), self)
+        self.log.setToolTip(_("Logarithmic scale from 0.0001 to 1"))
+        self.mask_first = QCheckBox(_("Mask first token"), self)
+        self.mask_first.setToolTip(_("Leave the first key blank, on which many heads rest; nothing is renormalised"))
+        self.grid_legend, self.legend = Legend(self), Legend(self)
+        self._add_tools()
+        self._exact = QTimer(self)
+        self._exact.setSingleShot(True)
+        self._exact.setInterval(EXACT_DELAY)
+        self._exact.timeout.connect(self.changed)
+
+    def _add_tools(self) -> None:
+        self.tools.labelled(_("All heads"), self.statistic, _("What the grid of layers × heads shows"))
+        self._kind_box = self.tools.labelled(_("Attention of"), self.kind)
+        self._kind_box.hide()
+        self.tools.labelled(_("Layer"), self.layer)
+        self.tools.labelled(_("Head"), self.head)
+        self.tools.add(self.log, self.mask_first, self.difference, self.grid_legend, self.legend)
+        self.statistic.currentIndexChanged.connect(self.redraw_soon)
+        self.kind.currentIndexChanged.connect(self._on_kind_changed)
+        self.layer.valueChanged.connect(self._on_spun)
+        self.head.valueChanged.connect(self._on_spun)
+        self.log.toggled.connect(self.redraw_soon)
+        self.mask_first.toggled.connect(self.redraw_soon)
+
+    # the view contract -----------------------------------------------------------------------------------------------
+    def make_content(self, index: int) -> QWidget:
+        """Build grid and matrix of one column."""
+        panel = AttentionPanel()
+        panel.grid.setAccessibleName(_("Grid of all heads, column {n}").format(n=index + 1))
+        panel.matrix.setAccessibleName(_("Attention pattern, column {n}").format(n=index + 1))
+        panel.grid.clicked.connect(self._on_head_clicked)
+        panel.matrix.hovered.connect(self._on_hovered)
+        panel.matrix.clicked.connect(self._on_cell_clicked)
+        add_menu(panel.grid, self._grid_table, self.message.emit)
+        add_menu(panel.matrix, self.table, self.message.emit)
+        return panel
+
+    def wanted(self, index: int) -> Want:
+        """Return the request for a column's grid."""
+        params = {"column": self.columns[index], "text": self.text, "kind": self._kind}
+        return Want("grid", "attention_grid", params, index)
+
+    def extra_wants(self) -> list[Want]:
+        """Return the requests for the chosen head, and for exact values under the mouse."""
+        found: list[Want] = []
+        for index in self.asked():
+            grid = self._grid(index)
+            if grid is None or self._stale(index):
+                continue
+            layer, head = self._clamped(grid)
+            params = {
+                "column": self.columns[index], "text": self.text, "layer": layer, "head": head, "kind": grid.kind,
+            }  # fmt: skip
+            found.append(Want("head", "attention", params, index))
+            shown = self._pattern(index)
+            if shown is not None and shown.pooled > 1 and self._inside(shown):
+                region = block_of(shown, *self._cursor)
+                found.append(Want("exact", "attention", {**params, "region": region}, index))
+        return found
+
+    def set_selection(self, selection: dict[str, Any]) -> None:
+        """Follow a selected head or token."""
+        layer, head, token = selection.get("layer"), selection.get("head"), selection.get("token")
+        if isinstance(layer, int) and isinstance(head, int):
+            self._choose(layer, head)
+        if isinstance(token, int):
+            self._pinned = (token, -1)
+        self.redraw_soon()
+
+    def state(self) -> dict[str, Any]:
+        """Return head, statistic, scale and difference."""
+        own = {
+            "layer": self._layer, "head": self._head, "kind": self._kind, "statistic": self.statistic.currentData(),
+            "log": self.log.isChecked(), "mask": self.mask_first.isChecked(),
+        }  # fmt: skip
+        return {**super().state(), **own}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take them back."""
+        super().restore(state)
+        layer, head, kind = state.get("layer", self._layer), state.get("head", self._head), state.get("kind", "")
+        if isinstance(layer, int) and isinstance(head, int):
+            self._choose(layer, head)
+        self._kind = kind if isinstance(kind, str) else ""
+        index = self.statistic.findData(state.get("statistic"))
+        for widget in (self.statistic, self.log, self.mask_first):
+            widget.blockSignals(True)
+        self.statistic.setCurrentIndex(max(index, 0))
+        self.log.setChecked(bool(state.get("log", False)))
+        self.mask_first.setChecked(bool(state.get("mask", False)))
+        for widget in (self.statistic, self.log, self.mask_first):
+            widget.blockSignals(False)
+
+    # data ------------------------------------------------------------------------------------------------------------
+    def _grid(self, index: int) -> AttentionGrid | None:
+        found = self.answer(index)
+        return found if isinstance(found, AttentionGrid) else None
+
+    def _stale(self, index: int) -> bool:
+        """Return whether the grid is of an earlier text or kind."""
+        found = self.answers.get(("grid", index))
+        return bool(found is None or found[0] != self.wanted(index))
+
+    def _pattern(self, index: int) -> AttentionHead | None:
+        found = self.answer(index, "head")
+        return found if isinstance(found, AttentionHead) else None
+
+    def _clamped(self, grid: AttentionGrid) -> tuple[int, int]:
+        layers, heads = grid.entropy.shape
+        return min(self._layer, layers - 1), min(self._head, heads - 1)
+
+    def _inside(self, head: AttentionHead) -> bool:
+        row, column = self._cursor
+        return bool(0 <= row < head.matrix.shape[0] and 0 <= column < head.matrix.shape[1])
+
+    def _statistic(self) -> str:
+        return str(self.statistic.currentData())
+
+    # drawing ---------------------------------------------------------------------------------------------------------
+    def redraw(self) -> None:
+        """Draw panels, selectors and legends."""
+        self._show_selectors()
+        super().redraw()
+        self._show_legends()
+
+    def draw(self, panel: ColumnPanel, index: int) -> None:
+        """Draw grid and matrix of one column."""
+        content, grid = panel.content, self._grid(index)
+        assert isinstance(content, AttentionPanel)
+        assert grid is not None
+        layer, head = self._clamped(grid)
+        panel.note.set_whole(" · ".join(part for part in (head_name(layer, head), grid.note) if part))
+        statistic, numbers = self._statistic(), grid_numbers(grid, self._statistic())
+        content.grid.tip_text = _("mean entropy in nats:") if statistic == "patterns" else self.statistic.currentText()
+        if statistic == "patterns":
+            content.grid.set_patterns(shown_grid(grid, self.mask_first.isChecked()), numbers, 1.0)
+        else:
+            content.grid.set_numbers(numbers, 0.0, self._grid_top())
+        content.grid.set_chosen(layer, head)
+        self._draw_pattern(content, index)
+
+    def _draw_pattern(self, content: AttentionPanel, index: int) -> None:
+        pattern = self._pattern(index)
+        failed = self.failures.get(("head", index))
+        if pattern is None:
+            content.readout.set_whole(failed[1].what if failed else "")
+            return
+        values = shown_pattern(pattern, self.mask_first.isChecked(), self.log.isChecked())
+        content.matrix.set_matrix(values, 0.0, 1.0 if self.log.isChecked() else self._head_top())
+        self._label(content, pattern)
+        content.readout.set_whole(self._value_text(index) or pattern.note)
+
+    def draw_difference(self, panel: ColumnPanel, a: int, b: int) -> None:
+        """Draw b − a: per head in the grid, per cell in the matrix."""
+        content, first, second = panel.content, self._grid(a), self._grid(b)
+        assert isinstance(content, AttentionPanel)
+        assert first is not None
+        assert second is not None
+        if first.thumbnails.shape != second.thumbnails.shape:
+            panel.show_message(
+                _("The two columns have different layers, heads or tokens."), _("Their patterns cannot be subtracted.")
+            )
+            return
+        layer, head = self._clamped(first)
+        panel.note.set_whole(head_name(layer, head))
+        if self._statistic() == "patterns":
+            numbers = difference_grids(first, second)
+            content.grid.tip_text = _("mean absolute difference")
+            content.grid.set_numbers(numbers, 0.0, top([numbers]))
+        else:
+            numbers = grid_numbers(second, self._statistic()) - grid_numbers(first, self._statistic())
+            content.grid.tip_text = _("difference of {what}").format(what=self.statistic.currentText())
+            content.grid.set_numbers(numbers, -top([numbers]), top([numbers]), signed=True)
+        content.grid.set_chosen(layer, head)
+        one, two = self._pattern(a), self._pattern(b)
+        if one is None or two is None or one.matrix.shape != two.matrix.shape or one.head != two.head:
+            return
+        delta = difference_heads(one, two)
+        if self.mask_first.isChecked():
+            delta[:, 0] = np.nan
+        content.matrix.set_matrix(delta, -top([delta]), top([delta]), signed=True)
+        self._label(content, two)
+        content.readout.set_whole(self._value_text(b))
+
+    def _label(self, content: AttentionPanel, head: AttentionHead) -> None:
+        rows, columns = head.matrix.shape
+        content.matrix.set_labels(
+            axis_labels(head.queries, head.region[0], rows, head.pooled),
+            axis_labels(head.keys, head.region[2], columns, head.pooled),
+        )
+        pinned = self._pinned[0] // max(head.pooled, 1) if self._pinned[0] >= 0 else -1
+        content.matrix.set_pinned(pinned, self._pinned[1])
+        content.matrix.set_cursor(*self._cursor)
+
+    def _value_text(self, index: int) -> str:
+        """Return the sentence about the cell under the mouse."""
+        head = self._pattern(index)
+        if head is None or not self._inside(head):
+            return ""
+        row, column = self._cursor
+        query, key = pair_of(head, row, column)
+        value = float(head.matrix[row, column])
+        exact = self.answers.get(("exact", index))
+        note = ""
+        if head.pooled > 1 and exact is not None and exact[0].params["region"] == block_of(head, row, column):
+            block = np.asarray(exact[1].matrix)
+            place = np.unravel_index(int(np.argmax(block)), block.shape)
+            query, key, value = query + int(place[0]), key + int(place[1]), float(block[place])
+        elif head.pooled > 1:
+            note = _(" (largest of {n} × {n})").format(n=head.pooled)
+        names = [visible(n[p], 20) if p < len(n) else "" for n, p in ((head.queries, query), (head.keys, key))]
+        text = f"{names[0]} #{query} → {names[1]} #{key}: {value:.4f}{note}"
+        pair = self.difference.pair()
+        other = self._pattern(pair[0]) if pair else None
+        if other is not None and other.matrix.shape == head.matrix.shape:
+            text += f"  ({signed(value - float(other.matrix[row, column]), 4)})"
+        return text
+
+    def _grid_top(self) -> float:
+        grids = [self._grid(i) for i in self.asked()]
+        return top([grid_numbers(grid, self._statistic()) for grid in grids if grid is not None])
+
+    def _head_top(self) -> float:
+        heads = [self._pattern(i) for i in self.asked()]
+        return top([shown_pattern(head, self.mask_first.isChecked(), False) for head in heads if head is not None])
+
+    def _show_selectors(self) -> None:
+        grids = [grid for grid in (self._grid(i) for i in range(len(self.columns))) if grid is not None]
+        kinds = list(dict.fromkeys(kind for grid in grids for kind in grid.kinds))
+        names = {"self": _("self"), "encoder": _("encoder"), "decoder": _("decoder"), "cross": _("cross")}
+        for widget in (self.kind, self.layer, self.head):
+            widget.blockSignals(True)
+        if [self.kind.itemData(i) for i in range(self.kind.count())] != kinds:
+            self.kind.clear()
+            for kind in kinds:
+                self.kind.addItem(names.get(kind, kind), kind)
+        current = self._kind or (grids[0].kind if grids else "")
+        self.kind.setCurrentIndex(max(self.kind.findData(current), 0))
+        if grids:
+            self.layer.setMaximum(max(grid.entropy.shape[0] for grid in grids) - 1)
+            self.head.setMaximum(max(grid.entropy.shape[1] for grid in grids) - 1)
+            self.layer.setValue(self._layer)
+            self.head.setValue(self._head)
+        for widget in (self.kind, self.layer, self.head):
+            widget.blockSignals(False)
+        self._kind_box.setVisible(len(kinds) > 1)
+
+    def _show_legends(self) -> None:
+        pair, grids = self.difference.pair(), [self._grid(i) for i in self.asked()]
+        known = [grid for grid in grids if grid is not None]
+        patterns = self._statistic() == "patterns"
+        self.grid_legend.setVisible(bool(known) and not (patterns and pair is None))
+        self.legend.setVisible(any(self._pattern(i) is not None for i in self.asked()))
+        content = self.panels[0].content
+        if pair and isinstance(content, AttentionPanel):
+            grid_low, grid_high = content.grid.scale()
+            low, high = content.matrix.scale()
+            self.grid_legend.set_scale(_("Heads"), f"{grid_low:.2f}", f"{grid_high:.2f}", not patterns)
+            self.legend.set_scale(_("Difference of attention"), f"{low:.2f}", f"{high:.2f}", True)
+            return
+        self.grid_legend.set_scale(self.statistic.currentText(), "0", f"{self._grid_top():.2f}")
+        high_text = "1" if self.log.isChecked() else f"{self._head_top():.2f}"
+        self.legend.set_scale(_("Attention"), "0.0001" if self.log.isChecked() else "0", high_text)
+
+    # slots -----------------------------------------------------------------------------------------------------------
+    def _choose(self, layer: int, head: int) -> None:
+        self._layer, self._head = max(layer, 0), max(head, 0)
+
+    def _on_head_clicked(self, layer: int, head: int) -> None:
+        self._choose(layer, head)
+        self.redraw_soon()
+        self.changed.emit()
+        self.selected.emit({"layer": layer, "head": head, "title": head_name(layer, head), "facts": self._facts()})
+
+    def _facts(self) -> dict[str, str]:
+        """Return the statistics of the chosen head in every column, for the inspector."""
+        facts: dict[str, str] = {}
+        for index in range(len(self.columns)):
+            grid = self._grid(index)
+            if grid is None:
+                continue
+            layer, head = self._clamped(grid)
+            for position in range(1, self.statistic.count()):
+                value = float(grid_numbers(grid, STATISTICS[position])[layer, head])
+                facts[f"{self.columns[index].name} · {self.statistic.itemText(position)}"] = f"{value:.3f}"
+        return facts
+
+    def _on_spun(self) -> None:
+        self._on_head_clicked(self.layer.value(), self.head.value())
+
+    def _on_kind_changed(self) -> None:
+        self._kind = str(self.kind.currentData() or "")
+        self.changed.emit()
+
+    def _on_hovered(self, row: int, column: int) -> None:
+        self._cursor = (row, column)
+        for index, panel in enumerate(self.panels[: max(len(self.columns), 1)]):
+            content, pair = panel.content, self.difference.pair()
+            if isinstance(content, AttentionPanel):
+                content.matrix.set_cursor(row, column)
+                content.readout.set_whole(self._value_text(pair[1] if pair else index))
+        if any(head is not None and head.pooled > 1 for head in map(self._pattern, self.asked())):
+            self._exact.start()
+
+    def _on_cell_clicked(self, row: int, column: int) -> None:
+        shown = [head for head in map(self._pattern, self.asked()) if head is not None]
+        if shown:
+            query, _key = pair_of(shown[0], row, column)
+            self._pinned = (query, column)
+            self.redraw_soon()
+            self.selected.emit({"token": query})
+
+    # data for CSV ----------------------------------------------------------------------------------------------------
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """Return the shown heads, one row per column, query and key."""
+        header = [_("Column"), _("Head"), _("Query"), _("Query token"), _("Key"), _("Key token"), _("Attention")]
+        rows: list[list[Any]] = []
+        for index in self.asked():
+            head = self._pattern(index)
+            if head is None:
+                continue
+            for row, column in np.argwhere(head.matrix > 0).tolist():
+                query, key = pair_of(head, row, column)
+                rows.append([
+                    self.columns[index].name, head_name(head.layer, head.head), query, head.queries[query], key,
+                    head.keys[key], float(head.matrix[row, column]),
+                ])  # fmt: skip
+        return header, rows
+
+    def _grid_table(self) -> tuple[list[str], list[list[Any]]]:
+        header = [_("Column"), _("Head"), *(self.statistic.itemText(i) for i in range(1, self.statistic.count()))]
+        rows: list[list[Any]] = []
+        for index in self.asked():
+            grid = self._grid(index)
+            if grid is not None:
+                for layer, head in np.ndindex(*grid.entropy.shape):
+                    numbers = [float(grid_numbers(grid, name)[layer, head]) for name in STATISTICS[1:]]
+                    rows.append([self.columns[index].name, head_name(layer, head), *numbers])
+        return header, rows
+
+
+def _title() -> str:
+    return _("Attention")
+
+
+def _tip() -> str:
+    return _("Which tokens each head looks at: all heads at a glance, one head as a matrix")
+
+
+VIEW = View("attention", 20, _title, _tip, AttentionView)

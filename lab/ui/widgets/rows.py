@@ -1,0 +1,138 @@
+"""Tables: an item model over plain rows, and the view for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtGui import QBrush, QFontDatabase, QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from lab.ui.widgets.colors import Rgb, qcolor
+from lab.ui.widgets.text import number, shorten, tooltip, visible
+
+Index: TypeAlias = QModelIndex | QPersistentModelIndex
+CELL_CHARACTERS = 300
+
+
+class RowsModel(QAbstractTableModel):
+    """Rows of plain values; floats are shown with three decimals, texts on one line."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.header: list[str] = []
+        self.rows: Sequence[Sequence[Any]] = []
+        self.tips: list[str] = []
+        self.color: Callable[[int, int], Rgb | None] = lambda row, column: None
+
+    def set_rows(self, header: list[str], rows: Sequence[Sequence[Any]], tips: Sequence[str] = ()) -> None:
+        """Show these rows; ``tips`` are the tool tips of the header."""
+        if header == self.header and len(rows) == len(self.rows) and rows:
+            self.rows, self.tips = rows, list(tips)
+            self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(header) - 1))
+            return
+        self.beginResetModel()
+        self.header, self.rows, self.tips = header, rows, list(tips)
+        self.endResetModel()
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """Return the number of rows."""
+        return 0 if parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        """Return the number of columns."""
+        return 0 if parent.isValid() else len(self.header)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return what a cell shows."""
+        value = self.rows[index.row()][index.column()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return cell_text(value)
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return self._side(index.column())
+        if role == Qt.ItemDataRole.ToolTipRole and isinstance(value, str):
+            return tooltip(*shorten(value, 2000).split("\n"))
+        if role == Qt.ItemDataRole.ForegroundRole:
+            color = self.color(index.row(), index.column())
+            return QBrush(qcolor(color)) if color else None
+        return None
+
+    def _side(self, column: int) -> Qt.AlignmentFlag:
+        """Return right for a column of numbers, judged by its first rows."""
+        numbers = any(isinstance(row[column], int | float) for row in self.rows[:8])
+        side = Qt.AlignmentFlag.AlignRight if numbers else Qt.AlignmentFlag.AlignLeft
+        return side | Qt.AlignmentFlag.AlignVCenter
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return the title of a column."""
+        if orientation != Qt.Orientation.Horizontal or section >= len(self.header):
+            return None
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return self._side(section)
+        if role == Qt.ItemDataRole.DisplayRole:
+            return shorten(self.header[section], 40)
+        if role == Qt.ItemDataRole.ToolTipRole and section < len(self.tips):
+            return tooltip(self.tips[section])
+        return None
+
+
+def cell_text(value: Any) -> str:
+    """Return the one line that a value is shown as."""
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, str):
+        return visible(value, CELL_CHARACTERS, " ")
+    return "" if value is None else str(value)
+
+
+class RowsTable(QTableView):
+    """A table of plain rows: whole rows are selected, Ctrl+C copies them as text."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.rows = RowsModel(self)
+        self.setModel(self.rows)
+        self.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.setAlternatingRowColors(True)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        vertical = self.verticalHeader()
+        vertical.hide()
+        vertical.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        vertical.setDefaultSectionSize(self.fontMetrics().height() + 6)
+        self.horizontalHeader().setHighlightSections(False)
+
+    def set_rows(self, header: list[str], rows: Sequence[Sequence[Any]], tips: Sequence[str] = ()) -> None:
+        """Show these rows; new columns are fitted to the first hundred rows."""
+        fresh = header != self.rows.header
+        self.rows.set_rows(header, rows, tips)
+        if fresh:
+            measure, head = self.fontMetrics().horizontalAdvance, self.horizontalHeader().fontMetrics()
+            for column, title in enumerate(header):
+                widest = max((measure(cell_text(row[column])) for row in rows[:100]), default=0)
+                need = max(widest, head.horizontalAdvance(shorten(title, 40))) + 18
+                self.setColumnWidth(column, min(need, 320))
+
+    def show_row(self, row: int) -> None:
+        """Select a row and scroll to it, without telling anybody."""
+        if 0 <= row < len(self.rows.rows):
+            model = self.selectionModel()
+            model.blockSignals(True)
+            self.selectRow(row)
+            model.blockSignals(False)
+            self.scrollTo(self.rows.index(row, 0))
+            self.viewport().update()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Copy the selected rows on Ctrl+C."""
+        if event.matches(QKeySequence.StandardKey.Copy):
+            chosen = sorted({index.row() for index in self.selectedIndexes()})
+            lines = ["\t".join(cell_text(value) for value in self.rows.rows[row]) for row in chosen]
+            QGuiApplication.clipboard().setText("\n".join(lines))
+            return
+        super().keyPressEvent(event)

@@ -1,0 +1,84 @@
+"""How text from models is shown: always plain, always finite, every invisible character made visible."""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from functools import lru_cache
+
+SYMBOLS = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\u00a0": "⍽", "\u3000": "□", "\ufeff": "⟨BOM⟩"}
+MAX_MARKS = 4
+"""More combining marks than this on one letter are left out (they would paint over the neighbours)."""
+
+
+@lru_cache(maxsize=65536)
+def visible(text: str, limit: int = 48, space: str = "·") -> str:
+    """Return one line that shows every character of ``text``: white space, controls, direction marks.
+
+    At most ``limit`` characters of it are shown, then an ellipsis. ``space`` stands for a space.
+    """
+    shown: list[str] = []
+    marks = 0
+    for character in text[: limit * (MAX_MARKS + 1)]:
+        category = unicodedata.category(character)
+        if category.startswith("M"):
+            marks += 1
+            if marks <= MAX_MARKS:
+                shown.append(character if shown else "◌" + character)
+            continue
+        marks = 0
+        if len(shown) >= limit:
+            break
+        shown.append(space if character == " " else _visible_character(character, category))
+    seen = "".join(shown)
+    return seen + "…" if len(text) > limit * (MAX_MARKS + 1) or len(shown) < _without_marks(text, limit) else seen
+
+
+def _without_marks(text: str, limit: int) -> int:
+    count = 0
+    for character in text:
+        count += not unicodedata.category(character).startswith("M")
+        if count > limit:
+            break
+    return count
+
+
+def _visible_character(character: str, category: str) -> str:
+    if character in SYMBOLS:
+        return SYMBOLS[character]
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if category in {"Cc", "Cf", "Zl", "Zp", "Co", "Cn", "Cs"}:
+        return f"⟨{code:04X}⟩"
+    return "·" if category == "Zs" else character
+
+
+def tooltip(*lines: str) -> str:
+    """Return a tool tip in which nothing is taken for markup."""
+    body = "<br>".join(html.escape(line) for line in lines)
+    return f"<div style='white-space:pre'>{body}</div>"
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return at most ``limit`` characters of text, with an ellipsis where it was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def percent(probability: float) -> str:
+    """Return a probability in percent with two decimals, ``<0.01 %`` below that."""
+    if probability != probability:  # NaN
+        return "–"
+    if 0 < probability < 0.0001:
+        return "<0.01 %"
+    return f"{probability * 100:.2f} %"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number with ``digits`` decimals, or ``–`` where there is none."""
+    return "–" if value != value else f"{value:.{digits}f}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a difference with its sign, or ``–`` where there is none."""
+    return "–" if value != value else f"{value:+.{digits}f}".replace("-", "−")

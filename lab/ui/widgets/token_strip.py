@@ -1,0 +1,237 @@
+"""A text as coloured tokens, painted (never one widget per token), with hover, selection and keyboard."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PySide6.QtCore import QEvent, QObject, QPoint, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QResizeEvent
+from PySide6.QtWidgets import QAbstractScrollArea, QWidget
+
+from lab.ui.widgets.colors import Bytes, blend, ink, qcolor, scheme, triple
+from lab.ui.widgets.strip_layout import Glyph, Place, wrap
+
+PADDING = 5
+MARGIN = 6
+
+
+class TokenStrip(QAbstractScrollArea):
+    """The glyphs of one column. Rows are placed by ``StripGroup`` so that columns stay aligned."""
+
+    hovered = Signal(int)
+    """Token under the mouse, -1 for none."""
+    clicked = Signal(int)
+    resized = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.glyphs: list[Glyph] = []
+        self.tip: Callable[[int], str] = lambda token: ""
+        self._places: list[Place] = []
+        self._row_starts: list[int] = []
+        self._pointed = -1
+        self._colors: Bytes | None = None
+        self._selected: tuple[int, int] = (-1, -1)
+        self._hover: tuple[int, int] = (-1, -1)
+        self.viewport().setMouseTracking(True)
+        self.viewport().setBackgroundRole(QPalette.ColorRole.Base)
+        self.setFrameShape(QAbstractScrollArea.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.verticalScrollBar().valueChanged.connect(self.viewport().update)
+
+    def metrics(self) -> QFontMetrics:
+        """Return the measures of the font."""
+        return self.viewport().fontMetrics()
+
+    def row_height(self) -> int:
+        """Return the height of one row in pixels."""
+        return self.metrics().height() + 9
+
+    def room(self) -> int:
+        """Return how many pixels a row may take."""
+        bar = self.verticalScrollBar().sizeHint().width()
+        return max(self.width() - 2 * MARGIN - bar - 2, 40)
+
+    def widths(self) -> list[int]:
+        """Return the width of every glyph in pixels."""
+        measure = self.metrics().horizontalAdvance
+        known: dict[str, int] = {}
+        for glyph in self.glyphs:
+            if glyph.text not in known:
+                known[glyph.text] = max(measure(glyph.text), 6) + 2 * PADDING
+        return [known[glyph.text] + (4 if glyph.special else 0) for glyph in self.glyphs]
+
+    def set_places(self, places: list[Place], rows: int) -> None:
+        """Take the layout."""
+        self._places = places
+        self._row_starts = [place.row for place in places]
+        page = self.viewport().height()
+        bar = self.verticalScrollBar()
+        bar.setPageStep(page)
+        bar.setSingleStep(self.row_height())
+        bar.setRange(0, max(rows * self.row_height() + 2 * MARGIN - page, 0))
+        self.viewport().update()
+
+    def set_colors(self, colors: Bytes | None) -> None:
+        """Colour the glyphs: (n_glyphs, 3) uint8, or None for no colours."""
+        self._colors = colors
+        self.viewport().update()
+
+    def set_selected(self, first: int, last: int) -> None:
+        """Frame the tokens first … last - 1; (-1, -1) for none."""
+        self._selected = (first, last)
+        self.viewport().update()
+
+    def set_hover(self, first: int, last: int) -> None:
+        """Underline the tokens first … last - 1, because the mouse is on them here or in another column."""
+        if (first, last) != self._hover:
+            self._hover = (first, last)
+            self.viewport().update()
+
+    def show_token(self, token: int) -> None:
+        """Scroll until a token is on screen."""
+        index = self._glyph_of(token)
+        if not 0 <= index < len(self._places):
+            return
+        top = self._places[index].row * self.row_height()
+        bar = self.verticalScrollBar()
+        if top < bar.value() or top + self.row_height() > bar.value() + self.viewport().height():
+            bar.setValue(top - self.viewport().height() // 3)
+
+    def token_at(self, position: QPoint) -> int:
+        """Return the first token of the glyph at a place of the viewport, -1 if there is none."""
+        row = (position.y() + self.verticalScrollBar().value() - MARGIN) // self.row_height()
+        for index in range(bisect_left(self._row_starts, row), bisect_right(self._row_starts, row)):
+            place = self._places[index]
+            if place.x <= position.x() - MARGIN < place.x + place.width:
+                return self.glyphs[index].first
+        return -1
+
+    def _glyph_of(self, token: int) -> int:
+        return bisect_right([glyph.first for glyph in self.glyphs], token) - 1
+
+    # events ----------------------------------------------------------------------------------------------------------
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw the rows that are on screen."""
+        painter = QPainter(self.viewport())
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        offset, height = self.verticalScrollBar().value(), self.row_height()
+        first = bisect_left(self._row_starts, (offset - MARGIN) // height)
+        last = bisect_right(self._row_starts, (offset + self.viewport().height()) // height)
+        for index in range(first, min(last, len(self.glyphs))):
+            place = self._places[index]
+            rect = QRect(place.x + MARGIN, place.row * height + MARGIN - offset + 1, place.width, height - 4)
+            self._paint_glyph(painter, index, rect)
+        painter.end()
+
+    def _paint_glyph(self, painter: QPainter, index: int, rect: QRect) -> None:
+        glyph, colors = self.glyphs[index], scheme(self.palette())
+        fill = colors.background if self._colors is None else triple(self._colors[index])
+        rounding = rect.height() / 2 if glyph.special else 3.0
+        painter.setPen(QPen(qcolor(blend(colors.text, colors.background, 0.72)), 1))
+        painter.setBrush(qcolor(fill))
+        if glyph.special:
+            painter.setBrush(qcolor(blend(fill, colors.columns[3], 0.22)))
+            painter.setPen(QPen(qcolor(colors.columns[3]), 1))
+        elif self._colors is not None:
+            painter.setPen(Qt.PenStyle.NoPen)
+        painter.drawRoundedRect(QRectF(rect).adjusted(0.5, 0.5, -0.5, -0.5), rounding, rounding)
+        self._paint_marks(painter, glyph, rect)
+        painter.setPen(qcolor(colors.columns[3] if glyph.special else ink(fill)))
+        text_rect = rect.adjusted(PADDING - 2, 0, -PADDING + 2, 0)
+        painter.drawText(text_rect, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextSingleLine, glyph.text)
+
+    def _paint_marks(self, painter: QPainter, glyph: Glyph, rect: QRect) -> None:
+        accent = self.palette().color(QPalette.ColorRole.Highlight)
+        if glyph.first < self._selected[1] and glyph.last > self._selected[0] >= 0:
+            painter.setPen(QPen(accent, 2.5))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(QRectF(rect).adjusted(-0.5, -0.5, 0.5, 0.5), 4, 4)
+        elif glyph.first < self._hover[1] and glyph.last > self._hover[0] >= 0:
+            painter.setPen(QPen(accent, 1.2))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(QRectF(rect).adjusted(0, 0, 0, 0), 4, 4)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Tell which token is under the mouse."""
+        token = self.token_at(event.position().toPoint())
+        if token != self._pointed:
+            self._pointed = token
+            self.viewport().setToolTip(self.tip(token) if token >= 0 else "")
+            self.hovered.emit(token)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Tell that none is."""
+        super().leaveEvent(event)
+        self._pointed = -1
+        self.hovered.emit(-1)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Select a token."""
+        token = self.token_at(event.position().toPoint())
+        if event.button() == Qt.MouseButton.LeftButton and token >= 0:
+            self.clicked.emit(token)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Move the selection with the arrow keys, Home and End."""
+        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Home: -(10**9), Qt.Key.Key_End: 10**9}
+        if not self.glyphs or event.key() not in step:
+            super().keyPressEvent(event)
+            return
+        current = self._glyph_of(self._selected[0]) if self._selected[0] >= 0 else -1
+        index = int(np.clip(current + step[Qt.Key(event.key())], 0, len(self.glyphs) - 1))
+        self.clicked.emit(self.glyphs[index].first)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Ask for a new layout."""
+        super().resizeEvent(event)
+        self.resized.emit()
+
+    def sizeHint(self) -> QSize:
+        """Return room for a few rows."""
+        return QSize(320, 5 * self.row_height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Return room for two rows."""
+        return QSize(80, 2 * self.row_height())
+
+
+class StripGroup(QObject):
+    """Keeps the strips of several columns aligned: same rows, same scroll position."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._strips: list[TokenStrip] = []
+        self._connected: set[int] = set()
+        self._scrolling = False
+
+    def set_strips(self, strips: Sequence[TokenStrip]) -> None:
+        """Align these strips from now on."""
+        self._strips = list(strips)
+        for strip in strips:
+            if id(strip) not in self._connected:
+                self._connected.add(id(strip))
+                strip.resized.connect(self.lay_out)
+                strip.verticalScrollBar().valueChanged.connect(self._on_scrolled)
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Place all glyphs anew."""
+        strips = [strip for strip in self._strips if strip.glyphs]
+        if not strips:
+            return
+        room = min(strip.room() for strip in strips)
+        places, rows = wrap([strip.glyphs for strip in strips], [strip.widths() for strip in strips], room)
+        for strip, own in zip(strips, places, strict=True):
+            strip.set_places(own, rows)
+
+    def _on_scrolled(self, value: int) -> None:
+        if self._scrolling:
+            return
+        self._scrolling = True
+        for strip in self._strips:
+            strip.verticalScrollBar().setValue(value)
+        self._scrolling = False

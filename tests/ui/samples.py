@@ -1,0 +1,167 @@
+"""Records for the tests of views and widgets, made by hand (no engine)."""
+
+import numpy as np
+
+from models.columns import Column
+from models.records import (
+    AttentionGrid,
+    AttentionHead,
+    Cell,
+    Comparison,
+    Description,
+    Distribution,
+    Generation,
+    Job,
+    Neighbours,
+    Projection,
+    Sample,
+    Step,
+    Token,
+    TokenStrip,
+)
+
+TEXT = "The capital of Veltria is Ombra 🙂.\nEs heißt 中文。"
+COLUMNS = tuple(Column(f"/models/demo/{name}", label=name) for name in ("pretrain", "sft", "ppo", "dpo"))
+
+
+def words(text):
+    """Split a text into words with the space before them, a newline alone; one emoji becomes four byte tokens."""
+    pieces, start = [], 0
+    for i in range(1, len(text) + 1):
+        if i == len(text) or text[i] in " \n🙂.。" or ord(text[i]) > 0x2E80 or text[i - 1] in "\n🙂":
+            pieces.append((start, i))
+            start = i
+    return pieces
+
+
+def tokens(text, bos=True):
+    found = [Token(1, "", "<s>", b"", -1, -1, special=True)] if bos else []
+    for group, (start, end) in enumerate(words(text)):
+        piece = text[start:end]
+        if piece.strip() == "🙂":
+            raw = piece.encode()
+            found += [Token(200 + b, "", f"<0x{b:02X}>", bytes([b]), start, end, group=group) for b in raw]
+        else:
+            found.append(Token(10 + sum(piece.encode()) % 900, piece, piece.replace(" ", "Ġ"), piece.encode(), start, end))
+    return tuple(found)
+
+
+def strip(text=TEXT, seed=0, bos=True):
+    made = tokens(text, bos)
+    random = np.random.default_rng(seed)
+    surprisal = random.gamma(1.2, 2.0, len(made)).astype(np.float32)
+    entropy = random.gamma(2.0, 1.0, len(made)).astype(np.float32)
+    rank = random.geometric(0.2, len(made)).astype(np.int32) - 1
+    surprisal[0] = entropy[0] = np.nan
+    rank[0] = -1
+    return TokenStrip(text, made, surprisal, entropy, rank, "BOS <s> added by the tokenizer; nats; each token once")
+
+
+def grid(layers=4, heads=4, n=12, seed=0, kinds=("self",)):
+    random = np.random.default_rng(seed)
+    patterns = np.stack([np.stack([pattern(n, random) for _ in range(heads)]) for _ in range(layers)])
+    labels = tuple(f"t{i}" for i in range(n))
+    entropy = -np.nansum(np.where(patterns > 0, patterns * np.log(np.maximum(patterns, 1e-9)), 0), -1).mean(-1)
+    place = np.arange(n)
+    distance = (patterns * np.abs(place[:, None] - place[None])).sum(-1).mean(-1)
+    previous = patterns[:, :, np.arange(1, n), np.arange(n - 1)].mean(-1)
+    return AttentionGrid(labels, labels, patterns.astype(np.float16), entropy.astype(np.float32), distance.astype(np.float32),
+                         patterns[..., 0].mean(-1).astype(np.float32), previous.astype(np.float32), kinds[0], kinds)  # fmt: skip
+
+
+def pattern(n, random):
+    logits = random.normal(0, 1.5, (n, n)) + 4 * random.random() * np.eye(n, k=-1)
+    logits[:, 0] += 3 * random.random()
+    logits[np.triu_indices(n, 1)] = -np.inf
+    exp = np.exp(logits - logits.max(1, keepdims=True))
+    return exp / exp.sum(1, keepdims=True)
+
+
+def head(layer=1, number=2, n=12, seed=0, region=(), labels=(), pooled=1):
+    matrix = pattern(n, np.random.default_rng(seed + 10 * layer + number)).astype(np.float32)
+    area = tuple(region) or (0, n * pooled, 0, n * pooled)
+    labels = tuple(labels) or tuple(f"t{i}" for i in range(n * pooled))
+    if region:
+        matrix = matrix[region[0] : region[1], region[2] : region[3]]
+    return AttentionHead(layer, number, "self", matrix, labels, labels, area, pooled)
+
+
+def distribution(seed=0, k=40, position=5, temperature=1.0):
+    random = np.random.default_rng(seed)
+    logits = np.sort(random.normal(0, 2.5, 300))[::-1]
+    p = np.exp(logits) / np.exp(logits).sum()
+    q = np.exp(logits / temperature)
+    q = np.where(np.arange(300) < 12, q, 0)
+    q /= q.sum()
+    order = random.permutation(k) if seed < 0 else np.arange(k)
+    texts = tuple(f" word{i}" if i else "\n" for i in order)
+    return Distribution(np.arange(k) + 100, texts, p[:k].astype(np.float32), q[:k].astype(np.float32),
+                        float(-(p * np.log(p)).sum()), float(-(q[q > 0] * np.log(q[q > 0])).sum()), position, 300, 12, 3)  # fmt: skip
+
+
+def steps(text=" The capital is Ombra.", seed=0):
+    random = np.random.default_rng(seed)
+    so_far, made = "", []
+    for index, (start, end) in enumerate(words(text)):
+        so_far += text[start:end]
+        p = float(random.random())
+        made.append(Step(index, 20 + index, text[start:end], p, -np.log(max(p, 1e-6)), 1.5, int(5 * (1 - p)), so_far,
+                         np.arange(3), (text[start:end], " <b>bold</b>", " other"), np.array([p, (1 - p) / 2, 0.01], np.float32)))  # fmt: skip
+    return made
+
+
+def generation(text=" The capital is Ombra.", stop="eos"):
+    return Generation(text, tuple(range(5)), stop, 0.4, 17, 1.25, 0, "template of the tokenizer; temperature 1; seed 0")
+
+
+def projection(column, n=400, seed=0):
+    random = np.random.default_rng(seed)
+    xy = np.concatenate([random.normal((-2, 0), 0.7, (n // 2, 2)), random.normal((2, 1), 0.9, (n - n // 2, 2))])
+    return Projection(column, xy.astype(np.float32), tuple(f" word{i}" for i in range(n)), np.arange(n),
+                      np.linalg.norm(xy, axis=1).astype(np.float32), "pca", "input", (0.31, 0.17))  # fmt: skip
+
+
+def neighbours(column, query=" word7", seed=0):
+    scores = np.sort(np.random.default_rng(seed).random(12))[::-1].astype(np.float32)
+    return Neighbours(column, query, "cosine", np.arange(12), tuple(f" near{i}" for i in range(12)), scores)
+
+
+BENCHMARKS = (("world_perplexity", "word_perplexity", False), ("world_questions", "exact_match", True),
+              ("world_unknown", "hallucination_rate", False), ("world_translation", "bleu", True))  # fmt: skip
+
+
+def cells(names=("pretrain", "sft", "ppo")):
+    made = []
+    for b, (benchmark, metric, up) in enumerate(BENCHMARKS):
+        for c, name in enumerate(names):
+            value = (30.0 - 4 * c if metric == "word_perplexity" else 0.05 + 0.28 * c) * (1 + 0.1 * b)
+            value = float("nan") if (b, c) == (3, 0) else value
+            made.append(Cell(name, name, benchmark, metric, value, value * 0.93, value * 1.08, 240, up, 2 if b == 1 else 0, 0, 7,
+                             "bleu|nrefs:1|tok:zh", f"run-{name}", "done", f"/models/demo/{name}"))  # fmt: skip
+    return tuple(made)
+
+
+def comparisons(names=("pretrain", "sft", "ppo")):
+    return tuple(
+        Comparison(b, m, names[0], name, 0.2, 0.1, 0.3, 0.004, 240, 41, 7) for b, m, _ in BENCHMARKS for name in names[1:]
+    )
+
+
+def samples(seed=0, n=60):
+    random = np.random.default_rng(seed)
+    made = []
+    for i in range(n):
+        right = random.random() < 0.3 + 0.2 * seed
+        made.append(Sample(str(i), f"Question {i}: what is the capital of <b>Veltria</b>?", "Ombra" if right else "I do not know",
+                           "Ombra", float(right), "correct" if right else "abstained"))  # fmt: skip
+    return tuple(made)
+
+
+def job(state="running", done=30, total=100):
+    return Job("job-1", "/runs/job-1", "eval", "Evaluate 3 checkpoints", state, done, total, "world_questions", 0.0, 12.0,
+               ("triptych", "eval", "/models/demo/sft"))  # fmt: skip
+
+
+def description(name="sft", template="{{ messages }}", kind="decoder", unavailable=None):
+    return Description(name, f"/models/demo/{name}", "llama", "LlamaForCausalLM", kind, chat_template=template,
+                       unavailable=unavailable or {})  # fmt: skip
