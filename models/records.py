@@ -363,3 +363,22 @@ def difference_grids(a: AttentionGrid, b: AttentionGrid) -> Array:
         raise ValueError(f"grids of shape {a.thumbnails.shape} and {b.thumbnails.shape} cannot be subtracted")
     delta = a.thumbnails.astype(np.float32) - b.thumbnails.astype(np.float32)
     return np.asarray(np.abs(delta).mean(axis=(2, 3)))
+
+
+def difference_distributions(a: Distribution, b: Distribution) -> tuple[Array, tuple[str, ...], Array]:
+    """Return ids, texts and probability in b minus probability in a (temperature 1) of every token listed in either.
+
+    A token that one of them does not list counts as 0 there; the error is at most that one's smallest listed
+    probability.
+
+    Raises:
+        ValueError: If the two have different vocabularies.
+    """
+    if a.n_vocab != b.n_vocab:
+        raise ValueError(f"vocabularies of {a.n_vocab} and {b.n_vocab} tokens cannot be compared token by token")
+    texts = {int(id): text for found in (a, b) for id, text in zip(found.ids, found.texts, strict=True)}
+    before = {int(id): float(p) for id, p in zip(a.ids, a.probabilities, strict=True)}
+    after = {int(id): float(p) for id, p in zip(b.ids, b.probabilities, strict=True)}
+    ids = np.array(list(texts), dtype=np.int64)
+    delta = np.array([after.get(id, 0.0) - before.get(id, 0.0) for id in texts], dtype=np.float32)
+    return ids, tuple(texts.values()), delta
