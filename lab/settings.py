@@ -51,6 +51,7 @@ class Settings:
         history: Texts entered lately, newest first.
         views: View name → what the view remembers.
         layouts: Name → saved window state, base64.
+        zoom: Size of the window's text, 1 is usual.
     """
 
     language: str = ""
@@ -68,6 +69,7 @@ class Settings:
     history: tuple[str, ...] = ()
     views: dict[str, Any] = field(default_factory=dict)
     layouts: dict[str, str] = field(default_factory=dict)
+    zoom: float = 1.0
 
 
 def _matches(value: Any, default: Any) -> bool:

@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from lab.ui.engine import EngineClient, Handlers
 from lab.ui.view import Failure, Want
 from models.protocol import encode
+from models.words import _
 
 PURE = frozenset({"tokens", "attention_grid", "attention", "distribution", "project", "neighbours", "describe", "render"})
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
@@ -32,8 +33,14 @@ class Receiver(Protocol):
 class _Flight:
     """One request that was sent, and everybody who waits for it."""
 
-    number: int
+    receiver: Receiver
     waiting: dict[Place, Want] = field(default_factory=dict)
+    number: int = 0
+
+    def tell(self, value: Any, part: str) -> None:
+        """Hand an answer to everybody who waits for it."""
+        for (name, _column, _slot), want in list(self.waiting.items()):
+            self.receiver.on_answer(name, want, value, part)
 
 
 class Answers(QObject):
@@ -63,6 +70,14 @@ class Answers(QObject):
         for identity in list(self._flights):
             self._client.cancel(self._flights.pop(identity).number)
 
+    def stop(self) -> None:
+        """Cancel everything and tell those who wait."""
+        flights, self._flights = list(self._flights.values()), {}
+        for flight in flights:
+            self._client.cancel(flight.number)
+            flight.tell(Failure("cancelled", _("Stopped.")), "failure")
+        self.settle()
+
     def keep_only(self, wanted: Mapping[Place, tuple[Want, dict[str, Any]]]) -> None:
         """Cancel what nobody wants any more."""
         for identity, flight in list(self._flights.items()):
@@ -85,9 +100,9 @@ class Answers(QObject):
         elif identity in self._flights:
             self._flights[identity].waiting[place] = want
         else:
-            flight = _Flight(0, {place: want})
+            flight = _Flight(receiver, {place: want})
             self._flights[identity] = flight
-            landing = _Landing(self, identity, flight, receiver, want.op in PURE)
+            landing = _Landing(self, identity, flight, want.op in PURE)
             flight.number = self._client.ask(want.op, params, landing.handlers())
 
     def land(self, identity: bytes, flight: _Flight) -> bool:
@@ -123,7 +138,6 @@ class _Landing:
     answers: Answers
     identity: bytes
     flight: _Flight
-    receiver: Receiver
     keep: bool
 
     def handlers(self) -> Handlers:
@@ -133,20 +147,16 @@ class _Landing:
         if self.answers.land(self.identity, self.flight):
             if self.keep:
                 self.answers.keep(self.identity, value)
-            self._tell(value, "reply")
+            self.flight.tell(value, "reply")
             self.answers.settle()
 
     def on_failure(self, failure: Failure) -> None:
         if self.answers.land(self.identity, self.flight):
-            self._tell(failure, "failure")
+            self.flight.tell(failure, "failure")
             self.answers.settle()
 
     def on_partial(self, value: Any) -> None:
-        self._tell(value, "partial")
+        self.flight.tell(value, "partial")
 
     def on_progress(self, value: Any) -> None:
-        self._tell(value, "progress")
-
-    def _tell(self, value: Any, part: str) -> None:
-        for (name, _column, _slot), want in list(self.flight.waiting.items()):
-            self.receiver.on_answer(name, want, value, part)
+        self.flight.tell(value, "progress")

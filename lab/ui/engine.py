@@ -96,6 +96,7 @@ class EngineClient(QObject):
         self._process: QProcess | None = None
         self._frames = Frames()
         self._arrived: deque[bytes] = deque()
+        self._unsent: list[bytes] = []
         self._decoding: Iterator[Any] | None = None
         self._pump = QTimer(self)
         self._pump.setSingleShot(True)
@@ -110,9 +111,11 @@ class EngineClient(QObject):
         """Start the engine; what was asked of an earlier one has failed by now."""
         self._frames, self._decoding, self.hello = Frames(), None, {}
         self._arrived.clear()
+        self._unsent.clear()
         self._stderr.clear()
         process = QProcess(self)
         process.setProcessEnvironment(self._environment())
+        process.started.connect(self._on_started)
         process.readyReadStandardOutput.connect(self._on_output)
         process.readyReadStandardError.connect(self._on_stderr)
         process.finished.connect(self._on_finished)
@@ -171,8 +174,14 @@ class EngineClient(QObject):
         return len(self._pending)
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._process is not None:
-            self._process.write(encode(message))
+        """Write a message, or keep it until the process has started."""
+        data = encode(message)
+        if self._process is None:
+            return
+        if self._process.state() == QProcess.ProcessState.Running:
+            self._process.write(data)
+        else:
+            self._unsent.append(data)
 
     def _forget(self, number: int) -> _Pending | None:
         pending = self._pending.pop(number, None)
@@ -192,6 +201,13 @@ class EngineClient(QObject):
         if state != self.state:
             self.state = state
             self.state_changed.emit(state)
+
+    @Slot()
+    def _on_started(self) -> None:
+        if self.sender() is self._process and self._process is not None:
+            for data in self._unsent:
+                self._process.write(data)
+            self._unsent.clear()
 
     @Slot()
     def _on_output(self) -> None:
@@ -318,7 +334,6 @@ class EngineClient(QObject):
         self._decoding = None
         if process is None:
             return
-        process.disconnect(self)
         if process.state() != QProcess.ProcessState.NotRunning:
             process.closeWriteChannel()
             if not process.waitForFinished(GOODBYE_MS):

@@ -149,6 +149,10 @@ class Session(QObject):
             view.told.clear()
         self._soon.start()
 
+    def stop_all(self) -> None:
+        """Stop what is being computed; it is asked again when something changes."""
+        self._answers.stop()
+
     def state_of(self, column: Column) -> ColumnState:
         """Return how far a column's checkpoint is."""
         return self._states.get(column.weights_key, ColumnState())

@@ -1,0 +1,250 @@
+"""The middle of the window: one dock for each view, tabbed, made when it is first seen."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QPlainTextEdit, QTabBar, QVBoxLayout, QWidget
+
+from lab.ui import theme
+from lab.ui.parts import Elided, label, refresh_icons, tool
+from lab.ui.session import Session
+from lab.ui.view import View, ViewWidget
+from models.discover import Discovered, discover
+from models.words import _
+
+VIEWS_PACKAGE = "lab.ui.views"
+STATE_VERSION = 1
+
+
+class BrokenView(QWidget):
+    """Stands in for a view that could not be made, and says why."""
+
+    def __init__(self, name: str, error: str) -> None:
+        super().__init__()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(20, 20, 20, 20)
+        column.addWidget(label(_("The view “{name}” could not be made.").format(name=name), "heading"))
+        column.addWidget(label(_("The other views work. This is the error:"), "muted"))
+        text = QPlainTextEdit(error)
+        text.setReadOnly(True)
+        text.setFont(theme.mono(0.9))
+        column.addWidget(text, 1)
+
+
+class ViewDock(QDockWidget):
+    """The place of one view, with a slim bar above it."""
+
+    picture_requested = Signal(str)
+    table_requested = Signal(str)
+    copy_requested = Signal(str)
+
+    def __init__(self, name: str, view: View | None, error: str) -> None:
+        super().__init__(view.title() if view is not None else name)
+        self.name = name
+        self.view = view
+        self.error = error
+        self.content: ViewWidget | None = None
+        self.setObjectName(f"view:{name}")
+        self.setFeatures(
+            QDockWidget.DockWidgetFeature.DockWidgetMovable
+            | QDockWidget.DockWidgetFeature.DockWidgetFloatable
+            | QDockWidget.DockWidgetFeature.DockWidgetClosable
+        )
+        self.setTitleBarWidget(self._make_bar())
+        blank = QWidget()
+        blank.setProperty("role", "panel")
+        self.setWidget(blank)
+
+    def _make_bar(self) -> QWidget:
+        bar = QWidget()
+        row = QHBoxLayout(bar)
+        row.setContentsMargins(12, 3, 6, 3)
+        row.setSpacing(1)
+        row.addWidget(Elided(self.view.tip() if self.view is not None else self.error.strip().splitlines()[-1], "muted"), 1)
+        entries = (
+            ("copy", _("Copy picture"), self.copy_requested),
+            ("image", _("Save picture …"), self.picture_requested),
+            ("table", _("Save data as CSV …"), self.table_requested),
+        )
+        for icon_name, tip, signal in entries:
+            button = tool(icon_name, tip, 15)
+            button.clicked.connect(_Send(signal, self.name))
+            row.addWidget(button)
+        float_button = tool("split", _("Take this view out of the window, or put it back"), 15)
+        float_button.clicked.connect(self._on_float)
+        row.addWidget(float_button)
+        return bar
+
+    @Slot()
+    def _on_float(self) -> None:
+        self.setFloating(not self.isFloating())
+
+    def fill(self) -> ViewWidget | None:
+        """Make the view if that has not been done; None if it is broken."""
+        if self.content is not None or self.error:
+            if self.error and not isinstance(self.widget(), BrokenView):
+                self._replace(BrokenView(self.name, self.error))
+            return self.content
+        assert self.view is not None
+        try:
+            self.content = self.view.make()
+        except Exception:  # noqa: BLE001 - one broken view is shown in its place, the others work
+            self.error = traceback.format_exc()
+            return self.fill()
+        self.content.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.content.setProperty("role", "panel")
+        self._replace(self.content)
+        return self.content
+
+    def _replace(self, widget: QWidget) -> None:
+        old = self.widget()
+        self.setWidget(widget)
+        if old is not None:
+            old.deleteLater()
+
+
+class _Send:
+    """Emits a signal with a name when a button is clicked."""
+
+    def __init__(self, signal: Any, name: str) -> None:
+        self._signal = signal
+        self._name = name
+
+    def __call__(self, *_checked: object) -> None:
+        self._signal.emit(self._name)
+
+
+class Centre(QMainWindow):
+    """Holds the views' docks."""
+
+    view_shown = Signal(str)
+    """Name of a view that came to the front."""
+    view_message = Signal(str)
+    docks_made = Signal()
+    picture_requested = Signal(str)
+    table_requested = Signal(str)
+    copy_requested = Signal(str)
+
+    def __init__(self, session: Session, remembered: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._session = session
+        self._remembered = dict(remembered)
+        self.docks: dict[str, ViewDock] = {}
+        self.current = ""
+        self.setWindowFlags(Qt.WindowType.Widget)
+        self.setDockNestingEnabled(True)
+        self.setDockOptions(
+            QMainWindow.DockOption.AllowTabbedDocks
+            | QMainWindow.DockOption.AllowNestedDocks
+            | QMainWindow.DockOption.GroupedDragging
+        )
+        self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, self._north())
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)
+        self._hint = QLabel(_("Views are being prepared …"))
+        self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._hint.setProperty("role", "muted")
+        self.setCentralWidget(self._hint)
+
+    @staticmethod
+    def _north() -> Any:
+        from PySide6.QtWidgets import QTabWidget
+
+        return QTabWidget.TabPosition.North
+
+    def make_docks(self, found: list[Discovered] | None = None) -> None:
+        """Find the views and make a dock for each; their widgets are made when first seen."""
+        found = discover(VIEWS_PACKAGE, "VIEW") if found is None else found
+        theme.colour_plots()
+        good = sorted((item for item in found if not item.error), key=lambda item: item.value.order)
+        previous: ViewDock | None = None
+        for item in [*good, *(item for item in found if item.error)]:
+            dock = ViewDock(item.value.name if item.value is not None else item.name, item.value, item.error)
+            self.docks[dock.name] = dock
+            self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, dock)
+            if previous is not None:
+                self.tabifyDockWidget(previous, dock)
+            previous = dock
+            dock.picture_requested.connect(self.picture_requested)
+            dock.table_requested.connect(self.table_requested)
+            dock.copy_requested.connect(self.copy_requested)
+            dock.visibilityChanged.connect(_Visible(self, dock))
+        self.setCentralWidget(None)  # type: ignore[arg-type]
+        if self.docks:
+            next(iter(self.docks.values())).raise_()
+        self._style_tabs()
+        self.docks_made.emit()
+
+    def reset_layout(self) -> None:
+        """Put all views into one row of tabs, the first in front."""
+        docks = list(self.docks.values())
+        for number, dock in enumerate(docks):
+            dock.setFloating(False)
+            self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, dock)
+            dock.show()
+            if number:
+                self.tabifyDockWidget(docks[0], dock)
+        if docks:
+            docks[0].raise_()
+        self._style_tabs()
+
+    def show_view(self, name: str) -> None:
+        """Bring a view to the front."""
+        dock = self.docks.get(name)
+        if dock is not None:
+            dock.show()
+            dock.raise_()
+
+    def on_visible(self, dock: ViewDock, visible: bool) -> None:
+        """Make a view when it is first seen, and tell the session what can be seen."""
+        if visible:
+            first = dock.content is None
+            widget = dock.fill()
+            if widget is not None and first:
+                state = self._remembered.get(dock.name)
+                if isinstance(state, dict):
+                    widget.restore(state)
+                widget.message.connect(self.view_message)
+                self._session.attach(dock.name, widget)
+            self.current = dock.name
+            self.view_shown.emit(dock.name)
+        self._session.set_visible(dock.name, visible)
+
+    def view_widget(self, name: str = "") -> ViewWidget | None:
+        """Return a view's widget, of the current one unless named; None if it was never seen or is broken."""
+        dock = self.docks.get(name or self.current)
+        return dock.content if dock is not None else None
+
+    def view_states(self) -> dict[str, Any]:
+        """Return what the views want remembered."""
+        states = dict(self._remembered)
+        for name, dock in self.docks.items():
+            if dock.content is not None:
+                states[name] = dock.content.state()
+        return states
+
+    def refresh_theme(self) -> None:
+        """Draw icons anew after a change of theme."""
+        for dock in self.docks.values():
+            refresh_icons(dock.titleBarWidget())
+
+    def _style_tabs(self) -> None:
+        for bar in self.findChildren(QTabBar):
+            bar.setExpanding(False)
+            bar.setElideMode(Qt.TextElideMode.ElideNone)
+            bar.setUsesScrollButtons(True)
+            bar.setDocumentMode(True)
+
+
+class _Visible:
+    """Tells the centre when a dock comes into sight or goes out of it."""
+
+    def __init__(self, centre: Centre, dock: ViewDock) -> None:
+        self._centre = centre
+        self._dock = dock
+
+    def __call__(self, visible: bool) -> None:
+        self._centre.on_visible(self._dock, visible)

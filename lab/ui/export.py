@@ -1,0 +1,66 @@
+"""Pictures and data of a view, on disk."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from PySide6.QtCore import QPoint, QSize
+from PySide6.QtGui import QPainter, QRegion
+from PySide6.QtWidgets import QWidget
+
+from lab.ui.view import ViewWidget
+from models.errors import UserError
+from models.words import _
+
+
+def save_picture(widget: QWidget, path: Path) -> None:
+    """Save a widget as it looks, as SVG or in the format that the file's name says.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    if path.suffix.lower() == ".svg":
+        _save_svg(widget, path)
+        return
+    if not widget.grab().save(str(path if path.suffix else path.with_suffix(".png"))):
+        raise UserError("save.picture", _("{path} could not be written.").format(path=path), _("Choose another folder."))
+
+
+def _save_svg(widget: QWidget, path: Path) -> None:
+    from PySide6.QtSvg import QSvgGenerator
+
+    try:
+        path.touch()
+    except OSError as cause:
+        raise _unwritable(path, cause) from cause
+    generator = QSvgGenerator()
+    generator.setFileName(str(path))
+    generator.setSize(QSize(widget.width(), widget.height()))
+    generator.setViewBox(widget.rect())
+    painter = QPainter(generator)
+    widget.render(painter, QPoint(), QRegion(), QWidget.RenderFlag.DrawWindowBackground | QWidget.RenderFlag.DrawChildren)
+    painter.end()
+
+
+def save_table(widget: ViewWidget, path: Path) -> None:
+    """Save the data that a view shows as CSV in UTF-8.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    header, rows = widget.table()
+    path = path if path.suffix else path.with_suffix(".csv")
+    try:
+        with path.open("w", newline="", encoding="utf-8-sig") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as cause:
+        raise _unwritable(path, cause) from cause
+
+
+def _unwritable(path: Path, cause: OSError) -> UserError:
+    return UserError(
+        "save.table", _("{path} could not be written: {reason}.").format(path=path, reason=cause.strerror), _("Choose another folder.")
+    )
