@@ -124,7 +124,7 @@ class Operations:
 
         check_text(text)
         opened = yield from self.shelf.open(column)
-        prepared = prepare(opened, column, text, target)
+        prepared = prepare(opened, column, text, target, echo=False)
         trace = None
         if opened.kind != "encoder":
             trace = self.shelf.trace(column, opened, prepared.ids, prepared.target_ids)
@@ -138,7 +138,7 @@ class Operations:
         if not messages:
             check_text(prompt)
         opened = yield from self.shelf.open(column)
-        prepared = conversation(opened, column, messages) if messages else prepare(opened, column, prompt)
+        prepared = conversation(opened, column, messages) if messages else prepare(opened, column, prompt, echo=False)
         return (yield from generate(opened, prepared.ids, column.sampler, prepared.convention))
 
     def render(self, column: Column, messages: tuple[Mapping[str, str], ...]) -> Work[dict[str, Any]]:

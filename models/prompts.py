@@ -54,8 +54,16 @@ class Prepared:
         return {"encoder": own, "decoder": tuple(token.text for token in self.target_tokens)}
 
 
-def prepare(opened: OpenModel, column: Column, text: str, target: str = "") -> Prepared:
+def prepare(opened: OpenModel, column: Column, text: str, target: str = "", echo: bool = True) -> Prepared:
     """Return a text as this column gives it to its model: plainly, or as one user message of its chat template.
+
+    Args:
+        opened: The model.
+        column: How to prompt it.
+        text: The text; the source of an encoder-decoder.
+        target: What an encoder-decoder's decoder is given.
+        echo: Whether the source itself is the target when none is given; otherwise the decoder gets its start token
+            (and a target without the EOS that the tokenizer adds), ready for what comes next.
 
     Raises:
         UserError: If there is no tokenizer, or the column asks for a template that the checkpoint does not have.
@@ -65,7 +73,7 @@ def prepare(opened: OpenModel, column: Column, text: str, target: str = "") -> P
         system = [{"role": "system", "content": column.system}] if column.system else []
         return render(opened, (*system, {"role": "user", "content": text}))
     if opened.kind == "encoder-decoder":
-        return _source_and_target(opened, text, target)
+        return _source_and_target(opened, text, target or (text if echo else ""), bool(target), echo)
     mask = getattr(tokenizer, "mask_token", None) if opened.kind == "encoder" else None
     masked = bool(mask) and str(mask) in text
     ids, spans = encode_with_spans(tokenizer, text, add_special=True, allow_special=masked)
@@ -79,19 +87,22 @@ def prepare(opened: OpenModel, column: Column, text: str, target: str = "") -> P
     return Prepared(text, tuple(ids), tokens, convention="; ".join(part for part in said if part))
 
 
-def _source_and_target(opened: OpenModel, text: str, target: str) -> Prepared:
+def _source_and_target(opened: OpenModel, text: str, target: str, given: bool, whole: bool) -> Prepared:
     tokenizer = tokenizer_of(opened)
     ids, spans = encode_with_spans(tokenizer, text)
     start = start_id(opened)
-    wanted = target or text
-    target_ids, target_spans = encode_with_spans(tokenizer, wanted)
+    target_ids, target_spans = encode_with_spans(tokenizer, target) if target else ([], [])
     if target_ids and target_ids[0] == start:
         target_ids, target_spans = target_ids[1:], target_spans[1:]
+    if not whole and target_ids and target_ids[-1] in eos_ids(opened) and target_spans[-1] == (-1, -1):
+        target_ids, target_spans = target_ids[:-1], target_spans[:-1]
     target_ids, target_spans = [start, *target_ids], [(-1, -1), *target_spans]
-    said = _("target given the source") if target else _("no target given: the source itself is the target")
+    said = _("target given the source")
+    if not given:
+        said = _("no target given: the source itself is the target") if whole else _("the first token given the source")
     return Prepared(
-        wanted, tuple(ids), tokens_of(tokenizer, text, ids, spans), tuple(target_ids),
-        tokens_of(tokenizer, wanted, target_ids, target_spans), said,
+        target, tuple(ids), tokens_of(tokenizer, text, ids, spans), tuple(target_ids),
+        tokens_of(tokenizer, target, target_ids, target_spans), said,
     )  # fmt: skip
 
 
@@ -151,10 +162,10 @@ def conversation(opened: OpenModel, column: Column, messages: Sequence[Mapping[s
         return render(opened, messages)
     text = "\n".join(message["content"] for message in messages)
     plain = Column(column.checkpoint)
-    prepared = prepare(opened, plain, text)
+    prepared = prepare(opened, plain, text, echo=False)
     said = _("prompted plainly: a base model; contents joined by line breaks")
     return Prepared(
-        text, prepared.ids, prepared.tokens, prepared.target_ids[:1], prepared.target_tokens[:1],
+        text, prepared.ids, prepared.tokens, prepared.target_ids, prepared.target_tokens,
         f"{said}; {prepared.convention}",
     )  # fmt: skip
 

@@ -165,7 +165,7 @@ def _add_logits(trace: Trace, opened: OpenModel, outputs: Any, inputs: dict[str,
     if opened.kind == "reward":
         trace.score = float(logits.reshape(-1)[0])
         return
-    if logits.shape[1] == len(trace.predicting_ids) and logits.shape[1] > 1:
+    if logits.shape[1] == len(trace.predicting_ids):
         trace.logits = logits[0]
         return
     trace.readout = prove_readout(opened, trace.hidden["self"][-1][-1:], logits[0, -1:])

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return path if path.exists() else write_model(path, family, seed)
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def opened() -> Callable[..., Any]:
+    """Return ``opened(family, seed=0)``: a tiny model as the library would open it, made once per session."""
+    from functools import lru_cache
+
+    from tests.fakes import opened_model
+
+    return lru_cache(maxsize=None)(opened_model)
 
 
 @pytest.fixture(scope="session")

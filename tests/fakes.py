@@ -204,6 +204,8 @@ def randomise(model: Any, seed: int, gain: float = 2.5) -> None:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
+    if model.config.model_type == "t5":
+        gain = gain / 2  # T5 does not divide its scores by the square root of the width
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
@@ -253,3 +255,20 @@ def write_lineage(folder: Path, stages: tuple[str, ...] = ("pretrain", "sft", "r
         parent = stage
     (folder / "lineage.json").write_text(json.dumps({"name": "Tiny", "checkpoints": rows}), encoding="utf-8")
     return folder
+
+
+def opened_model(family: str, seed: int = 0, gain: float = 2.5) -> Any:
+    """Return a tiny model as if the library had opened it, without any file."""
+    from models.opened import OpenModel
+    from models.records import Description, Loaded
+
+    tokenizer = tokenizer_of(family)
+    model = tiny_model(family, len(tokenizer), seed, gain)
+    kind = "encoder" if family in ENCODERS else "encoder-decoder" if family in ENCODER_DECODERS else "decoder"
+    loaded = Loaded(family, "cpu", "float32", "", 0, sum(p.numel() * 4 for p in model.parameters()), 0.0, kind=kind)
+    description = Description(family, family, family, type(model).__name__, kind)
+    template = tokenizer.chat_template or ""
+    return OpenModel(
+        model, tokenizer, model.config, family, kind, "cpu", "float32", "", loaded, description,
+        chat_template=template, eos_ids=(tokenizer.eos_token_id,) if tokenizer.eos_token_id is not None else (),
+    )  # fmt: skip
