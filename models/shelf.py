@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -26,6 +27,7 @@ _HEAVY = (
     "transformers.models.auto.modeling_auto",
     "transformers.models.llama.modeling_llama",
 )
+_LATER = "sklearn.decomposition"
 
 
 class Warm:
@@ -49,6 +51,9 @@ class Warm:
         except BaseException as error:  # noqa: BLE001 - told to whoever waits
             self.error = error
         self._done.set()
+        if self.error is None:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(_LATER)
 
     def wait(self) -> Work[None]:
         """Wait until the imports are done, yielding so that others are served."""
