@@ -9,6 +9,7 @@ from importlib.resources import files
 
 LANGUAGES = {"en": "English", "zh_CN": "中文"}
 _catalogue: gettext.NullTranslations = gettext.NullTranslations()
+_language = "en"
 
 
 def system_language() -> str:
@@ -20,11 +21,17 @@ def system_language() -> str:
 
 def set_language(name: str = "") -> str:
     """Choose the language of every later ``_()``; empty means the system's. Returns the name chosen."""
-    global _catalogue
+    global _catalogue, _language
     name = name or system_language()
+    _language = name
     folder = str(files("assets").joinpath("translations"))
     _catalogue = gettext.translation("triptych", folder, [name], fallback=True)
     return name
+
+
+def current_language() -> str:
+    """Return the language chosen last."""
+    return _language
 
 
 def _(text: str) -> str:
