@@ -46,12 +46,12 @@ class ColumnForm(QWidget):
 
     def _make_loading(self, devices: tuple[str, ...]) -> None:
         self.label = QLineEdit()
-        self.device = _combo([(name, name) for name in devices])
-        self.dtype = _combo([(name, name) for name in DTYPES])
-        self.quantize = _combo([("", _("none")), ("int8", "int8"), ("int4", "int4")])
+        self.device = combo([(name, name) for name in devices])
+        self.dtype = combo([(name, name) for name in DTYPES])
+        self.quantize = combo([("", _("none")), ("int8", "int8"), ("int4", "int4")])
 
     def _make_prompt(self) -> None:
-        self.prompt = _combo([("plain", _("plain text")), ("template", _("chat template"))])
+        self.prompt = combo([("plain", _("plain text")), ("template", _("chat template"))])
         self.system = QLineEdit()
         self.system.setPlaceholderText(_("none"))
 
@@ -68,18 +68,18 @@ class ColumnForm(QWidget):
         column.setSpacing(8)
         column.addWidget(label(_("Weights"), "section"))
         column.addLayout(
-            _form(
+            form(
                 (_("Name"), self.label), (_("Device"), self.device), (_("Precision"), self.dtype),
                 (_("Quantise"), self.quantize),
             )
         )  # fmt: skip
         column.addWidget(line())
         column.addWidget(label(_("Prompt"), "section"))
-        column.addLayout(_form((_("Send as"), self.prompt), (_("System text"), self.system)))
+        column.addLayout(form((_("Send as"), self.prompt), (_("System text"), self.system)))
         column.addWidget(line())
         column.addWidget(label(_("Sampling"), "section"))
         column.addLayout(
-            _form(
+            form(
                 (_("Temperature"), self.temperature), (_("Top-k"), self.top_k), (_("Top-p"), self.top_p),
                 (_("New tokens"), self.max_new_tokens), (_("Seed"), self.seed),
             )
@@ -103,7 +103,7 @@ class ColumnForm(QWidget):
             (self.device, column.device), (self.dtype, column.dtype),
             (self.quantize, column.quantize), (self.prompt, column.prompt),
         ):  # fmt: skip
-            _choose(box, value)
+            choose(box, value)
         self.system.setText(column.system)
         self.system.setEnabled(column.prompt == "template")
         sampler = column.sampler
@@ -135,14 +135,16 @@ class ColumnForm(QWidget):
             self.changed.emit(column)
 
 
-def _combo(choices: list[tuple[str, str]]) -> QComboBox:
+def combo(choices: list[tuple[str, str]]) -> QComboBox:
+    """Return a box of (value, text) choices."""
     box = QComboBox()
     for value, text in choices:
         box.addItem(text, value)
     return box
 
 
-def _choose(box: QComboBox, value: str) -> None:
+def choose(box: QComboBox, value: str) -> None:
+    """Choose a value in a box of ``combo``; one that it does not offer is added."""
     if box.findData(value) < 0:
         box.addItem(value, value)
     box.setCurrentIndex(box.findData(value))
@@ -164,13 +166,14 @@ def _whole(low: int, high: int, tip: str) -> QSpinBox:
     return box
 
 
-def _form(*rows: tuple[str, QWidget]) -> QFormLayout:
-    form = QFormLayout()
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setHorizontalSpacing(14)
-    form.setVerticalSpacing(6)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+def form(*rows: tuple[str, QWidget]) -> QFormLayout:
+    """Return rows of a name and a field."""
+    made = QFormLayout()
+    made.setContentsMargins(0, 0, 0, 0)
+    made.setHorizontalSpacing(14)
+    made.setVerticalSpacing(6)
+    made.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     for text, widget in rows:
-        form.addRow(text, widget)
+        made.addRow(text, widget)
         widget.setAccessibleName(text)
-    return form
+    return made

@@ -1,0 +1,89 @@
+"""The user guide, shown inside the program."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from PySide6.QtCore import Qt, QUrl, Slot
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QListWidget, QListWidgetItem, QTextBrowser, QWidget
+
+from lab.ui.parts import Empty
+from models.words import _, current_language
+
+FIRST = ("start", "index", "overview", "window")
+"""Pages that come before the others."""
+
+
+def pages(language: str) -> list[tuple[str, str]]:
+    """Return (title, file name) of every page of the guide, in a language where there is a translation."""
+    folder = files("assets").joinpath("guide")
+    names = {item.name for item in folder.iterdir() if item.name.endswith(".md")}
+    originals = [name for name in names if name.count(".") == 1]
+    originals.sort(key=lambda name: (FIRST.index(name[:-3]) if name[:-3] in FIRST else len(FIRST), name))
+    chosen = []
+    for name in originals:
+        translated = f"{name[:-3]}.{language}.md"
+        chosen.append(translated if translated in names else name)
+    return [(_title(name), name) for name in chosen]
+
+
+def page_text(name: str) -> str:
+    """Return the Markdown of a page."""
+    return files("assets").joinpath("guide", name).read_text(encoding="utf-8")
+
+
+def _title(name: str) -> str:
+    for line in page_text(name).splitlines():
+        if line.startswith("# "):
+            return line[2:].strip()
+    return name.split(".")[0].replace("-", " ").capitalize()
+
+
+class GuideDialog(QDialog):
+    """Pages at the left, the text at the right."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(_("Guide"))
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(960, 680)
+        self.list = QListWidget()
+        self.list.setFixedWidth(230)
+        self.text = QTextBrowser()
+        self.text.setOpenLinks(False)
+        self.text.document().setDocumentMargin(22)
+        self.text.anchorClicked.connect(self._on_link)
+        self.text.setSearchPaths([str(files("assets").joinpath("guide"))])
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 12, 12, 12)
+        row.setSpacing(10)
+        found = pages(current_language())
+        for title, name in found:
+            item = QListWidgetItem(title)
+            item.setData(int(Qt.ItemDataRole.UserRole), name)
+            self.list.addItem(item)
+        if not found:
+            row.addWidget(Empty(_("The guide is not installed."), _("It belongs in the folder assets/guide.")))
+            return
+        row.addWidget(self.list)
+        row.addWidget(self.text, 1)
+        self.list.currentItemChanged.connect(self._on_page)
+        self.list.setCurrentRow(0)
+
+    @Slot()
+    def _on_page(self) -> None:
+        item = self.list.currentItem()
+        if item is not None:
+            self.text.setMarkdown(page_text(str(item.data(int(Qt.ItemDataRole.UserRole)))))
+
+    @Slot(QUrl)
+    def _on_link(self, url: QUrl) -> None:
+        """Follow a link to another page here, any other outside."""
+        name = url.fileName()
+        for number in range(self.list.count()):
+            if str(self.list.item(number).data(int(Qt.ItemDataRole.UserRole))).split(".")[0] == name.split(".")[0]:
+                self.list.setCurrentRow(number)
+                return
+        if url.scheme() in ("http", "https"):
+            QDesktopServices.openUrl(url)
