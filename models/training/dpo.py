@@ -75,7 +75,7 @@ class DpoTask(PairTask):
 
             nll = -target_logprobs(self.model, self.replay.batch(self.step).to(self.device)).mean()
             loss = loss + self.settings.replay_weight * nll * self.weight(batch)
-            metrics["replay_loss"] = float(nll)
+            metrics["replay_loss"] = float(nll.detach())
         return loss, metrics
 
     def _preference_loss(self, batch: PairBatch) -> tuple[Any, dict[str, float]]:
@@ -112,7 +112,7 @@ class DpoTask(PairTask):
             lengths = sum_by_document(torch.ones_like(tokens), batch.packed)
             nll = -policy[chosen].sum() / lengths[chosen].sum()
             loss = loss + self.settings.nll * nll * self.weight(batch)
-            metrics["nll_loss"] = float(nll)
+            metrics["nll_loss"] = float(nll.detach())
         return loss, metrics
 
     def evaluate(self) -> dict[str, float]:

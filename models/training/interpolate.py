@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from models.events import Metrics, Note, Saved, Work
 from models.training.checkpoints import publish, write_json
 from models.training.data import Row, Texts, need_rows
 from models.training.decoding import Sampling, sample_answers
-from models.training.labels import conversations, field_of, find_function, label_answer
+from models.training.labels import conversations, field_of, find_function, grouped_rates, label_answer
 from models.training.llama import open_causal, pick_device
 from models.training.running import describe_run, gather_inputs, read_all
 from models.training.stage import DTYPES, Stage, Workspace, check_choice, help_text
@@ -39,6 +38,7 @@ class InterpolateSettings:
     labeller: str = field(default="", metadata=help_text("Function of ours that scores an answer."))
     limits: tuple[Limit, ...] = field(default=(), metadata=help_text("Rates that must not be exceeded."))
     minimise: Limit = field(default=Limit(), metadata=help_text("Rate that is to be as low as can be within them."))
+    group_by: str = field(default="item.type", metadata=help_text("Field of a row that the curve's rates go by."))
     max_new_tokens: int = field(default=48, metadata=help_text("Longest answer."))
     batch_size: int = field(default=128, metadata=help_text("Answers drawn at once."))
     max_rows: int = field(default=0, metadata=help_text("Use at most so many rows of each file; 0 uses all."))
@@ -61,7 +61,7 @@ class Point:
     objective: float
     limits: tuple[float, ...]
     score: float
-    verdicts: Mapping[str, int]
+    rates: Mapping[str, float]
 
 
 def mix(model: Any, parent: Mapping[str, Any], checkpoint: Mapping[str, Any], alpha: float) -> None:
@@ -141,7 +141,7 @@ def _point(alpha: float, settings: InterpolateSettings, rows: Sequence[Row], lab
         rate(settings.minimise, rows, verdicts) if settings.minimise.verdict else -_mean_score(labels),
         tuple(rate(limit, rows, verdicts) for limit in settings.limits),
         _mean_score(labels),
-        dict(Counter(verdicts).most_common()),
+        grouped_rates(rows, verdicts, settings.group_by),
     )
 
 
@@ -150,17 +150,12 @@ def _mean_score(labels: Sequence[tuple[str, float, str]]) -> float:
 
 
 def _as_row(point: Point) -> dict[str, Any]:
-    groups: dict[str, int] = defaultdict(int)
-    for verdict, count in point.verdicts.items():
-        groups[verdict.split(": ")[0]] += count
-    rates = {verdict: count / groups[verdict.split(": ")[0]] for verdict, count in point.verdicts.items()}
     return {
         "alpha": point.alpha,
         "objective": point.objective,
         "limits": list(point.limits),
         "score": point.score,
-        "rates": rates,
-        "counts": dict(point.verdicts),
+        "rates": dict(point.rates),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -46,3 +47,11 @@ def field_of(row: Row, path: str) -> Any:
     for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
+
+
+def grouped_rates(rows: Sequence[Row], verdicts: Sequence[str], group_by: str) -> dict[str, float]:
+    """Return how often each verdict fell within each group of rows: ``{"unknown: abstained": 0.8}``."""
+    groups = [str(field_of(row, group_by) or "all") for row in rows]
+    totals = Counter(groups)
+    counts = Counter(zip(groups, verdicts, strict=True))
+    return {f"{group}: {verdict}": count / totals[group] for (group, verdict), count in sorted(counts.items())}

@@ -103,7 +103,7 @@ def new_reward(folder: Path, seed: int) -> Any:
     policy = open_causal(folder)
     if policy.config.model_type != "llama":
         raise UserError("training.family", f"{folder.parent.name!r} is no Llama-style model.", "Choose one that is.")
-    config = policy.config.__class__.from_dict({**policy.config.to_dict(), "num_labels": 1})
+    config = policy.config.__class__.from_dict({**policy.config.to_dict(), "id2label": {0: "reward"}, "label2id": {"reward": 0}})
     config._attn_implementation = "eager"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -61,6 +61,7 @@ class PpoSettings(TrainSettings):
     rule: str = field(default="", metadata=help_text("Function of ours whose score is added."))
     rule_weight: float = field(default=0.0, metadata=help_text("Weight of that score."))
     judge: str = field(default="", metadata=help_text("Function of ours whose score is only reported."))
+    group_by: str = field(default="item.type", metadata=help_text("Field of a prompt row that verdicts are counted by."))
     entropy: float = field(default=0.0, metadata=help_text("Weight of an entropy bonus."))
     replay: tuple[str, ...] = field(default=(), metadata=help_text("JSONL files of earlier data to mix in."))
     replay_weight: float = field(default=0.5, metadata=help_text("Weight of their mean token loss."))
@@ -160,11 +161,11 @@ class PpoTask:
             paid, metrics = -settings.eos_penalty * torch.tensor([float(not answer.ended) for answer in answers]), {}
         judge = self.judge or self.rule
         if judge is not None:
-            judged, more = judge_answers(judge, self.texts, rows, answers, learned)
+            judged, more = judge_answers(judge, self.texts, rows, answers, learned, settings.group_by)
             metrics.update(more)
         if self.rule is not None:
             if self.rule is not judge:
-                judged, _ = judge_answers(self.rule, self.texts, rows, answers, learned)
+                judged, _ = judge_answers(self.rule, self.texts, rows, answers, learned, settings.group_by)
             paid = paid + settings.rule_weight * judged
         return paid.to(self.device), metrics
 

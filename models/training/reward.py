@@ -58,10 +58,11 @@ class RewardTask(PairTask):
         rewards = scores(self.model, batch.packed)
         chosen, rejected = rewards[batch.chosen], rewards[batch.rejected]
         loss = bradley_terry(chosen, rejected, self.settings.margin, self.settings.centring)
+        seen, margins = rewards.detach(), (chosen - rejected).detach()
         metrics = {
-            "accuracy": float((chosen > rejected).float().mean()),
-            "margin": float((chosen - rejected).mean()),
-            "mean_reward": float(rewards.mean()),
+            "accuracy": float((margins > 0).float().mean()),
+            "margin": float(margins.mean()),
+            "mean_reward": float(seen.mean()),
         }
         return loss.sum(), metrics
 

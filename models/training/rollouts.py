@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from models.training.data import Batch, Document, Row, Texts, pack_batch
 from models.training.decoding import Answer
-from models.training.labels import Labeller, label_answer
+from models.training.labels import Labeller, grouped_rates, label_answer
 from models.training.pairs import answer_document
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def score_answers(
 
 
 def judge_answers(
-    labeller: Labeller, texts: Texts, rows: Sequence[Row], answers: Sequence[Answer], learned: Tensor
+    labeller: Labeller, texts: Texts, rows: Sequence[Row], answers: Sequence[Answer], learned: Tensor, group_by: str
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the labeller's score of each answer ``(answers,)`` and metrics: its mean, verdicts, agreement with the model."""
     import torch
@@ -112,10 +111,8 @@ def judge_answers(
     labels = [label_answer(labeller, texts, row, answer) for row, answer in zip(rows, answers, strict=True)]
     judged = torch.tensor([score for _, score, _ in labels])
     metrics = {"judge/score": float(judged.mean()), "judge/agreement": agreement(learned, judged)}
-    counts = Counter(verdict for _, _, verdict in labels)
-    totals = Counter(verdict.split(": ")[0] for _, _, verdict in labels)
-    for verdict, count in counts.items():
-        metrics[f"verdict/{verdict}"] = count / totals[verdict.split(": ")[0]]
+    rates = grouped_rates(rows, [verdict for _, _, verdict in labels], group_by)
+    metrics.update({f"verdict/{name}": value for name, value in rates.items()})
     return judged, metrics
 
 
