@@ -67,7 +67,7 @@ def facts(found: Distribution) -> str:
     choices = number(math.exp(min(found.entropy, 30)), 1)
     parts = [_("entropy {h} nats").format(h=entropy), _("≈ {n} choices").format(n=choices)]
     if found.rank_of_actual >= 0:
-        parts.append(_("true next: rank {n}").format(n=found.rank_of_actual))
+        parts.insert(0, _("true next: rank {n}").format(n=found.rank_of_actual))
     return " · ".join(parts)
 
 
@@ -178,7 +178,8 @@ class SamplingView(ColumnView):
         self.place.setMinimumWidth(220)
         self.tools.labelled(_("After token"), self.position, _("Where the next token is predicted; follows the selected token"))
         self.tools.add(self.log)
-        self.tools.add(self.shared, self.difference)
+        self.tools.add(self.shared)
+        self.add_difference()
         self.page.insertWidget(1, self.place)
         self.position.valueChanged.connect(self._on_asked)
         self.log.toggled.connect(self.redraw_soon)

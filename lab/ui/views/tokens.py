@@ -133,7 +133,8 @@ class TokensView(ColumnView):
             _("Surprisal: −log p of the token. Entropy: how unsure the model was. Rank: 0 is its first choice."),
         )  # fmt: skip
         self.tools.labelled(_("Unit"), self.unit)
-        self.tools.add(self.difference, self.legend)
+        self.add_difference()
+        self.tools.add(self.legend)
         self.owner = QComboBox(self)
         self._owner_box = self.tools.labelled(_("Table of"), self.owner, _("The columns split the text differently."))
         self._owner_box.hide()

@@ -118,6 +118,7 @@ class ColumnView(ViewWidget):
         self.tools = ToolRow(self)
         self.difference = DifferencePicker(self)
         self.difference.changed.connect(self._on_difference_changed)
+        self.difference.hide()
         self.row = QHBoxLayout()
         self.row.setSpacing(8)
         self.page = QVBoxLayout(self)
@@ -130,6 +131,11 @@ class ColumnView(ViewWidget):
         self._timer.setInterval(REDRAW_MILLISECONDS)
         self._timer.timeout.connect(self.redraw)
         self.setMinimumSize(260, 160)
+
+    def add_difference(self) -> None:
+        """Offer the difference of two columns among the controls."""
+        self.tools.add(self.difference)
+        self.difference.show()
 
     # what a subclass says --------------------------------------------------------------------------------------------
     def make_content(self, index: int) -> QWidget:
@@ -254,7 +260,7 @@ class ColumnView(ViewWidget):
         panel, column, colors = self.panels[index], self.columns[index], scheme(self.palette())
         panel.set_header(column.name, column.checkpoint, colors.columns[index % len(colors.columns)])
         self._show_busy(panel, (index,))
-        if self._ready(panel, index):
+        if self.ready(panel, index):
             panel.show_content()
             self.draw(panel, index)
         else:
@@ -265,11 +271,11 @@ class ColumnView(ViewWidget):
         panel.set_header(f"{self.columns[b].name} − {self.columns[a].name}")
         panel.note.set_whole("")
         self._show_busy(panel, (a, b))
-        if self._ready(panel, a) and self._ready(panel, b):
+        if self.ready(panel, a) and self.ready(panel, b):
             panel.show_content()
             self.draw_difference(panel, a, b)
 
-    def _ready(self, panel: ColumnPanel, index: int) -> bool:
+    def ready(self, panel: ColumnPanel, index: int) -> bool:
         """Return whether a column can be drawn; if not, its panel says why."""
         if self.needs_text and not self.text:
             panel.show_message(_("No text yet."), _("Type a text into the prompt bar above."))

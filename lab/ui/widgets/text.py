@@ -54,6 +54,22 @@ def _visible_character(character: str, category: str) -> str:
     return "·" if category == "Zs" else character
 
 
+def plain(text: str) -> str:
+    """Return a text of many lines as it may be shown: controls and direction marks visible, piles of marks cut."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    shown: list[str] = []
+    marks = 0
+    for character in text:
+        category = unicodedata.category(character)
+        marks = marks + 1 if category.startswith("M") else 0
+        if marks > MAX_MARKS:
+            continue
+        hidden = category in {"Cc", "Cf", "Zl", "Zp", "Co", "Cn", "Cs"} and character not in "\n\t\u200d"
+        shown.append(_visible_character(character, category) if hidden else character)
+    return "".join(shown)
+
+
 def tooltip(*lines: str) -> str:
     """Return a tool tip in which nothing is taken for markup."""
     body = "<br>".join(html.escape(line) for line in lines)
