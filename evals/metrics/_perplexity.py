@@ -1,7 +1,8 @@
 r"""The perplexity family: one log-likelihood, divided by words, bytes or tokens and pooled over the corpus.
 
 Pooled means exp(−Σ log p / Σ units). The mean of the texts' own perplexities, which some tools print, is another
-quantity. Words are what lm-eval counts: the pieces that ``re.split(r"\s+", text)`` gives.
+quantity. Words are what lm-eval counts, the pieces that ``re.split(r"\s+", text)`` gives, but that each Chinese or
+Japanese character is a word of its own: without white space a whole text would be one word.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import numpy as np
 
 from evals.metrics._spec import Array, MetricSpec, Statistics
 
+_CHARACTER = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
+
 
 def words(text: str) -> int:
-    """Return the number of words as lm-eval counts them."""
-    return len(re.split(r"\s+", text))
+    """Return the number of words: as lm-eval counts them, each Chinese or Japanese character one."""
+    spaced, found = _CHARACTER.subn(" c ", text)
+    return len(re.split(r"\s+", spaced.strip() if found else text))
 
 
 def utf8_bytes(text: str) -> int:

@@ -1,0 +1,122 @@
+"""Checkpoints × benchmarks: open each checkpoint once, let lm-eval run each benchmark, keep every answer, go on after errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from evals import files, known
+from evals.options import EvalSettings
+from evals.store import FILE, ResponseStore
+from models.errors import UserError
+from models.events import Note, Partial, Progress, Work
+from models.opened import OpenModel
+from models.records import Cell, CheckpointRef
+from models.words import _
+
+__all__ = ["EvalSettings", "named", "run"]
+
+
+def run(
+    checkpoints: Sequence[CheckpointRef | str], benchmarks: Sequence[str], settings: EvalSettings, output: Path
+) -> Work[list[Cell]]:
+    """Score every checkpoint on every benchmark.
+
+    Yields ``Partial(Cell)`` for every cell: when it is begun (state ``running``), while it goes on, and when it is
+    finished, so that a table can fill. A checkpoint that cannot be opened or a benchmark that fails becomes a cell with the
+    state ``failed`` and its reason as signature; the others go on.
+
+    Args:
+        checkpoints: Paths, or rows of the library.
+        benchmarks: Names of ours, of lm-eval's tasks, or YAML files.
+        settings: How.
+        output: Folder for answers, samples and results; what is there already is not computed again.
+
+    Returns:
+        The finished cells, in order.
+    """
+    output = Path(output)
+    done: list[Cell] = []
+    rows = named(checkpoints)
+    for place, row in enumerate(rows):
+        yield Progress(place * len(benchmarks), len(rows) * len(benchmarks), row.name)
+        done += yield from _checkpoint(row, benchmarks, settings, output)
+    yield Progress(len(rows) * len(benchmarks), len(rows) * len(benchmarks), _("done"))
+    return done
+
+
+def named(checkpoints: Sequence[CheckpointRef | str]) -> list[CheckpointRef]:
+    """Return the rows of the library for paths, named as their lineage names them, no name twice."""
+    from models.library import read_lineage, reference
+
+    rows = []
+    for checkpoint in checkpoints:
+        if isinstance(checkpoint, CheckpointRef):
+            rows.append(checkpoint)
+            continue
+        path = Path(checkpoint)
+        found = _in_lineage(path, read_lineage)
+        rows.append(replace(found or reference(path), path=str(checkpoint)))
+    names = [row.name for row in rows]
+    return [
+        replace(row, name=f"{Path(row.path).resolve().parent.name}/{row.name}") if names.count(row.name) > 1 else row
+        for row in rows
+    ]
+
+
+def _in_lineage(path: Path, read_lineage: Any) -> CheckpointRef | None:
+    for folder in path.resolve().parents[:2]:
+        if (folder / "lineage.json").is_file():
+            for row in read_lineage(folder / "lineage.json").checkpoints:
+                if Path(row.path).resolve() == path.resolve():
+                    return CheckpointRef(**asdict(row))
+    return None
+
+
+def _checkpoint(row: CheckpointRef, benchmarks: Sequence[str], settings: EvalSettings, output: Path) -> Work[list[Cell]]:
+    """Run all benchmarks of one checkpoint; it is opened when the first one needs it."""
+    folder = output / files.sanitised(row.name)
+    opened: OpenModel | None = None
+    store: ResponseStore | None = None
+    done: list[Cell] = []
+    try:
+        for name in benchmarks:
+            base = Cell(row.name, row.stage, name, "", math.nan, math.nan, math.nan, 0, True, seed=settings.seed, path=row.path)
+            yield Partial(replace(base, state="running"))
+            try:
+                cells = yield from known.cells(row, name, settings, folder)
+                if cells is None:
+                    if opened is None or store is None:
+                        opened = yield from _open(row, settings)
+                        store = ResponseStore(folder / FILE)
+                    from evals import judging  # lm-eval and torch
+
+                    cells = yield from judging.run(opened, store, base, settings, folder)
+            except UserError as error:
+                cells = [replace(base, state="failed", signature=str(error))]
+                yield Note(f"{row.name} × {name}: {error}", "error")
+            except Exception as error:  # noqa: BLE001 - one failing cell must not end the others
+                cells = [replace(base, state="failed", signature=f"{type(error).__name__}: {error}")]
+                yield Note(_traceback(row.name, name), "error")
+            for cell in cells:
+                yield Partial(cell)
+            done += cells
+    finally:
+        if store is not None:
+            store.close()
+    return done
+
+
+def _traceback(checkpoint: str, benchmark: str) -> str:
+    import traceback
+
+    return f"{checkpoint} × {benchmark}: {traceback.format_exc()}"
+
+
+def _open(row: CheckpointRef, settings: EvalSettings) -> Work[OpenModel]:
+    from models.library import load
+
+    return (yield from load(row.path, settings.device, settings.dtype, settings.quantize))

@@ -1,0 +1,189 @@
+"""One checkpoint on one benchmark: lm-eval builds and scores the requests, we answer them and write what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from evals import answering, files, guard, harness, known, scores, tasks
+from evals.options import EvalSettings
+from evals.store import SCORER_REVISION, ResponseStore, score_key
+from models.events import Metrics, Partial, Progress, Saved, Work
+from models.opened import OpenModel
+from models.records import Cell
+
+LIVE_SECONDS = 1.0
+
+
+def run(opened: OpenModel, store: ResponseStore, base: Cell, settings: EvalSettings, folder: Path) -> Work[list[Cell]]:
+    """Run one benchmark of an open checkpoint and write its files.
+
+    Raises:
+        UserError: If the task or the checkpoint is not fit for it.
+    """
+    started = time.time()
+    planned = tasks.plan(base.benchmark, base.path, settings.include_path, settings.allow_code)
+    guards = {name: guard.install(task) for name, task in planned.tasks.items()}
+    who = yield from harness.identity(opened)
+    model = harness.CheckpointLM(opened, who, store, settings.seed)
+    chat = _chat(planned, opened, settings)
+    computed = 0
+    while True:
+        try:
+            results = _evaluate(model, planned, settings, chat)
+            break
+        except harness.Missing as missing:
+            for watched in guards.values():
+                watched.invalid.clear()
+            model.keys.clear()
+            work = answering.answer(opened, missing.requests, store, settings.n_batch)
+            computed += yield from _live(work, base)
+    samples = {name: _samples(results["samples"].get(name, []), guards[name]) for name in planned.tasks}
+    cells = _cells(results, samples, base, planned)
+    receipt = {
+        "computed": computed,
+        "seconds": time.time() - started,
+        "chat_template": chat,
+        "identity": asdict(who),
+        "settings": asdict(settings),
+        "fingerprint": known.fingerprint(base, settings),
+        "score_keys": {f"{c.benchmark}/{c.metric}": score_key(model.keys, c.metric, SCORER_REVISION) for c in cells},
+        "cells": [files.cell_row(cell, folder) for cell in cells],
+    }
+    target = files.write_run(folder, _whole(results, samples, opened, settings, base) | {files.OURS: receipt}, samples)
+    yield Saved(str(target))
+    yield Metrics(0, {f"{cell.benchmark}/{cell.metric}": cell.value for cell in cells})
+    return [replace(cell, run=str(target)) for cell in cells]
+
+
+def _chat(planned: Any, opened: OpenModel, settings: EvalSettings) -> bool:
+    if settings.apply_chat_template is not None:
+        return settings.apply_chat_template
+    return bool(planned.benchmark is not None and planned.benchmark.chat and opened.chat_template)
+
+
+def _live(work: Work[int], base: Cell) -> Work[int]:
+    """Forward the events of answering, and the cell itself now and then as it fills."""
+    last = 0.0
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            return int(end.value)
+        yield event
+        if isinstance(event, Progress) and time.monotonic() - last > LIVE_SECONDS:
+            last = time.monotonic()
+            yield Partial(replace(base, state="running", n=int(event.done)))
+
+
+def _evaluate(model: Any, planned: Any, settings: EvalSettings, chat: bool) -> dict[str, Any]:
+    """Call lm-eval's evaluator, with its caches and bootstrap off."""
+    from lm_eval.evaluator import evaluate
+
+    for task in planned.tasks.values():
+        if settings.num_fewshot is not None and task.get_config("num_fewshot") != 0:
+            task.set_config(key="num_fewshot", value=settings.num_fewshot)
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=settings.seed)
+        judge = task.config.process_results
+        if hasattr(judge, "outcomes"):
+            judge.outcomes.clear()
+    with quiet_bars():
+        results: dict[str, Any] = evaluate(
+            lm=model,
+            task_dict={"tasks": dict(planned.tasks), "groups": dict(planned.groups), "group_map": {}},
+            limit=settings.limit or None,
+            cache_requests=False,
+            bootstrap_iters=0,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+            confirm_run_unsafe_code=settings.allow_code,
+        )
+    return results
+
+
+@contextlib.contextmanager
+def quiet_bars() -> Iterator[None]:
+    """Keep lm-eval from drawing progress bars on stderr: events say how far the work is."""
+    from lm_eval.api import task
+
+    before = task.tqdm
+    task.tqdm = lambda iterable, *_places, **_settings: iterable
+    try:
+        yield
+    finally:
+        task.tqdm = before
+
+
+def _samples(rows: Sequence[dict[str, Any]], watched: Any) -> list[dict[str, Any]]:
+    """Return lm-eval's samples as its files have them, with our verdict, end of answer and mark of what is invalid."""
+    judge = watched.task.config.process_results
+    outcomes = getattr(judge, "outcomes", [])
+    made = []
+    for place, row in enumerate(rows):
+        arguments = {
+            f"gen_args_{i}": {f"arg_{j}": argument for j, argument in enumerate(one)} for i, one in enumerate(row["arguments"])
+        }
+        extra: dict[str, Any] = {"invalid": True} if watched.invalid[place] else {}
+        if outcomes and outcomes[place].verdict:
+            extra["verdict"] = outcomes[place].verdict
+        stops = [getattr(answer, "stop", "") for answers in row["resps"] for answer in answers]
+        if any(stops):
+            extra["stop"] = stops[0]
+        made.append({**row, "arguments": arguments, "resps": _texts(row["resps"]), "target": str(row["target"]), **extra})
+        made[-1]["filtered_resps"] = _texts(row["filtered_resps"])
+    return made
+
+
+def _texts(value: Any) -> Any:
+    return [_texts(part) for part in value] if isinstance(value, list | tuple) else str(value)
+
+
+def _cells(results: Mapping[str, Any], samples: Mapping[str, Any], base: Cell, planned: Any) -> list[Cell]:
+    made: list[Cell] = []
+    for name in results["results"]:
+        better = results["higher_is_better"].get(name, {}) or {}
+        one = replace(base, benchmark=name)
+        made += scores.cells(one, samples.get(name, []), results["results"][name], better, planned.benchmark)
+    return made
+
+
+def _whole(
+    results: Mapping[str, Any], samples: Mapping[str, Any], opened: OpenModel, settings: EvalSettings, base: Cell
+) -> dict[str, Any]:
+    """Return the results file in lm-eval's form."""
+    whole = {key: value for key, value in results.items() if key != "samples"}
+    whole["config"] = {
+        "model": "triptych",
+        "model_args": {"pretrained": base.checkpoint},
+        "model_dtype": opened.dtype,
+        "batch_size": settings.batch_size,
+        "device": opened.device,
+        "use_cache": None,
+        "limit": settings.limit or None,
+        "bootstrap_iters": 0,
+        "gen_kwargs": None,
+        **{f"{kind}_seed": settings.seed for kind in ("random", "numpy", "torch", "fewshot")},
+    }
+    whole |= {"date": time.time(), "lm_eval_version": _version("lm-eval"), "transformers_version": _version("transformers")}
+    whole |= {"model_source": "triptych", "model_name": base.checkpoint}
+    whole["model_name_sanitized"] = files.sanitised(base.checkpoint)
+    whole["task_hashes"] = {name: _task_hash(rows) for name, rows in samples.items()}
+    return whole
+
+
+def _task_hash(rows: Sequence[Mapping[str, Any]]) -> str:
+    whole = "".join(row["doc_hash"] + row["prompt_hash"] + row["target_hash"] for row in rows)
+    return hashlib.sha256(whole.encode("utf-8")).hexdigest()
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)

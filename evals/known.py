@@ -1,0 +1,68 @@
+"""Which cells need no work: the same checkpoint, benchmark and settings were scored into this folder before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from evals import files
+from evals.options import EvalSettings
+from evals.store import SCORER_REVISION
+from models.events import Note, Work
+from models.records import Cell, CheckpointRef
+from models.words import _
+
+
+def fingerprint(base: Cell, settings: EvalSettings) -> str:
+    """Return the hash of all that one of our own benchmarks' scores depend on, short of opening the checkpoint."""
+    from evals import tasks
+
+    benchmark = tasks.benchmarks().get(base.benchmark)
+    if benchmark is None:
+        return ""
+    path = Path(base.path)
+    parts: list[Any] = [
+        SCORER_REVISION,
+        benchmark.revision,
+        [(m.name, m.metric.revision, m.better) for m in benchmark.measures],
+        {**asdict(settings), "batch_size": ""},
+        benchmark.items(base.path),
+        [(file.name, *_content(file)) for file in sorted(path.glob("*")) if file.is_file()] if path.is_dir() else _content(path),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _content(path: Path) -> tuple[str, int]:
+    """Return a file's SHA-256 (remembered by path, size and times) and size."""
+    from models.events import finish
+    from models.manifest import file_hash
+
+    return finish(file_hash(path)), path.stat().st_size
+
+
+def cells(row: CheckpointRef, name: str, settings: EvalSettings, folder: Path) -> Work[list[Cell] | None]:
+    """Return the cells of an earlier run of the very same thing, or None."""
+    from evals import tasks
+
+    if name not in tasks.benchmarks() or not folder.is_dir() or not Path(row.path).exists():
+        return None
+    wanted = ""
+    for file in _newest(folder):
+        ours = json.loads(file.read_text(encoding="utf-8")).get(files.OURS, {})
+        if name not in {cell.get("benchmark") for cell in ours.get("cells", [])}:
+            continue
+        base = Cell(row.name, row.stage, name, "", math.nan, math.nan, math.nan, 0, True, path=row.path)
+        wanted = wanted or fingerprint(base, settings)
+        if ours.get("fingerprint") == wanted:
+            yield Note(_("{name} × {benchmark} is known already").format(name=row.name, benchmark=name))
+            return [replace(files.cell_from(cell, file), path=row.path) for cell in ours["cells"]]
+    return None
+
+
+def _newest(folder: Path) -> Iterator[Path]:
+    yield from sorted(folder.glob("results_*.json"), reverse=True)

@@ -1,0 +1,137 @@
+"""From the scored items of one task to cells: value, interval, n, and why not if there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evals import stats
+from evals.benchmark import Benchmark
+from evals.metrics import _perplexity
+from evals.metrics._spec import MetricSpec, pool_ratio, unlogged
+from models.records import Cell
+
+POOLED = {
+    "word_perplexity": _perplexity.pool_exp,
+    "byte_perplexity": _perplexity.pool_exp,
+    "bits_per_byte": _perplexity.pool_bits,
+}
+"""lm-eval's own metrics whose logged items are (log-likelihood, units)."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Per-item statistics of one metric of one task as one checkpoint answered it.
+
+    Args:
+        ids: n item names, the same for every checkpoint.
+        statistics: (n, k) to be summed and pooled.
+        clusters: n names, or None.
+        pool: Sums → score; None where only lm-eval can aggregate.
+        mean: Whether the score is the mean of the first column.
+    """
+
+    ids: tuple[str, ...]
+    statistics: NDArray[np.float64]
+    clusters: tuple[str, ...] | None
+    pool: stats.Pool | None
+    mean: bool
+
+
+def scored(samples: Sequence[Mapping[str, Any]], metric: str, benchmark: Benchmark | None) -> Scored | None:
+    """Return the statistics of one metric; None if its items are not numbers that can be pooled."""
+    rows = [sample for sample in samples if metric in sample]
+    try:
+        statistics = [unlogged(sample[metric]) for sample in rows]
+    except ValueError:
+        return None
+    width = {len(row) for row in statistics}
+    spec = _spec(metric, benchmark)
+    pool: stats.Pool | None = spec.pool if spec is not None else POOLED.get(metric)
+    if pool is None and width == {2} and all(row[1] == 1.0 for row in statistics):
+        pool = pool_ratio
+    if pool is None or len(width) != 1:
+        return None
+    cluster = benchmark.cluster if benchmark is not None else ""
+    clusters = tuple(str(sample["doc"].get(cluster, "")) for sample in rows) if cluster else None
+    mean = pool is pool_ratio
+    ids = tuple(item_id(sample) for sample in rows)
+    return Scored(ids, np.asarray(statistics, dtype=np.float64), clusters, pool, mean)
+
+
+def item_id(sample: Mapping[str, Any]) -> str:
+    """Return the name of an item: its own id where it has one, else its number in the task."""
+    doc = sample.get("doc")
+    own = doc.get("id") if isinstance(doc, Mapping) else None
+    return str(own if own not in (None, "") else sample.get("doc_id", ""))
+
+
+def _spec(metric: str, benchmark: Benchmark | None) -> MetricSpec | None:
+    if benchmark is None:
+        return None
+    return next((measure.metric for measure in benchmark.measures if measure.name == metric), None)
+
+
+def interval(found: Scored, seed: int) -> stats.Interval:
+    """Return the score with its 95 % interval: Wilson or t for means, bootstrap for corpus scores."""
+    if found.mean:
+        return stats.mean_interval(found.statistics[:, 0], found.clusters)
+    assert found.pool is not None
+    return stats.bootstrap_interval(found.statistics, found.pool, found.clusters, seed=seed)
+
+
+def cells(
+    base: Cell,
+    samples: Sequence[Mapping[str, Any]],
+    aggregated: Mapping[str, Any],
+    better: Mapping[str, Any],
+    benchmark: Benchmark | None = None,
+) -> list[Cell]:
+    """Return the cells of one task.
+
+    Args:
+        base: Checkpoint, stage, benchmark, seed, run and path of the cells.
+        samples: lm-eval's logged items; ``invalid`` marks those whose answer was NaN.
+        aggregated: lm-eval's ``results[task]``: "metric,filter" → value.
+        better: Metric → whether higher is better.
+        benchmark: Ours, if it is one.
+    """
+    made = []
+    for key, value in aggregated.items():
+        metric, _comma, name = key.partition(",")
+        if not name or metric.endswith("_stderr") or not isinstance(value, int | float):
+            continue
+        rows = [sample for sample in samples if sample.get("filter", "none") == name]
+        label = metric if name == "none" else f"{metric},{name}"
+        cell = replace(base, metric=label, higher_is_better=bool(better.get(metric, True)))
+        made.append(_cell(cell, rows, metric, float(value), benchmark))
+    order = [measure.name for measure in benchmark.measures] if benchmark is not None else []
+    return sorted(made, key=lambda cell: order.index(cell.metric) if cell.metric in order else len(order))
+
+
+def _cell(cell: Cell, rows: Sequence[Mapping[str, Any]], metric: str, value: float, benchmark: Benchmark | None) -> Cell:
+    spec = _spec(metric, benchmark)
+    signature = spec.signature() if spec is not None else lm_eval_signature(metric)
+    n = sum(metric in row for row in rows)
+    failed = sum(bool(row.get("invalid")) for row in rows)
+    blank = replace(cell, value=math.nan, low=math.nan, high=math.nan, n=n, n_failed=failed, signature=signature)
+    if failed:
+        return replace(blank, state="invalid")
+    found = scored(rows, metric, benchmark)
+    if found is None:
+        return replace(blank, value=value, state="done" if math.isfinite(value) else "invalid")
+    result = interval(found, cell.seed)
+    state = "done" if math.isfinite(result.value) else "invalid"
+    return replace(blank, value=result.value, low=result.low, high=result.high, n=result.n, state=state)
+
+
+def lm_eval_signature(metric: str) -> str:
+    """Return the convention of a metric that lm-eval computes."""
+    from importlib.metadata import version
+
+    return f"{metric}|lm-eval:{version('lm-eval')}"

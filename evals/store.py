@@ -1,0 +1,138 @@
+"""Answered requests, kept on disk as they come, so that a killed evaluation computes only what is missing.
+
+One file of JSON lines, append-only. A line is whole or it is not there: what a kill tore off at the end is cut away when
+the file is opened. The key of a request is a hash of everything that its answer depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+SCORER_REVISION = 1
+"""Raised when models/scoring.py or this package changes what an answer is."""
+FILE = "responses.jsonl"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What all answers of one open checkpoint depend on; hashes are hexadecimal SHA-256."""
+
+    weights: str
+    tokenizer: str
+    template: str
+    dtype: str
+    quantize: str
+    device_kind: str
+    scorer: int = SCORER_REVISION
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to the model.
+
+    Args:
+        kind: ``score``, ``rolling`` or ``generate``.
+        context: Token ids that go before; of a rolling text its prefix.
+        continuation: Token ids that are scored; empty for generation.
+        decoding: Settings of generation; empty otherwise.
+        seed: Of sampling.
+        repeat: Which of several answers to the same prompt.
+    """
+
+    kind: str
+    context: tuple[int, ...]
+    continuation: tuple[int, ...] = ()
+    decoding: tuple[tuple[str, Any], ...] = ()
+    seed: int = 0
+    repeat: int = 0
+
+
+def response_key(identity: Identity, request: Request) -> str:
+    """Return the hash of all that the answer depends on. The batch size is recorded elsewhere, not keyed."""
+    text = json.dumps([asdict(identity), asdict(request)], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def score_key(keys: Sequence[str], metric: str, revision: int) -> str:
+    """Return the hash that identifies one score: the ordered answers and the metric's revision."""
+    return hashlib.sha256("\n".join([metric, str(revision), *keys]).encode("ascii")).hexdigest()
+
+
+class ResponseStore:
+    """The answers of one run, by key. One writer; reading needs no lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file and read what is whole in it."""
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._known = self._read()
+        self._file: IO[bytes] | None = None
+
+    def _read(self) -> dict[str, Any]:
+        known: dict[str, Any] = {}
+        if not self.path.exists():
+            return known
+        whole = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                whole += len(line)
+                row = _parsed(line)
+                if row is not None:
+                    known[row["key"]] = row["value"]
+        if whole < self.path.stat().st_size:
+            os.truncate(self.path, whole)
+        return known
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._known[key]
+
+    def put(self, rows: Mapping[str, Any], sync: bool = False) -> None:
+        """Keep answers: one write for all, flushed to the system, and to the disk if ``sync``."""
+        if self._file is None:
+            self._file = self.path.open("ab", buffering=0)
+        lines = [json.dumps({"key": key, "value": value}, ensure_ascii=False) + "\n" for key, value in rows.items()]
+        self._file.write("".join(lines).encode("utf-8", "surrogatepass"))
+        if sync:
+            os.fsync(self._file.fileno())
+        self._known.update(rows)
+
+    def close(self) -> None:
+        """Flush to the disk and close."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """Return a line's row, or None for one that something else damaged: its answer is computed again."""
+    try:
+        row = json.loads(line.decode("utf-8", "surrogatepass"))
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("key"), str) and "value" in row else None
+
+
+def number(value: float) -> float | None:
+    """Return a number as JSON keeps it: null for NaN and infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def unnumber(value: float | None) -> float:
+    """Return what :func:`number` wrote, NaN for null."""
+    return math.nan if value is None else float(value)

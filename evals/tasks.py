@@ -1,0 +1,172 @@
+"""Benchmarks as lm-eval tasks: ours built from their modules, lm-eval's own by name, and YAML files read safely."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evals.benchmark import Benchmark, Outcome
+from evals.metrics._spec import MetricSpec, logged, unlogged
+from models.discover import discover
+from models.errors import UserError
+from models.words import _
+
+PACKAGE = "evals.benchmarks"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one row of the grid runs: lm-eval tasks (one, or those of a group) and the benchmark if it is ours."""
+
+    name: str
+    tasks: Mapping[str, Any]
+    groups: Mapping[str, Any]
+    benchmark: Benchmark | None = None
+
+
+def benchmarks() -> dict[str, Benchmark]:
+    """Return our benchmarks by name; a broken module is left out (``discover`` lists it with its error)."""
+    return {row.value.name: row.value for row in discover(PACKAGE, "BENCHMARK") if not row.error}
+
+
+def metrics() -> dict[str, MetricSpec]:
+    """Return our metrics by name."""
+    return {row.value.name: row.value for row in discover("evals.metrics", "METRIC") if not row.error}
+
+
+def plan(name: str, checkpoint: str, include_path: str = "", allow_code: bool = False) -> Plan:
+    """Return what to run for a name: one of our benchmarks, a YAML file, a task in ``include_path``, or lm-eval's.
+
+    Raises:
+        UserError: If there is no such task, or its files may not or cannot be read.
+    """
+    from evals import yaml_tasks
+
+    known = benchmarks()
+    if name in known:
+        return Plan(name, {name: task_of(known[name], checkpoint)}, {}, known[name])
+    path = yaml_tasks.find(name, include_path)
+    if path is not None:
+        task = yaml_tasks.load(path, allow_code)
+        return Plan(task.config.task, {task.config.task: task}, {})
+    return _installed(name)
+
+
+def _installed(name: str) -> Plan:
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager()
+    if name not in manager.all_tasks and name not in manager.all_groups and name not in manager.all_tags:
+        raise UserError(
+            "task.unknown",
+            _("There is no benchmark or task {name!r}.").format(name=name),
+            _("Ours are {names}; any task of lm-eval or a YAML file can be given too.").format(names=", ".join(benchmarks())),
+            name=name,
+        )
+    try:
+        loaded = manager.load([name])
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(
+            "task.load",
+            _("The task {name} could not be loaded: {reason}.").format(name=name, reason=str(error).splitlines()[0][:200]),
+            _("Its data may need a network: put the data on this machine, or write a YAML file with data_files."),
+            name=name,
+        ) from error
+    return Plan(name, loaded["tasks"], loaded.get("groups", {}))
+
+
+class Aggregate:
+    """The aggregation that lm-eval calls with a metric's logged statistics."""
+
+    def __init__(self, metric: MetricSpec) -> None:
+        self.metric = metric
+
+    def __call__(self, items: Sequence[Any]) -> float:
+        """Return the pooled score, NaN for none."""
+        if not items:
+            return math.nan
+        sums = np.asarray([unlogged(item) for item in items], dtype=np.float64).sum(axis=0)
+        return float(self.metric.pool(sums))
+
+    def __repr__(self) -> str:
+        return f"pooled {self.metric.name}, revision {self.metric.revision}"
+
+
+def task_of(benchmark: Benchmark, checkpoint: str) -> Any:
+    """Return a benchmark as an lm-eval task; its items stay in memory.
+
+    Raises:
+        UserError: If it has no items.
+    """
+    from lm_eval.api.task import ConfigurableTask
+
+    rows = [dict(row) for row in benchmark.items(checkpoint)]
+    if not rows:
+        raise UserError("benchmark.empty", _("The benchmark {name} has no items.").format(name=benchmark.name))
+    config: dict[str, Any] = {
+        "task": benchmark.name,
+        "custom_dataset": Rows(rows),
+        "test_split": "test",
+        "output_type": benchmark.output_type,
+        "doc_to_text": _text if benchmark.output_type == "generate_until" else "",
+        "doc_to_target": _target,
+        "process_results": Judged(benchmark),
+        "metric_list": [
+            {"metric": m.name, "aggregation": Aggregate(m.metric), "higher_is_better": m.better} for m in benchmark.measures
+        ],
+        "metadata": {"version": benchmark.revision},
+    }
+    if benchmark.output_type == "generate_until":
+        config["generation_kwargs"] = {"until": [], "max_gen_toks": benchmark.max_new_tokens, "do_sample": False}
+    return ConfigurableTask(config=config)
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    return str(row["prompt"])
+
+
+def _target(row: Mapping[str, Any]) -> str:
+    return str(row["target"])
+
+
+class Rows:
+    """A data set of rows that are in memory already, as lm-eval's ``custom_dataset`` asks for it."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.rows = list(rows)
+
+    def __call__(self, **_settings: Any) -> Any:
+        """Return the rows as a data set with one split, ``test``."""
+        import datasets
+
+        return datasets.DatasetDict({"test": datasets.Dataset.from_list([dict(row) for row in self.rows])})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Rows:
+        return self
+
+    def __repr__(self) -> str:
+        return f"{len(self.rows)} rows"
+
+
+class Judged:
+    """lm-eval's ``process_results`` of one of our benchmarks; remembers the verdict of every item in order."""
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        self.benchmark = benchmark
+        self.outcomes: list[Outcome] = []
+
+    def __call__(self, row: Mapping[str, Any], results: Sequence[Any]) -> dict[str, Any]:
+        """Return metric → logged statistics of one item."""
+        outcome = self.benchmark.judge(row, results[0])
+        self.outcomes.append(outcome)
+        return {name: logged(statistics) for name, statistics in outcome.statistics.items()}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Judged:
+        return self
+
+    def __repr__(self) -> str:
+        return f"judge of {self.benchmark.name}, revision {self.benchmark.revision}"
