@@ -77,6 +77,9 @@ class Chip(QFrame):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(3)
+        keeps = self.bar.sizePolicy()
+        keeps.setRetainSizeWhenHidden(True)
+        self.bar.setSizePolicy(keeps)
         self._lay_out()
         self.set_state(ColumnState())
 
@@ -175,6 +178,7 @@ class ColumnsBar(QFrame):
         self._columns: tuple[Column, ...] = ()
         self.add = button(_("Add column"))
         self.add.setToolTip(_("Show another checkpoint, or the same one with other settings, beside these."))
+        self.add.setAccessibleName(_("Add column"))
         self.add.clicked.connect(self.add_requested)
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(8, 6, 8, 6)
@@ -202,6 +206,7 @@ class ColumnsBar(QFrame):
             self._row.insertWidget(index, chip, 1)
         self._row.setStretch(self._row.count() - 1, 0 if columns else 1)
         self.add.setEnabled(len(columns) < MAX_COLUMNS)
+        self.add.setText("+" if columns else _("Add column"))
 
     def set_state(self, index: int, state: ColumnState) -> None:
         """Show how far a column's checkpoint is."""
@@ -218,7 +223,7 @@ class ColumnsBar(QFrame):
         """Show a column twice, to change one of them."""
         self.columns_edited.emit((*self._columns[: index + 1], *self._columns[index:])[:MAX_COLUMNS])
 
-    def move(self, index: int, to: int) -> None:
+    def move_column(self, index: int, to: int) -> None:
         """Put a column at another place."""
         columns = list(self._columns)
         columns.insert(max(0, min(to, len(columns) - 1)), columns.pop(index))
@@ -231,8 +236,8 @@ class ColumnsBar(QFrame):
         entries = (
             (_("Settings …"), _Call(self._on_edit, index), True),
             (_("Duplicate"), _Call(self.duplicate, index), not full),
-            (_("Move left"), _Call(self.move, index, index - 1), index > 0),
-            (_("Move right"), _Call(self.move, index, index + 1), index < len(self._columns) - 1),
+            (_("Move left"), _Call(self.move_column, index, index - 1), index > 0),
+            (_("Move right"), _Call(self.move_column, index, index + 1), index < len(self._columns) - 1),
             (_("Remove"), _Call(self.remove, index), True),
         )
         for text, call, enabled in entries:
@@ -264,7 +269,7 @@ class ColumnsBar(QFrame):
             x = event.position().x()
             index = int(bytes(data.data(CHIP_MIME).data()).decode())
             to = sum(x > chip.geometry().center().x() for chip in self.chips)
-            self.move(index, to - (to > index))
+            self.move_column(index, to - (to > index))
         elif data.hasFormat(CHECKPOINT_MIME):
             self.path_dropped.emit(bytes(data.data(CHECKPOINT_MIME).data()).decode().splitlines()[0])
         else:

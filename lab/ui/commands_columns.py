@@ -95,6 +95,7 @@ class ColumnCommands:
 
         if index < len(self._window.context.session.columns):
             popup = ColumnPopup(self._window.context, index, self._window)
+            self._window.context.catalogue.describe(self._window.context.session.columns[index].checkpoint)
             popup.show_below(anchor or self._window.columns_bar.chips[index])
 
     def settings_1(self) -> None:

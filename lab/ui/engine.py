@@ -274,11 +274,8 @@ class EngineClient(QObject):
     def _on_hello(self, message: dict[str, Any]) -> None:
         if message.get("protocol") != PROTOCOL:
             self._drop_process()
-            self._die(
-                _("it speaks version {theirs} of the protocol and this window version {ours}; install the same Triptych at both ends").format(
-                    theirs=message.get("protocol"), ours=PROTOCOL
-                )
-            )
+            text = _("it speaks protocol {theirs} and this window {ours}; install the same Triptych at both ends")
+            self._die(text.format(theirs=message.get("protocol"), ours=PROTOCOL))
             return
         self.hello = message
         self.greeted.emit(message)

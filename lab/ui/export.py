@@ -61,6 +61,5 @@ def save_table(widget: ViewWidget, path: Path) -> None:
 
 
 def _unwritable(path: Path, cause: OSError) -> UserError:
-    return UserError(
-        "save.table", _("{path} could not be written: {reason}.").format(path=path, reason=cause.strerror), _("Choose another folder.")
-    )
+    what = _("{path} could not be written: {reason}.").format(path=path, reason=cause.strerror)
+    return UserError("save.table", what, _("Choose another folder."))

@@ -79,6 +79,16 @@ class Inspector(QScrollArea):
         self._description, self._column, self._note = description, state, None
         self._build()
 
+    @property
+    def described_path(self) -> str:
+        """The path of the checkpoint that is described, empty if none is."""
+        return self._description.path if self._description is not None else ""
+
+    def set_column_state(self, state: ColumnState) -> None:
+        """Show how the described checkpoint is loaded now."""
+        self._column = state
+        self._build()
+
     def show_failure(self, path: str, failure: Failure) -> None:
         """Show why a checkpoint cannot be described."""
         self._description, self._note = None, (failure.what, failure.hint or path)

@@ -9,7 +9,7 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
 from lab.ui.formats import duration
-from lab.ui.parts import Elided, Empty, tool
+from lab.ui.parts import Elided, label, tool
 from lab.ui.rail_rows import badge_text
 from models.records import Job
 from models.words import _
@@ -130,7 +130,9 @@ class JobsPanel(QScrollArea):
         self._column = QVBoxLayout(body)
         self._column.setContentsMargins(0, 4, 0, 4)
         self._column.setSpacing(0)
-        self._empty = Empty(_("No jobs yet"), _("Training and evaluations that you start appear here, also those started in a terminal."))
+        hint = _("No jobs yet. Training and evaluations appear here, also those started in a terminal.")
+        self._empty = label(hint, "muted", wrap=True)
+        self._empty.setContentsMargins(12, 6, 12, 6)
         self._column.addWidget(self._empty)
         self._column.addStretch(1)
         self.setWidget(body)

@@ -60,6 +60,7 @@ def tool(name: str, tip: str, size: int = 16) -> QToolButton:
     button.setAccessibleName(tip)
     button.setAutoRaise(True)
     button.setCursor(Qt.CursorShape.PointingHandCursor)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     button.setProperty("icon_name", name)
     return button
 

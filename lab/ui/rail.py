@@ -25,9 +25,8 @@ def lineage_rows(lineages: Sequence[Lineage], query: str = "") -> list[Row]:
         children = tuple(_checkpoint_row(lineage, ref) for ref in lineage.checkpoints if _matches(query, lineage, ref))
         if children or not query:
             empty = (Row(f"{lineage.path}#none", _("no checkpoints here"), "note"),)
-            rows.append(
-                Row(f"lineage:{lineage.path}:{lineage.name}", lineage.name, "lineage", path=lineage.path, children=children or empty)
-            )
+            row_id = f"lineage:{lineage.path}:{lineage.name}"
+            rows.append(Row(row_id, lineage.name, "lineage", path=lineage.path, children=children or empty))
     return rows
 
 

@@ -83,9 +83,8 @@ class AboutDialog(QDialog):
         words.setSpacing(6)
         words.addWidget(label(f"Triptych {version}", "heading"))
         words.addWidget(label(_("What did this stage of training change?"), "title"))
-        words.addWidget(
-            label(_("A lab for language-model checkpoints: pretrain, SFT and RLHF of one model, side by side."), "muted", wrap=True)
-        )
+        purpose = _("A lab for language-model checkpoints: pretrain, SFT and RLHF of one model, side by side.")
+        words.addWidget(label(purpose, "muted", wrap=True))
         words.addWidget(label(_("Apache License 2.0"), "muted"))
         words.addWidget(label(f"Python {platform.python_version()} · PySide6 {PySide6.__version__}", "muted"))
         row = QHBoxLayout()

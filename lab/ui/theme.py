@@ -56,14 +56,20 @@ LIGHT = Theme(
     text="#1d2129", muted="#636b78", border="#d7dbe2", accent="#2f5bd3", accent_text="#ffffff", accent_soft="#e3eafb",
     good="#177245", warn="#8f5f00", bad="#bf3026", good_soft="#e2f3e9", warn_soft="#fbf0d9", bad_soft="#fbe5e3",
     grid="#e3e6eb", columns=("#0072b2", "#c25e00", "#007f5f", "#a33f7c"),
-    stages={"pretrain": "#5b6472", "sft": "#2463b8", "reward": "#94610a", "rlhf": "#7438b8", "dpo": "#0b756b", "other": "#717988"},
+    stages={
+        "pretrain": "#5b6472", "sft": "#2463b8", "reward": "#94610a",
+        "rlhf": "#7438b8", "dpo": "#0b756b", "other": "#717988",
+    },
 )  # fmt: skip
 DARK = Theme(
     dark=True, window="#17191e", base="#1d2026", raised="#242830", sunken="#121418", hover="#2a2f38",
     text="#e3e6eb", muted="#99a1ae", border="#343a45", accent="#7ea2ff", accent_text="#10131a", accent_soft="#2a3654",
     good="#52c58a", warn="#e3b04b", bad="#f27d74", good_soft="#1d3328", warn_soft="#3a301b", bad_soft="#422422",
     grid="#2c313a", columns=("#56b4e9", "#f0a24a", "#43c9a2", "#df93c3"),
-    stages={"pretrain": "#a4adbb", "sft": "#79aef5", "reward": "#e0b04f", "rlhf": "#bd93f5", "dpo": "#4fc9bb", "other": "#99a1ae"},
+    stages={
+        "pretrain": "#a4adbb", "sft": "#79aef5", "reward": "#e0b04f",
+        "rlhf": "#bd93f5", "dpo": "#4fc9bb", "other": "#99a1ae",
+    },
 )  # fmt: skip
 
 _current = LIGHT
@@ -89,6 +95,11 @@ def mono(scale: float = 1.0) -> QFont:
     font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
     font.setPointSizeF(QApplication.font().pointSizeF() * scale)
     return font
+
+
+def can_write_chinese() -> bool:
+    """Return whether a font with Chinese characters is installed."""
+    return bool(QFontDatabase.families(QFontDatabase.WritingSystem.SimplifiedChinese))
 
 
 def resolve(name: str) -> Theme:

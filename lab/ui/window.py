@@ -26,7 +26,7 @@ from lab.ui.session import ColumnState
 from lab.ui.status import Status
 from models.columns import Column
 from models.records import Description, Lineage
-from models.words import _
+from models.words import _, current_language
 
 LAYOUT_VERSION = 1
 SIZE = (1280, 800)
@@ -63,8 +63,13 @@ class Window(QMainWindow):
         self.actions_by_id = build_actions(self, self.commands)
         self._wire()
         self._fill()
+        if current_language().startswith("zh") and not theme.can_write_chinese():
+            context.hub.warn(
+                _("No font with Chinese characters is installed."), _("Install one, such as the package fonts-noto-cjk.")
+            )
         self.resize(*SIZE)
         self._restore()
+        self.prompt_bar.edit.setFocus()
 
     def _lay_out(self) -> None:
         middle = QWidget()
@@ -187,10 +192,15 @@ class Window(QMainWindow):
         session = self.context.session
         self.columns_bar.set_columns(columns, [session.state_of(column) for column in columns])
         self.rail.set_open([column.checkpoint for column in columns])
+        if columns and not self.inspector.described_path and self.context.client.state in ("starting", "ready"):
+            self.context.catalogue.describe(columns[0].checkpoint)
 
     @Slot(int, object)
     def _on_column_state(self, index: int, state: ColumnState) -> None:
         self.columns_bar.set_state(index, state)
+        path = self.context.session.columns[index].checkpoint
+        if path == self.inspector.described_path and state.loaded is not None:
+            self.inspector.set_column_state(state)
         if state.state == "failed" and state.failure is not None:
             self.context.hub.failure(state.failure)
 

@@ -1,0 +1,236 @@
+"""Pictures of every view, drawn by the real window without a screen: for the guide and for ``triptych demo --headless``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QEventLoop, QRect, QSize, Qt, QTimer
+from PySide6.QtGui import QColor, QImage, QPainter
+from PySide6.QtWidgets import QApplication
+
+from models.columns import Column
+from models.errors import UserError
+from models.words import _
+
+if TYPE_CHECKING:
+    from lab.ui.app import App
+
+WAIT_SECONDS = 240
+PAINT_MS = 250
+SHEET_WIDTH = 900
+GAP = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to draw.
+
+    Args:
+        folder: Where the pictures go, ``VIEW.png`` each, or ``VIEW-THEME-LANGUAGE.png`` where there are several of a view.
+        views: Names of views; empty for all.
+        columns: What to show; empty for the demo lineage.
+        text: The prompt.
+        whole: Whether the whole window is drawn, else the view alone.
+        engine: Command that starts the engine; empty for the usual one.
+    """
+
+    folder: Path
+    views: tuple[str, ...] = ()
+    themes: tuple[str, ...] = ("light",)
+    languages: tuple[str, ...] = ("en",)
+    columns: tuple[Column, ...] = ()
+    text: str = ""
+    size: tuple[int, int] = (1280, 800)
+    whole: bool = True
+    folders: tuple[str, ...] = ()
+    engine: str = ""
+
+
+def grab(view: str, columns: tuple[Column, ...], text: str, path: Path, theme: str = "light", language: str = "en") -> Path:
+    """Draw one view with these columns and this text, and save it at ``path``.
+
+    Raises:
+        UserError: If there is no such view or it gets no answer in time.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Plan(Path(folder), (view,), (theme,), (language,), columns, text)
+        (drawn,) = draw(plan)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(drawn.read_bytes())
+    return path
+
+
+def draw(plan: Plan) -> list[Path]:
+    """Draw what the plan says, with one window and one engine, and return the files.
+
+    Raises:
+        UserError: If a view gets no answer in time or does not exist.
+    """
+    from lab import settings as settings_file
+    from lab.ui.app import App
+    from lab.ui.engine import engine_command
+
+    existing = QApplication.instance()
+    app = existing if isinstance(existing, QApplication) else QApplication(["triptych"])
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home:
+        path = Path(home) / "settings.json"
+        settings = settings_file.Settings(
+            language=plan.languages[0], theme=plan.themes[0], text=plan.text, folders=plan.folders
+        )
+        settings_file.save(settings, path)
+        whole = App(engine_command(plan.engine), path)
+        try:
+            drawn = _draw_all(app, whole, plan)
+        finally:
+            whole.close()
+            whole.window.deleteLater()
+            app.processEvents()
+    return drawn
+
+
+def _draw_all(app: QApplication, whole: App, plan: Plan) -> list[Path]:
+    if plan.columns:
+        whole.context.session.set_columns(plan.columns)
+    whole.window.resize(*plan.size)
+    whole.start()
+    _wait_for_views(whole)
+    names = plan.views or tuple(whole.window.centre.docks)
+    drawn = []
+    for language, theme in product(plan.languages, plan.themes):
+        if language != whole.context.store.settings.language:
+            whole.window.commands.looks.set_language(language)
+            app.processEvents()
+            whole.window.resize(*plan.size)
+            _wait_for_views(whole)
+        whole.window.commands.looks.set_theme(theme)
+        for name in names:
+            several = len(plan.themes) * len(plan.languages) > 1
+            path = plan.folder / (f"{name}-{theme}-{language}.png" if several else f"{name}.png")
+            _draw_view(whole, name, path, plan.whole)
+            drawn.append(path)
+    return drawn
+
+
+def _wait_for_views(whole: App) -> None:
+    if not whole.window.centre.docks:
+        loop = QEventLoop()
+        whole.window.centre.docks_made.connect(loop.quit)
+        QTimer.singleShot(WAIT_SECONDS * 1000, loop, loop.quit)
+        loop.exec()
+
+
+def _draw_view(whole: App, name: str, path: Path, whole_window: bool) -> None:
+    centre = whole.window.centre
+    if name not in centre.docks:
+        known = ", ".join(centre.docks)
+        raise UserError("view", _("There is no view {name}.").format(name=name), _("There are: {known}.").format(known=known))
+    centre.show_view(name)
+    _pause(PAINT_MS)
+    _settle(whole, name)
+    _pause(PAINT_MS)
+    _settle(whole, name)
+    whole.window.message_bar.dismiss()
+    target = whole.window if whole_window else centre.docks[name]
+    target.grab().toImage().save(str(path))
+
+
+def _settle(whole: App, name: str) -> None:
+    """Wait until the views have all that they want."""
+    session = whole.context.session
+    loop = QEventLoop()
+    late = QTimer(loop)
+    late.setSingleShot(True)
+    late.timeout.connect(loop.quit)
+    late.start(WAIT_SECONDS * 1000)
+    session.settled.connect(loop.quit)
+    whole.context.client.died.connect(loop.quit)
+    while not (session.is_settled and session.columns) and late.isActive() and whole.context.client.state != "dead":
+        loop.exec()
+    if whole.context.client.state == "dead" or not late.isActive():
+        raise UserError("picture", _("The view {name} got no answer.").format(name=name), _("See the log of the engine."))
+    late.stop()
+
+
+def _pause(milliseconds: int) -> None:
+    """Let the window paint."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop, loop.quit)
+    loop.exec()
+
+
+def contact_sheet(pictures: Sequence[Path], path: Path, across: int = 2, width: int = SHEET_WIDTH) -> Path:
+    """Put pictures beside and below each other in one PNG with few colours, ``width`` pixels wide."""
+    each = (width - GAP * (across + 1)) // across
+    images = [QImage(str(picture)) for picture in pictures]
+    scaled = [
+        image.scaledToWidth(each, Qt.TransformationMode.SmoothTransformation) for image in images if not image.isNull()
+    ]
+    height = max(image.height() for image in scaled)
+    rows = -(-len(scaled) // across)
+    sheet = QImage(QSize(width, rows * (height + GAP) + GAP), QImage.Format.Format_RGB32)
+    sheet.fill(QColor("#8a919c"))
+    painter = QPainter(sheet)
+    for number, image in enumerate(scaled):
+        left, top = GAP + number % across * (each + GAP), GAP + number // across * (height + GAP)
+        painter.drawImage(QRect(left, top, image.width(), image.height()), image)
+    painter.end()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.convertToFormat(QImage.Format.Format_Indexed8, Qt.ImageConversionFlag.DiffuseDither).save(str(path), "PNG", 0)
+    return path
+
+
+def sheets(drawn: Sequence[Path], folder: Path) -> list[Path]:
+    """Make one contact sheet for each view from files named ``VIEW-THEME-LANGUAGE.png``."""
+    views: dict[str, list[Path]] = {}
+    for path in drawn:
+        views.setdefault(path.stem.split("-")[0], []).append(path)
+    return [contact_sheet(paths, folder / f"{name}.png") for name, paths in views.items()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw pictures as the command line says; 0 if all could be drawn, 2 if not."""
+    parser = argparse.ArgumentParser(prog="python -m lab.ui.pictures")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--views", default="", help="comma-separated names; all unless given")
+    parser.add_argument("--themes", default="light")
+    parser.add_argument("--languages", default="en")
+    parser.add_argument("--columns", nargs="*", default=(), help="paths of checkpoints; the demo lineage unless given")
+    parser.add_argument("--folders", nargs="*", default=(), help="folders to list in the rail")
+    parser.add_argument("--text", default="")
+    parser.add_argument("--size", default="1280x800")
+    parser.add_argument("--sheets", type=Path, help="also make one contact sheet for each view in this folder")
+    parser.add_argument("--engine", default="")
+    asked = parser.parse_args(arguments)
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    width, height = (int(part) for part in asked.size.split("x"))
+    plan = Plan(
+        folder=asked.output, views=_words(asked.views), themes=_words(asked.themes), languages=_words(asked.languages),
+        columns=tuple(Column(path) for path in asked.columns), text=asked.text, size=(width, height),
+        folders=tuple(asked.folders), engine=asked.engine,
+    )  # fmt: skip
+    try:
+        drawn = draw(plan)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if asked.sheets is not None:
+        drawn += sheets(drawn, asked.sheets)
+    sys.stdout.write("".join(f"{path}\n" for path in drawn))
+    return 0
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split(",") if word)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
