@@ -113,9 +113,8 @@ def demo(
 @models_app.command("info")
 def models_info(path: str, as_json: Json = False) -> int:
     """Say what a checkpoint is, without loading its weights."""
-    from models.library import describe
-
     from lab.describing import description_rows
+    from models.library import describe
 
     described = describe(path)
     if as_json:
@@ -132,7 +131,8 @@ def models_list(path: Annotated[str, typer.Argument(help="Folder to look in.")] 
     """List the checkpoints in a folder, or the bundled ones."""
     import dataclasses
 
-    from models.library import bundled_root, lineages
+    from models.library import lineages
+    from models.places import bundled_root
 
     found = lineages([path or str(bundled_root())])
     if as_json:
@@ -149,9 +149,8 @@ def models_list(path: Annotated[str, typer.Argument(help="Folder to look in.")] 
 @models_app.command("convert")
 def models_convert(path: str, output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]) -> int:
     """Turn a GGUF, .bin or .pt into a safetensors folder, in a limited child process."""
-    from models.library import convert
-
     from lab.work import follow
+    from models.library import convert
 
     print(follow(convert(path, output)))
     return DONE
@@ -296,7 +295,6 @@ def evaluate(
     """Score checkpoints on benchmarks; started again after a crash, it computes only what is missing."""
     from evals.grid import EvalSettings
     from evals.grid import run as run_grid
-
     from lab.work import journalled
 
     wanted = EvalSettings(
@@ -397,9 +395,8 @@ def index(paths: Annotated[list[str] | None, typer.Argument(metavar="[DIR]...")]
 @app.command()
 def engine() -> int:
     """Answer the window on standard input and output (started by the window; `triptych --engine "ssh box triptych engine"`)."""
-    from models.engine import main
-
     from lab.serving import operations
+    from models.engine import main
 
     return int(main(operations()) or DONE)
 

@@ -26,7 +26,8 @@ def demo_lineage() -> Lineage:
     Raises:
         UserError: If it is not there or cannot be read.
     """
-    from models.library import bundled_root, lineages
+    from models.library import lineages
+    from models.places import bundled_root
 
     for line in lineages([str(bundled_root())]):
         if any(not c.error for c in line.checkpoints):

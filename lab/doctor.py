@@ -111,7 +111,8 @@ def places() -> list[Finding]:
 
 def bundled() -> Finding:
     """Say whether the demo lineage is there and can be read."""
-    from models.library import bundled_root, lineages
+    from models.library import lineages
+    from models.places import bundled_root
 
     found = [c.name for line in lineages([str(bundled_root())]) for c in line.checkpoints if not c.error]
     if not found:

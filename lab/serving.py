@@ -52,7 +52,7 @@ def stop_job(id: str) -> Work[None]:
 
 def result_folders(paths: tuple[str, ...]) -> list[Path]:
     """Return the folders in which scores are looked for: those named, else the bundled ones and the user's runs."""
-    from models.library import bundled_root
+    from models.places import bundled_root
 
     if paths:
         return [Path(path) for path in paths]

@@ -8,6 +8,7 @@ from typing import Any
 from models.columns import Column
 from models.errors import UserError
 from models.events import Event, Work
+from models.places import bundled_root
 from models.records import (
     AttentionGrid,
     AttentionHead,
@@ -46,12 +47,10 @@ class Operations:
 
     def list_checkpoints(self, folders: tuple[str, ...] = ()) -> Work[tuple[Lineage, ...]]:
         """Return the bundled lineages first, then those of the folders."""
-        from importlib.resources import files
-
         from models.library import lineages
 
         yield from nothing()
-        bundled = str(files("assets").joinpath("checkpoints"))
+        bundled = str(bundled_root())
         return tuple(lineages([bundled, *folders]))
 
     def describe(self, path: str) -> Work[Description]:

@@ -36,3 +36,11 @@ def _roots() -> list[Path]:
 def _temporary() -> Path:
     user = os.getuid() if hasattr(os, "getuid") else 0
     return Path(tempfile.gettempdir()) / f"triptych-{user}"
+
+
+def bundled_root() -> Path:
+    """Return the folder of the checkpoints that ship with the program; TRIPTYCH_BUNDLED names another."""
+    from importlib.resources import files
+
+    named = os.environ.get("TRIPTYCH_BUNDLED")
+    return Path(named) if named else Path(str(files("assets").joinpath("checkpoints")))
