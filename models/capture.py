@@ -162,7 +162,7 @@ def keeping(model: Any) -> Iterator[Kept]:
 @contextmanager
 def _keeping_inputs(model: Any, kept: Kept) -> Iterator[None]:
     def remember(module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        states = arguments[0] if arguments else keywords.get("hidden_states")
+        states: Any = arguments[0] if arguments else keywords.get("hidden_states")
         time = int(states.shape[1]) if getattr(states, "ndim", 0) == 3 else 0
         kept.add(module, ModuleCall(module, arguments, dict(keywords), heads_of(model.config), time, time))
 

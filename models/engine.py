@@ -17,7 +17,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from models import cancelling
 from models.errors import UserError
@@ -25,6 +25,18 @@ from models.events import Metrics, Note, Partial, Progress, Saved, Work
 from models.protocol import MAX_MESSAGE, PROTOCOL, ProtocolError, decode, encode
 
 Operation: TypeAlias = Callable[..., Work[Any]]
+
+
+class Sink(Protocol):
+    """Where messages go."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Write all of it."""
+
+    def flush(self) -> Any:
+        """Keep nothing back."""
+
+
 VERSION = "0.1.0"
 BACKGROUND = frozenset({"project", "results", "samples", "compare", "runs", "jobs", "tail"})
 """Operations that wait behind the others, but get one step in ``_SHARE``."""
@@ -49,10 +61,10 @@ class Engine:
     Args:
         operations: Name → function that returns work; called with the request's parameters as keywords.
         source: File descriptor that messages come from.
-        sink: Binary file that answers go to; nothing else may write there.
+        sink: Where answers go; nothing else may write there.
     """
 
-    def __init__(self, operations: Mapping[str, Operation], source: int, sink: BinaryIO) -> None:
+    def __init__(self, operations: Mapping[str, Operation], source: int, sink: Sink) -> None:
         self._operations = dict(operations)
         self._source = source
         self._sink = sink
@@ -279,7 +291,7 @@ def first_memory() -> tuple[int, int]:
     return int(memory.available), int(memory.total)
 
 
-def take_standard_output() -> BinaryIO:
+def take_standard_output() -> Sink:
     """Keep standard output for messages: a copy of it is returned, and fd 1 (any stray print) goes to stderr."""
     sys.stdout.flush()
     sink = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -288,13 +300,13 @@ def take_standard_output() -> BinaryIO:
     return _Whole(sink)
 
 
-class _Whole(BinaryIO):
+class _Whole:
     """A raw file whose ``write`` writes everything (a raw pipe may take only a part)."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
 
-    def write(self, data: Any) -> int:
+    def write(self, data: bytes) -> int:
         """Write all bytes."""
         view = memoryview(data)
         while view:
