@@ -184,7 +184,7 @@ def contact_sheet(pictures: Sequence[Path], path: Path, across: int = 2, width: 
         painter.drawImage(QRect(left, top, image.width(), image.height()), image)
     painter.end()
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.convertToFormat(QImage.Format.Format_Indexed8, Qt.ImageConversionFlag.DiffuseDither).save(str(path), "PNG", 0)
+    sheet.convertToFormat(QImage.Format.Format_Indexed8, Qt.ImageConversionFlag.DiffuseDither).save(str(path), b"PNG", 0)
     return path
 
 
