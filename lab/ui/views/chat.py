@@ -145,6 +145,7 @@ class ChatView(ColumnView):
         self.edit.setPlaceholderText(_("Write a message; Return sends it to every column, Shift+Return starts a new line"))
         self.edit.setAccessibleName(_("Message"))
         self.edit.setMaximumHeight(self.edit.sizeHint().height())
+        self.setFocusProxy(self.edit)
         self._add_buttons()
         self.coloured.toggled.connect(self.redraw_soon)
 

@@ -77,7 +77,8 @@ class ChatLog(QTextEdit):
         self.setUndoRedoEnabled(False)
         self.viewport().setMouseTracking(True)
         self.document().setDocumentMargin(8)
-        self._turns: list[Turn] = []
+        self.follow = True
+        """Whether the end is kept in sight; else every new text starts at its top."""
         self._shown_steps = 0
         self._coloured = True
         self._starts: list[int] = []
@@ -105,6 +106,8 @@ class ChatLog(QTextEdit):
         self._starts, self._spans = [], []
         for turn in turns:
             self._write_turn(turn)
+        if not self.follow:
+            place, at_end = 0, False
         self.verticalScrollBar().setValue(self.verticalScrollBar().maximum() if at_end else place)
 
     def _write_turn(self, turn: Turn) -> None:
