@@ -83,7 +83,7 @@ class Operations:
         yield from nothing()
         return self.shelf.loaded()
 
-    def _traced(self, column: Column, text: str, target: str) -> Work[tuple[Any, Any, Any]]:
+    def traced(self, column: Column, text: str, target: str) -> Work[tuple[Any, Any, Any]]:
         """Return (opened, prepared, trace) of a text in a column."""
         from models.prompts import prepare
 
@@ -96,14 +96,14 @@ class Operations:
         """Return a text as tokens with their surprisals."""
         from models.surprisal import strip
 
-        opened, prepared, trace = yield from self._traced(column, text, target)
+        opened, prepared, trace = yield from self.traced(column, text, target)
         return (yield from strip(opened, prepared, trace))
 
     def attention_grid(self, column: Column, text: str, kind: str = "", target: str = "") -> Work[AttentionGrid]:
         """Return all heads of one kind at a glance."""
         from models.heads import grid
 
-        _opened, prepared, trace = yield from self._traced(column, text, target)
+        _opened, prepared, trace = yield from self.traced(column, text, target)
         return (yield from grid(trace, kind, prepared.names))
 
     def attention(  # noqa: PLR0913 - these are the wire's parameters, given by name
@@ -113,7 +113,7 @@ class Operations:
         """Return one head's pattern."""
         from models.heads import attention_head
 
-        _opened, prepared, trace = yield from self._traced(column, text, target)
+        _opened, prepared, trace = yield from self.traced(column, text, target)
         return attention_head(trace, int(layer), int(head), kind, prepared.names, tuple(region))
 
     def distribution(self, column: Column, text: str, position: int = -1, top: int = 50, target: str = "") -> Work[Distribution]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -86,6 +86,18 @@ def forward(opened: OpenModel, inputs: Mapping[str, Any], keep_cache: bool = Fal
         outputs = model(**given, **options, return_dict=True)
     states = outputs.logits if readout is None else outputs.last_hidden_state
     return Output(states, readout, getattr(outputs, "past_key_values", None))
+
+
+def left_padded(rows: Sequence[Sequence[int]], device: str) -> dict[str, Any]:
+    """Return ``input_ids``, and mask and position ids if the rows differ in length, padded on the left."""
+    import torch
+
+    width = max(len(row) for row in rows)
+    batch = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows], device=device)
+    if all(len(row) == width for row in rows):
+        return {"input_ids": batch}
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+    return {"input_ids": batch, "attention_mask": mask, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
 
 
 def body(opened: OpenModel) -> Any:

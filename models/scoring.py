@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+from models.answers import Answered as Answered
+from models.answers import generate_many as generate_many
 from models.errors import UserError
 from models.events import Note, Partial, Progress, Work
 from models.opened import OpenModel
 from models.prompts import start_id, tokenizer_of
-from models.readout import Output, forward
+from models.readout import Output, forward, left_padded
 from models.trace import check_ids, context_length
 from models.words import _
 
@@ -215,18 +217,6 @@ def _collect(
         answers.append((member, (float(logs[begin:end].sum()), bool(best[begin:end].all()))))
         begin = end
     return answers
-
-
-def left_padded(rows: Sequence[Sequence[int]], device: str) -> dict[str, Any]:
-    """Return ``input_ids``, and mask and position ids if the rows differ in length, padded on the left."""
-    import torch
-
-    width = max(len(row) for row in rows)
-    batch = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows], device=device)
-    if all(len(row) == width for row in rows):
-        return {"input_ids": batch}
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
-    return {"input_ids": batch, "attention_mask": mask, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
 
 
 def _shared(

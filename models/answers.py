@@ -1,0 +1,273 @@
+"""Answers of many prompts in batches, for evaluation: greedy or sampled, the same at any batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models import cancelling
+from models.columns import Sampler
+from models.errors import UserError
+from models.events import Note, Partial, Progress, Work
+from models.generation import answer_text, refuse_unless_generating, start
+from models.opened import OpenModel
+from models.prompts import eos_ids, start_id
+from models.readout import left_padded
+from models.sampling import check_sampler, draw, sampled
+from models.trace import accepts, check_ids, context_length
+from models.words import _
+
+ROWS = 16
+"""Prompts that are answered together when the batch size is chosen here."""
+PROMPT_TOKENS = 4096
+_SPARE = 0.25
+"""Finished rows leave the batch when they are at least this share of it."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answer. ``stop`` is eos, until, length, limit or nan; ``logprob`` the sum of ln p of its tokens."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    stop: str
+    logprob: float
+
+
+@dataclass
+class _Row:
+    index: int
+    prompt: list[int]
+    generator: Any
+    ids: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    stop: str = ""
+    text: str = ""
+    told: bool = False
+
+
+def generate_many(
+    opened: OpenModel, prompts: Sequence[Sequence[int]], sampler: Sampler, *, until: Sequence[str] = (),
+    batch_size: int = 0, seeds: Sequence[int] = (),
+) -> Work[list[Answered]]:  # fmt: skip
+    """Answer many prompts.
+
+    Args:
+        opened: A decoder or encoder-decoder.
+        prompts: Token ids of each prompt (source).
+        sampler: How to choose; temperature 0 is greedy.
+        until: An answer ends before the first of these texts.
+        batch_size: Prompts answered together; 0 for at most ``ROWS``.
+        seeds: Seed of each prompt; ``sampler.seed`` + index when empty.
+
+    Yields:
+        ``Progress`` in prompts and ``Partial((index, Answered))`` for each that is finished.
+
+    Raises:
+        UserError: If the model cannot generate, or a prompt or the sampler is not usable.
+    """
+    import torch
+
+    check_sampler(sampler)
+    refuse_unless_generating(opened)
+    if seeds and len(seeds) != len(prompts):
+        raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts")
+    fitted, n_cut = _fit(opened, prompts, sampler)
+    if n_cut:
+        yield Note(_("{n} prompts were longer than the model takes and were cut on the left").format(n=n_cut), "warning")
+    rows = [_Row(n, ids, torch.Generator().manual_seed(seeds[n] if seeds else sampler.seed + n)) for n, ids in enumerate(fitted)]
+    answers: dict[int, Answered] = {}
+    for batch in _batches(rows, batch_size):
+        for finished in _answer(opened, batch, sampler, tuple(until)):
+            for row in finished:
+                answers[row.index] = Answered(row.text, tuple(row.ids), row.stop, row.logprob)
+                yield Partial((row.index, answers[row.index]))
+            yield Progress(len(answers), len(prompts), _("answering"))
+    return [answers[n] for n in range(len(prompts))]
+
+
+def _fit(opened: OpenModel, prompts: Sequence[Sequence[int]], sampler: Sampler) -> tuple[list[list[int]], int]:
+    """Return prompts that leave room for the answer, and how many were cut."""
+    most, n_cut, fitted = context_length(opened), 0, []
+    room = most - (0 if opened.kind == "encoder-decoder" else sampler.max_new_tokens)
+    if most and room < 1:
+        raise UserError(
+            "generate.room",
+            _("The model takes {most} tokens; an answer of {n} leaves no room for a prompt.").format(
+                most=most, n=sampler.max_new_tokens
+            ),
+            _("Ask for fewer tokens."),
+        )
+    for number, prompt in enumerate(prompts):
+        ids = list(prompt)
+        if not ids:
+            raise UserError("text.empty", _("Prompt {n} has no tokens.").format(n=number + 1), _("Start it with BOS."))
+        check_ids(opened, ids)
+        n_cut += bool(most) and len(ids) > room
+        fitted.append(ids[-room:] if most else ids)
+    return fitted, n_cut
+
+
+def _batches(rows: Sequence[_Row], batch_size: int) -> Iterator[list[_Row]]:
+    """Cut rows, longest prompts first, so that prompts of one length stand together."""
+    batch: list[_Row] = []
+    for row in sorted(rows, key=lambda row: -len(row.prompt)):
+        longest = len(batch[0].prompt) if batch else 0
+        many = len(batch) >= (batch_size or ROWS)
+        if batch and (many or (not batch_size and (len(batch) + 1) * longest > PROMPT_TOKENS)):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+@dataclass
+class _State:
+    """What the next forward of a batch is given besides its new tokens."""
+
+    opened: OpenModel
+    inputs: dict[str, Any]
+    mask: Any
+    cache: Any = None
+
+    def step(self, ids: Any) -> Any:
+        """Feed (rows, n) new ids and return float32 logits (rows, vocab) after the last."""
+        import torch
+
+        model = self.opened.model
+        options: dict[str, Any] = {"use_cache": True} if accepts(model, "use_cache") else {}
+        if accepts(model, "logits_to_keep"):
+            options["logits_to_keep"] = 1
+        if self.cache is not None:
+            options["past_key_values"] = self.cache
+        with torch.inference_mode(), cancelling.cancellable(model):
+            outputs = model(**self._given(ids), **options, return_dict=True)
+        self.cache = getattr(outputs, "past_key_values", None)
+        return outputs.logits[:, -1].float()
+
+    def _given(self, ids: Any) -> dict[str, Any]:
+        import torch
+
+        if self.opened.kind == "encoder-decoder":
+            return {**self.inputs, "decoder_input_ids": ids}
+        if self.cache is None:
+            return self.inputs
+        given: dict[str, Any] = {"input_ids": ids}
+        if self.mask is not None:
+            self.mask = torch.cat([self.mask, torch.ones_like(ids)], dim=1)
+            given["attention_mask"] = self.mask
+            if accepts(self.opened.model, "position_ids"):
+                given["position_ids"] = self.mask.sum(-1, keepdim=True) - 1
+        return given
+
+    def keep(self, rows: Any) -> None:
+        """Leave only these rows in the batch."""
+        self.cache.batch_select_indices(rows)
+        if self.mask is not None:
+            self.mask = self.mask[rows]
+        if self.opened.kind == "encoder-decoder":
+            self.inputs["attention_mask"] = self.inputs["attention_mask"][rows]
+            encoded = self.inputs["encoder_outputs"]
+            encoded["last_hidden_state"] = encoded["last_hidden_state"][rows]
+
+
+def _begin(opened: OpenModel, prompts: Sequence[Sequence[int]]) -> tuple[_State, Any]:
+    """Return the state before the first step, and the ids of the first step."""
+    import torch
+
+    if opened.kind != "encoder-decoder":
+        inputs = left_padded(prompts, opened.device)
+        if not accepts(opened.model, "position_ids"):
+            inputs.pop("position_ids", None)
+        return _State(opened, inputs, inputs.get("attention_mask")), inputs["input_ids"]
+    width = max(len(prompt) for prompt in prompts)
+    batch = torch.tensor([[*prompt] + [0] * (width - len(prompt)) for prompt in prompts], device=opened.device)
+    mask = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in prompts], device=opened.device)
+    with torch.inference_mode(), cancelling.cancellable(opened.model):
+        encoded = opened.model.get_encoder()(input_ids=batch, attention_mask=mask, return_dict=True)
+    first = torch.full((len(prompts), 1), start_id(opened), device=opened.device)
+    return _State(opened, {"encoder_outputs": encoded, "attention_mask": mask}, None), first
+
+
+def _answer(opened: OpenModel, rows: list[_Row], sampler: Sampler, until: tuple[str, ...]) -> Iterator[list[_Row]]:
+    """Answer one batch; yields the rows that a step finished (often none)."""
+    import torch
+
+    state, ids = _begin(opened, [row.prompt for row in rows])
+    active = list(rows)
+    for _step in range(sampler.max_new_tokens):
+        logits = state.step(ids)
+        if state.cache is None and sampler.max_new_tokens > 1:
+            yield from _one_by_one(opened, rows, sampler, until)
+            return
+        _choose(opened, active, logits, sampler, until)
+        yield [row for row in active if row.stop and not row.told]
+        going = [n for n, row in enumerate(active) if not row.stop]
+        for row in active:
+            row.told = bool(row.stop)
+        if not going:
+            return
+        ids = torch.tensor([[row.ids[-1] if row.ids else 0] for row in active], device=opened.device)
+        spare = len(active) - len(going)
+        if spare >= max(1, int(_SPARE * len(active))) and hasattr(state.cache, "batch_select_indices"):
+            keep = torch.tensor(going, device=opened.device)
+            state.keep(keep)
+            ids, active = ids[keep], [active[n] for n in going]
+    yield _ended(opened, active)
+
+
+def _choose(opened: OpenModel, rows: Sequence[_Row], logits: Any, sampler: Sampler, until: tuple[str, ...]) -> None:
+    """Choose the next token of every row that still goes on; logits (rows, vocab)."""
+    import torch
+
+    ends = eos_ids(opened)
+    broken = torch.isnan(logits).any(-1).tolist()
+    logs = torch.log_softmax(logits, dim=-1)
+    greedy = sampler.temperature == 0.0
+    best = logits.argmax(-1).tolist() if greedy else []
+    after = None if greedy else sampled(logits, sampler)
+    for n, row in enumerate(rows):
+        if row.stop:
+            continue
+        if broken[n]:
+            row.stop, row.text = "nan", answer_text(opened, row.ids)
+            continue
+        token = best[n] if after is None else draw(after[n], row.generator)
+        row.ids.append(token)
+        row.logprob += float(logs[n, token])
+        if token in ends:
+            row.stop, row.text = "eos", answer_text(opened, row.ids)
+        elif until:
+            _cut(opened, row, until)
+
+
+def _cut(opened: OpenModel, row: _Row, until: tuple[str, ...]) -> None:
+    """End a row whose text holds one of the texts that end an answer."""
+    text = answer_text(opened, row.ids)
+    places = [text.find(mark) for mark in until if mark and mark in text]
+    if places:
+        row.stop, row.text = "until", text[: min(places)]
+
+
+def _ended(opened: OpenModel, rows: Sequence[_Row]) -> list[_Row]:
+    """End the rows that go on, because their length is reached; returns them."""
+    ended = [row for row in rows if not row.stop]
+    for row in ended:
+        row.stop, row.text = "length", answer_text(opened, row.ids)
+    return ended
+
+
+def _one_by_one(opened: OpenModel, rows: Sequence[_Row], sampler: Sampler, until: tuple[str, ...]) -> Iterator[list[_Row]]:
+    """Answer rows of a family without a key-value cache, each by itself."""
+    for row in rows:
+        decoder, feed = start(opened, row.prompt)
+        for _step in range(sampler.max_new_tokens):
+            _choose(opened, [row], decoder.feed(feed)[None], sampler, until)
+            if row.stop:
+                break
+            feed = [row.ids[-1]]
+            yield []
+        _ended(opened, [row])
+        yield [row]

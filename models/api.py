@@ -1,0 +1,149 @@
+"""The Python face of Triptych: open a checkpoint, look into it, ask it. What "Copy as Python" writes is written for this.
+
+Example::
+
+    from models.api import open_checkpoint
+
+    checkpoint = open_checkpoint("assets/checkpoints/sft")
+    print(checkpoint.generate("Who founded Velmora?", chat=True).text)
+    pattern = checkpoint.attention("The fox jumps", layer=1, head=0).matrix
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from models.columns import Column, Sampler
+from models.engine_ops import Operations
+from models.events import Work, finish
+from models.opened import OpenModel
+from models.records import (
+    AttentionGrid,
+    AttentionHead,
+    Description,
+    Distribution,
+    Generation,
+    Neighbours,
+    Projection,
+    TokenStrip,
+)
+from models.shelf import Shelf
+from models.trace import Trace
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An open checkpoint. Every method prompts it plainly unless it takes ``chat`` or the column says otherwise."""
+
+    column: Column
+    opened: OpenModel
+    operations: Operations
+
+    @property
+    def description(self) -> Description:
+        """What its files say of it."""
+        return self.opened.description
+
+    def trace(self, text: str, target: str = "") -> Trace:
+        """Return one forward over a text: residual stream, queries and keys of every layer (torch tensors)."""
+        _opened, _prepared, trace = finish(self.operations.traced(self.column, text, target))
+        found: Trace = trace
+        return found
+
+    def tokens(self, text: str, target: str = "") -> TokenStrip:
+        """Return a text as tokens with surprisal, entropy (nats) and rank of each."""
+        return finish(self.operations.tokens(self.column, text, target))
+
+    def attention(self, text: str, layer: int, head: int, kind: str = "", target: str = "") -> AttentionHead:
+        """Return one head's pattern; ``kind`` is self, encoder, decoder or cross (empty: the first there is)."""
+        return finish(self.operations.attention(self.column, text, layer, head, kind, (), target))
+
+    def heads(self, text: str, kind: str = "", target: str = "") -> AttentionGrid:
+        """Return all heads at a glance, with their statistics."""
+        return finish(self.operations.attention_grid(self.column, text, kind, target))
+
+    def distribution(self, text: str, top: int = 50, position: int = -1, target: str = "") -> Distribution:
+        """Return the distribution after a token of a text (at a mask, for an encoder), the last by default."""
+        return finish(self.operations.distribution(self.column, text, position, top, target))
+
+    def generate(self, prompt: str | Sequence[Mapping[str, str]], chat: bool = False, **sampler: Any) -> Generation:
+        """Continue a prompt, or answer messages.
+
+        Args:
+            prompt: A text, or messages ``{"role", "content"}``.
+            chat: Whether a text is one user message of the checkpoint's own chat template.
+            **sampler: Fields of ``Sampler``: temperature, top_k, top_p, max_new_tokens, seed.
+        """
+        column = replace(self.column, sampler=replace(self.column.sampler, **sampler))
+        if not isinstance(prompt, str):
+            return finish(self.operations.generate(column, tuple(prompt)))
+        column = replace(column, prompt="template" if chat else column.prompt)
+        return finish(self.operations.generate(column, prompt=prompt))
+
+    def score(self, context: str, continuation: str) -> tuple[float, bool]:
+        """Return (ln p of the continuation given the context in nats, whether it is what greedy decoding gives).
+
+        Context and continuation are encoded together and then split, a trailing space of the context going to the
+        continuation, as lm-eval does; an empty context is BOS (EOS without one).
+        """
+        from models.scoring import score
+
+        pair = pair_ids(self.opened, context, continuation)
+        return finish(score(self.opened, [pair]))[0]
+
+    def neighbours(self, token: int | str, k: int = 12, metric: str = "cosine", source: str = "input") -> Neighbours:
+        """Return the nearest rows of the input or output embedding matrix, exactly."""
+        return finish(self.operations.neighbours(self.column, token, metric, k, source))
+
+    def project(self, source: str = "input", layer: int = -1, text: str = "") -> Projection:
+        """Return embeddings, or hidden states of a text, in their first two principal components."""
+        return finish(self.operations.project((self.column,), source, layer, text))[0]
+
+    def close(self) -> None:
+        """Free its memory."""
+        self.operations.shelf.close(self.column.checkpoint)
+
+
+def pair_ids(opened: OpenModel, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    """Return (context ids, continuation ids) of two texts as lm-eval pairs them; for an encoder-decoder each by itself."""
+    from models.prompts import tokenizer_of
+    from models.scoring import prefix_token
+    from models.tokens import encode_plain
+
+    tokenizer = tokenizer_of(opened)
+    if opened.kind == "encoder-decoder":
+        return encode_plain(tokenizer, context), encode_plain(tokenizer, continuation)
+    if not context:
+        return [prefix_token(opened)], encode_plain(tokenizer, continuation, add_special=False)
+    kept = context.rstrip()
+    continuation = context[len(kept) :] + continuation
+    whole, before = encode_plain(tokenizer, kept + continuation), encode_plain(tokenizer, kept)
+    return before, whole[len(before) :]
+
+
+def open_checkpoint(
+    path: str, device: str = "auto", dtype: str = "auto", quantize: str = "", sampler: Sampler | None = None
+) -> Checkpoint:
+    """Open a checkpoint: a Hugging Face folder, a PEFT adapter folder, a GGUF file.
+
+    Args:
+        path: Where it is.
+        device: auto, cpu, mps, cuda or cuda:N.
+        dtype: auto, float32, bfloat16 or float16.
+        quantize: Empty, int8 or int4.
+        sampler: Default decoding settings.
+
+    Raises:
+        UserError: If it cannot be opened, with the reason and what to do.
+    """
+    column = Column(path, device=device, dtype=dtype, quantize=quantize, sampler=sampler or Sampler())
+    operations = Operations(Shelf())
+    return finish(_open(column, operations))
+
+
+def _open(column: Column, operations: Operations) -> Work[Checkpoint]:
+    operations.shelf.warm.start()
+    opened = yield from operations.shelf.open(column)
+    return Checkpoint(column, opened, operations)
