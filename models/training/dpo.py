@@ -34,7 +34,6 @@ class DpoSettings(TrainSettings):
     replay_weight: float = field(default=0.0, metadata=help_text("Weight of their mean token loss."))
     replay_rows: int = field(default=16, metadata=help_text("Rows of it a step."))
     max_length: int = field(default=256, metadata=help_text("Longer pairs are dropped and counted."))
-    block: int = field(default=128, metadata=help_text("Tokens of a packed row."))
     batch_size: int = field(default=32, metadata=help_text("Pairs of one micro-batch."))
     lr: float = field(default=5e-5, metadata=help_text("Highest learning rate."))
 
@@ -82,22 +81,15 @@ class DpoTask(PairTask):
         import torch
 
         from models.training.forward import sum_by_document, target_logprobs
-        from models.training.losses import dpo
+        from models.training.losses import dpo, dpo_margin
 
         tokens = target_logprobs(self.model, batch.packed)
         with torch.no_grad():
             reference = sum_by_document(target_logprobs(self.reference, batch.packed), batch.packed)
         policy = sum_by_document(tokens, batch.packed)
         chosen, rejected = batch.chosen, batch.rejected
-        loss = dpo(
-            policy[chosen],
-            policy[rejected],
-            chosen_reference=reference[chosen],
-            rejected_reference=reference[rejected],
-            beta=self.settings.beta,
-            kind=self.settings.kind,
-            smoothing=self.settings.label_smoothing,
-        ).sum()
+        margin = dpo_margin(policy[chosen], policy[rejected], reference[chosen], reference[rejected])
+        loss = dpo(margin, self.settings.beta, self.settings.kind, self.settings.label_smoothing).sum()
         with torch.no_grad():
             rewards = self.settings.beta * (policy - reference)
             metrics = {
@@ -148,7 +140,7 @@ def run(settings: DpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     if settings.replay_weight and settings.replay:
         documents = row_documents(texts, read_all(workspace, settings.replay), settings.block)
         task.replay = Replay(documents, settings.replay_rows, settings.block, texts.pad, settings.seed)
-    metrics = yield from train_and_publish(task, settings, workspace, inputs=inputs, tokenizer=parent, stage="dpo")
+    metrics = yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="dpo")
     return {**metrics, "pairs_dropped": dropped}
 
 

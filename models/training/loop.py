@@ -79,9 +79,14 @@ def fingerprint(settings: TrainSettings, inputs: Mapping[str, str]) -> str:
 
 
 def make_optimizer(modules: Mapping[str, Any], settings: TrainSettings) -> Any:
-    """Return AdamW over all modules; only matrices decay."""
+    """Return AdamW (or Muon) over all modules; only matrices decay."""
     import torch
 
+    if settings.optimizer == "muon":
+        from models.training.muon import muon_for
+
+        betas = (settings.beta1, settings.beta2)
+        return muon_for(dict(modules), lr=settings.lr, betas=betas, eps=settings.adam_eps, weight_decay=settings.weight_decay)
     parameters = [value for module in modules.values() for value in module.parameters() if value.requires_grad]
     groups = [
         {"params": [value for value in parameters if value.ndim >= 2], "weight_decay": settings.weight_decay},

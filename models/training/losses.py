@@ -211,29 +211,38 @@ def next_beta(beta: float, kl: float, target: float, count: int, horizon: float)
     return beta * (1 + error * count / horizon)
 
 
-def dpo(
-    chosen: Tensor,
-    rejected: Tensor,
-    *,
-    chosen_reference: Tensor,
-    rejected_reference: Tensor,
-    beta: float = 0.1,
-    kind: str = "sigmoid",
-    smoothing: float = 0.0,
-) -> Tensor:
-    """Return the loss of each pair, ``(B,)``, from log-probabilities *summed* over the completions.
+def dpo_margin(chosen: Tensor, rejected: Tensor, chosen_reference: Tensor, rejected_reference: Tensor) -> Tensor:
+    """Return how much more the policy prefers each better completion than the reference does, in nats, ``(B,)``.
 
     Args:
-        chosen: Log-probability of the better completion under the policy, ``(B,)``.
+        chosen: Log-probability of the better completion under the policy, *summed* over its tokens, ``(B,)``.
         rejected: Of the worse one, ``(B,)``.
         chosen_reference: Of the better one under the frozen reference, ``(B,)``.
         rejected_reference: Of the worse one, ``(B,)``.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    _same_shape(
+        chosen=chosen,
+        rejected=rejected,
+        chosen_reference=chosen_reference,
+        rejected_reference=rejected_reference,
+    )
+    return (chosen - chosen_reference) - (rejected - rejected_reference)
+
+
+def dpo(margin: Tensor, beta: float = 0.1, kind: str = "sigmoid", smoothing: float = 0.0) -> Tensor:
+    """Return the loss of each pair, ``(B,)``, from ``dpo_margin``.
+
+    Args:
+        margin: ``(B,)``, in nats.
         beta: Inverse temperature of the implied reward.
         kind: ``sigmoid`` (DPO), ``ipo`` or ``hinge``.
         smoothing: Share of labels taken to be wrong (conservative DPO); ``sigmoid`` only.
 
     Raises:
-        ValueError: If the shapes differ or the kind is unknown.
+        ValueError: If the kind is unknown.
 
     Source: Rafailov et al. 2023, arXiv 2305.18290, equation 7; Azar et al. 2023, arXiv 2310.12036, equation 17 (IPO);
     Zhao et al. 2023, arXiv 2305.10425 (hinge).
@@ -241,8 +250,6 @@ def dpo(
     import torch
     from torch.nn.functional import logsigmoid
 
-    _same_shape(chosen=chosen, rejected=rejected, chosen_reference=chosen_reference, rejected_reference=rejected_reference)
-    margin = (chosen - chosen_reference) - (rejected - rejected_reference)
     if kind == "sigmoid":
         return -(1 - smoothing) * logsigmoid(beta * margin) - smoothing * logsigmoid(-beta * margin)
     if kind == "ipo":

@@ -39,9 +39,7 @@ class PackedTask:
         documents: What to learn.
         held_out: What to evaluate on; may be empty.
         settings: The stage's settings.
-        block: Tokens of a packed row.
         pad_id: Fills rows up.
-        device: Where batches go.
     """
 
     def __init__(
@@ -50,23 +48,21 @@ class PackedTask:
         documents: Sequence[Document],
         held_out: Sequence[Document],
         settings: TrainSettings,
-        *,
-        block: int,
         pad_id: int,
-        device: str,
     ) -> None:
         self.model, self.documents, self.held_out = model, documents, held_out
-        self.settings, self.block, self.pad_id, self.device = settings, block, pad_id, device
+        self.settings, self.block, self.pad_id = settings, settings.block, pad_id
+        self.device = next(model.parameters()).device.type
         self.modules: Mapping[str, Any] = {"model": model}
         self.per_step = settings.batch_size * settings.accumulate
         lengths = [len(document.ids) for document in documents]
         if settings.steps:
             row_count = settings.steps * self.per_step
-            one = max(1, len(plan_rows(lengths, block, 1.0, settings.seed)))
-            self.rows = plan_rows(lengths, block, row_count / one + 1.0, settings.seed)
+            one = max(1, len(plan_rows(lengths, self.block, 1.0, settings.seed)))
+            self.rows = plan_rows(lengths, self.block, row_count / one + 1.0, settings.seed)
             self.total_steps = settings.steps
         else:
-            self.rows = plan_rows(lengths, block, settings.epochs, settings.seed)
+            self.rows = plan_rows(lengths, self.block, settings.epochs, settings.seed)
             self.total_steps = math.ceil(len(self.rows) / self.per_step)
 
     def prepare(self, step: int) -> Iterator[Event]:

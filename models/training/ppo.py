@@ -66,7 +66,6 @@ class PpoSettings(TrainSettings):
     replay: tuple[str, ...] = field(default=(), metadata=help_text("JSONL files of earlier data to mix in."))
     replay_weight: float = field(default=0.5, metadata=help_text("Weight of their mean token loss."))
     replay_rows: int = field(default=16, metadata=help_text("Rows of it an update."))
-    block: int = field(default=128, metadata=help_text("Tokens of a packed row."))
     lr: float = field(default=1e-4, metadata=help_text("Highest learning rate."))
     warmup: int = field(default=10, metadata=help_text("Steps of linear warm-up."))
     adam_eps: float = field(default=1e-5, metadata=help_text("AdamW epsilon; 1e-8 makes early steps far too large."))
@@ -111,7 +110,7 @@ class PpoTask:
     def __init__(self, actors: Actors, texts: Texts, rows: Sequence[Row], settings: PpoSettings) -> None:
         self.actors, self.texts, self.rows, self.settings = actors, texts, rows, settings
         self.prompts = texts.prompts(conversations(rows))
-        self.modules = {"model": actors.policy, "value_head": actors.value_head}
+        self.modules: Mapping[str, Any] = {"model": actors.policy, "value_head": actors.value_head}
         self.total_steps = settings.steps or settings.rollouts * settings.updates
         self.device = next(actors.policy.parameters()).device.type
         self.bf16 = uses_bf16(settings.precision, self.device)
@@ -305,7 +304,7 @@ def run(settings: PpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
         documents = row_documents(texts, read_all(workspace, settings.replay), settings.block)
         task.replay = Replay(documents, settings.replay_rows, settings.block, texts.pad, settings.seed)
     yield Note(f"ppo: {len(rows):,} prompts, {settings.rollouts} rollouts of {settings.rollout_size}")
-    return (yield from train_and_publish(task, settings, workspace, inputs=inputs, tokenizer=parent, stage="rlhf"))
+    return (yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="rlhf"))
 
 
 STAGE = Stage("ppo", "RLHF with PPO", PpoSettings, run, "rlhf")

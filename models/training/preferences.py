@@ -133,8 +133,8 @@ def _write(
             content = [{"text": a.text, "score": a.score, "verdict": a.verdict} for a in answers]
             file.write(json.dumps({"prompt": row["prompt"], "answers": content}, ensure_ascii=False) + "\n")
             target = dev if _group(settings, row) in held_out else train
-            pairs = choose_pairs(answers, settings.pairs_per_prompt, generator)
-            target.extend(_pair(row, better, worse) for better, worse in pairs)
+            chosen_pairs = choose_pairs(answers, settings.pairs_per_prompt, generator)
+            target.extend(_pair(row, better, worse) for better, worse in chosen_pairs)
     kept = balance_pairs(train, settings.balance, settings.max_ratio, generator)
     kept_dev = balance_pairs(dev, settings.balance, settings.max_ratio, generator)
     if not kept:

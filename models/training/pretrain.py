@@ -11,7 +11,7 @@ from models.training.data import Texts, need_rows
 from models.training.llama import ModelShape, new_llama, pick_device
 from models.training.packed import PackedTask, count_targets, row_documents
 from models.training.running import gather_inputs, read_all, train_and_publish
-from models.training.stage import Stage, TrainSettings, Workspace, check_at_least, help_text
+from models.training.stage import Stage, TrainSettings, Workspace, help_text
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,10 @@ class PretrainSettings(TrainSettings):
     tokenizer: str = field(default="tokenizer", metadata=help_text("Step or folder with the tokenizer."))
     data: tuple[str, ...] = field(default=(), metadata=help_text("JSONL files of {text}."))
     dev: str = field(default="", metadata=help_text("JSONL file to evaluate on."))
-    block: int = field(default=128, metadata=help_text("Tokens of a packed row; longer texts are cut."))
     max_rows: int = field(default=0, metadata=help_text("Read at most so many rows of each file; 0 reads all."))
     model: ModelShape = field(default=ModelShape(), metadata=help_text("Shape of the model."))
     lr: float = field(default=1.5e-3, metadata=help_text("Highest learning rate."))
     weight_decay: float = field(default=0.1, metadata=help_text("AdamW weight decay of matrices."))
-
-    def __post_init__(self) -> None:
-        """Raise ``UserError`` for a value that cannot work."""
-        super().__post_init__()
-        check_at_least("block", self.block, 8)
 
 
 def run(settings: PretrainSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
@@ -47,8 +41,8 @@ def run(settings: PretrainSettings, workspace: Workspace) -> Work[Mapping[str, A
     model = new_llama(settings.model, len(texts), (texts.bos, texts.end, texts.pad), settings.seed).to(device)
     size = sum(value.numel() for value in model.parameters())
     yield Note(f"pretrain: {size:,} parameters, {len(rows):,} texts, {count_targets(documents):,} tokens")
-    task = PackedTask(model, documents, held_out, settings, block=settings.block, pad_id=texts.pad, device=device)
-    metrics = yield from train_and_publish(task, settings, workspace, inputs=inputs, tokenizer=tokenizer, stage="pretrain")
+    task = PackedTask(model, documents, held_out, settings, texts.pad)
+    metrics = yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="pretrain")
     return {**metrics, "parameters": size}
 
 

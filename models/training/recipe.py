@@ -19,6 +19,7 @@ from models.events import Event, Note, Work
 from models.lineage import Lineage, LineageEntry, write_lineage
 from models.training.checkpoints import write_json
 from models.training.journal import Journal
+from models.training.memory import keep_freed_memory
 from models.training.stage import Stage, Workspace, as_settings
 
 WORLD = "world"
@@ -207,6 +208,7 @@ def run_recipe(recipe: Recipe, output: Path, resume: bool = False) -> Work[Recip
     Raises:
         UserError: If ``output`` already holds a chain and ``resume`` is false, or a step cannot start.
     """
+    keep_freed_memory()
     output.mkdir(parents=True, exist_ok=True)
     _check_output(recipe, output, resume)
     _stop_file(output).unlink(missing_ok=True)

@@ -28,7 +28,6 @@ class RewardSettings(TrainSettings):
     centring: float = field(default=0.01, metadata=help_text("Weight that pulls rewards towards 0."))
     margin: float = field(default=0.0, metadata=help_text("Least difference that is asked for."))
     max_length: int = field(default=256, metadata=help_text("Longer pairs are dropped and counted."))
-    block: int = field(default=128, metadata=help_text("Tokens of a packed row."))
     batch_size: int = field(default=32, metadata=help_text("Pairs of one micro-batch."))
     lr: float = field(default=2e-4, metadata=help_text("Highest learning rate."))
 
@@ -116,9 +115,7 @@ def run(settings: RewardSettings, workspace: Workspace) -> Work[Mapping[str, Any
         model.config.reward_shift = mean_reward(task)
         return {"reward_shift": model.config.reward_shift, "pairs_dropped": float(dropped)}
 
-    return (
-        yield from train_and_publish(task, settings, workspace, inputs=inputs, tokenizer=parent, stage="reward", finish=finish)
-    )
+    return (yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="reward", finish=finish))
 
 
 STAGE = Stage("reward", "Reward model", RewardSettings, run, "reward")

@@ -19,10 +19,14 @@ STOPPED: Mapping[str, Any] = {"stopped": True}
 
 @dataclass(frozen=True)
 class Inputs:
-    """Hashes of what went into a run: data files and parent checkpoints, by the names used in the recipe."""
+    """Hashes of what went into a run: data files and parent checkpoints, by the names used in the recipe.
+
+    ``tokenizer`` is the folder of the first parent, whose tokenizer goes on to the child.
+    """
 
     data: Mapping[str, str]
     parents: Mapping[str, str]
+    tokenizer: Path
 
     def all(self) -> dict[str, str]:
         """Return every hash by name."""
@@ -42,7 +46,7 @@ def gather_inputs(workspace: Workspace, files: Sequence[str], parents: Mapping[s
         folder = workspace.checkpoint(name)
         weights = folder / "model.safetensors"
         hashes[f"{role}:{name}"] = file_hash(weights if weights.exists() else folder / "tokenizer.json")
-    return Inputs(data, hashes)
+    return Inputs(data, hashes, workspace.checkpoint(next(iter(parents.values()))))
 
 
 def train_and_publish(
@@ -51,7 +55,6 @@ def train_and_publish(
     workspace: Workspace,
     *,
     inputs: Inputs,
-    tokenizer: Path,
     stage: str,
     finish: Callable[[], Mapping[str, float]] | None = None,
 ) -> Work[Mapping[str, Any]]:
@@ -67,7 +70,7 @@ def train_and_publish(
         """Keep a copy of the model beside its run, to choose among later."""
         manifest = describe_run(stage, settings, workspace, inputs, {"steps": step})
         target = workspace.folder / "snapshots" / f"step-{step}"
-        publish(task.modules["model"], tokenizer, target, dtype=settings.dtype, manifest=manifest)
+        publish(task.modules["model"], inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
         return Saved(f"snapshots/step-{step}", step)
 
     loop.snapshot = snapshot
@@ -81,7 +84,7 @@ def train_and_publish(
         metrics["steps_skipped"] = loop.skipped
     manifest = describe_run(stage, settings, workspace, inputs, metrics)
     yield Progress(outcome.steps, outcome.steps, "saving")
-    publish(task.modules["model"], tokenizer, workspace.folder / "checkpoint", dtype=settings.dtype, manifest=manifest)
+    publish(task.modules["model"], inputs.tokenizer, workspace.folder / "checkpoint", dtype=settings.dtype, manifest=manifest)
     yield Saved("checkpoint", outcome.steps)
     return metrics
 

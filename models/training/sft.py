@@ -25,7 +25,6 @@ class SftSettings(TrainSettings):
     dev: str = field(default="", metadata=help_text("JSONL file to evaluate on."))
     replay: tuple[str, ...] = field(default=(), metadata=help_text("JSONL files of pretraining texts to mix in."))
     replay_rows: int = field(default=0, metadata=help_text("How many of those texts, drawn by seed."))
-    block: int = field(default=128, metadata=help_text("Tokens of a packed row."))
     max_rows: int = field(default=0, metadata=help_text("Read at most so many rows of each file; 0 reads all."))
     epochs: float = field(default=2.0, metadata=help_text("Passes over the data, when steps is 0."))
 
@@ -48,8 +47,8 @@ def run(settings: SftSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     device = pick_device(settings.device)
     model = open_causal(parent, device)
     yield Note(f"sft: {len(rows):,} rows, {count_targets(documents):,} answer tokens")
-    task = PackedTask(model, documents, held_out, settings, block=settings.block, pad_id=texts.pad, device=device)
-    return (yield from train_and_publish(task, settings, workspace, inputs=inputs, tokenizer=parent, stage="sft"))
+    task = PackedTask(model, documents, held_out, settings, texts.pad)
+    return (yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="sft"))
 
 
 STAGE = Stage("sft", "Supervised fine-tuning", SftSettings, run, "sft")

@@ -12,6 +12,7 @@ from models.events import Work
 
 PRECISIONS = ("auto", "fp32", "bf16")
 DTYPES = ("fp16", "bf16", "fp32")
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,10 @@ class TrainSettings:
     steps: int = field(default=0, metadata=help_text("Optimizer steps; 0 computes them from epochs."))
     epochs: float = field(default=1.0, metadata=help_text("Passes over the data, when steps is 0."))
     batch_size: int = field(default=8, metadata=help_text("Rows (or pairs) of one micro-batch."))
+    block: int = field(default=128, metadata=help_text("Tokens of a packed row; longer texts are cut."))
     accumulate: int = field(default=1, metadata=help_text("Micro-batches per optimizer step."))
     lr: float = field(default=3e-4, metadata=help_text("Highest learning rate."))
+    optimizer: str = field(default="adamw", metadata=help_text("adamw, or muon (matrices orthogonalised, the rest AdamW)."))
     min_lr: float = field(default=0.1, metadata=help_text("Last learning rate as a share of the highest."))
     warmup: int = field(default=20, metadata=help_text("Steps of linear warm-up."))
     weight_decay: float = field(default=0.0, metadata=help_text("AdamW weight decay of matrices."))
@@ -124,6 +127,7 @@ class TrainSettings:
         """Raise ``UserError`` for a value that cannot work."""
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("dtype", self.dtype, DTYPES)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("nan", self.nan, ("stop", "skip"))
         for name in (
             "steps",
@@ -137,6 +141,7 @@ class TrainSettings:
             "weight_decay",
         ):
             check_at_least(name, getattr(self, name), 0)
+        check_at_least("block", self.block, 8)
         for name in ("batch_size", "accumulate", "log_every", "keep"):
             check_at_least(name, getattr(self, name), 1)
         if not self.lr > 0:
