@@ -171,10 +171,9 @@ def inspect(
     as_json: Json = False,
 ) -> int:
     """Show tokens, surprisal, one attention head, or the next-token distribution of a text."""
-    from models.api import opening
-
     from lab import inspecting
     from lab.work import follow
+    from models.api import opening
 
     head = inspecting.parse_head(attention) if attention else None
     opened = follow(opening(checkpoint, device=device, dtype=dtype, quantize=quantize))
@@ -229,9 +228,8 @@ def generate(
     """Let one or more checkpoints go on from a prompt."""
     import dataclasses
 
-    from models.api import opening
-
     from lab.work import follow
+    from models.api import opening
     from models.columns import Sampler
 
     sampler = Sampler(temperature, top_k, top_p, max_new_tokens, seed)
@@ -323,7 +321,6 @@ def compare(
     import dataclasses
 
     from evals.results import compare as paired
-
     from lab.describing import comparison_rows
     from lab.serving import result_folders
 
@@ -385,7 +382,6 @@ def jobs_queue(context: typer.Context) -> int:
 def index(paths: Annotated[list[str] | None, typer.Argument(metavar="[DIR]...")] = None) -> int:
     """Build the result index again from the run folders."""
     from evals.results import rebuild
-
     from lab.serving import result_folders
 
     print(f"{rebuild(result_folders(tuple(paths or ())))} scores indexed.")
