@@ -8,6 +8,7 @@ from typing import Any
 
 from models import precision
 from models.configs import CheckedConfig
+from models.describe import is_buffer
 from models.errors import UserError
 from models.events import Progress, Work
 from models.headers import TensorInfo, visible
@@ -102,8 +103,10 @@ class _Counter:
             raise Stopped
 
 
-def load_weights(model_class: Any, hf_config: Any, files: list[Path], tensors: Mapping[str, TensorInfo], dtype: str) -> Work[Any]:
-    """Return the model with all its weights, on the processor, in ``dtype``."""
+def load_weights(
+    model_class: Any, hf_config: Any, files: list[Path], tensors: Mapping[str, TensorInfo], dtype: str
+) -> Work[tuple[Any, list[str]]]:
+    """Return (model with all its weights, on the processor, in ``dtype``; warnings)."""
     source = files[0].parent if len(files) > 1 else files[0]
     yield from in_thread(lambda: check_shapes(model_class, hf_config, tensors, source), _("comparing tensors"))
     counter = _Counter()
@@ -118,8 +121,9 @@ def load_weights(model_class: Any, hf_config: Any, files: list[Path], tensors: M
     model, report = yield from in_thread(
         read, _("reading weights"), progress=lambda: Progress(counter.done, total, _("reading weights")), stop=stop
     )
-    refuse_differences(report, source)
-    return model
+    refuse_differences(report, tensors, source)
+    warnings = not_finite(model)
+    return model, warnings
 
 
 def _lazy_tensors(files: list[Path], counter: _Counter) -> dict[str, Any]:
@@ -151,6 +155,7 @@ def check_shapes(model_class: Any, hf_config: Any, tensors: Mapping[str, TensorI
     """Raise ``UserError`` with every missing, extra or wrong tensor, before any memory is taken for weights."""
     import torch
 
+    check_layers(hf_config, tensors, source)
     with torch.device("meta"):
         try:
             skeleton = model_class(hf_config)
@@ -169,7 +174,7 @@ def check_shapes(model_class: Any, hf_config: Any, tensors: Mapping[str, TensorI
     held = sum(info.n_elements for info in tensors.values())
     meta = {name: torch.empty(info.shape, device="meta", dtype=torch.float32) for name, info in tensors.items()}
     _model, report = _from_tensors(model_class, hf_config, meta, "float32", device_map={"": "meta"})
-    refuse_differences(report, source)
+    refuse_differences(report, tensors, source)
     if predicted > 2 * held + SLACK:
         raise UserError(
             "weights.size",
@@ -180,11 +185,25 @@ def check_shapes(model_class: Any, hf_config: Any, tensors: Mapping[str, TensorI
         )
 
 
-def refuse_differences(report: Mapping[str, Any], source: Path) -> None:
+def check_layers(hf_config: Any, tensors: Mapping[str, TensorInfo], source: Path) -> None:
+    """Raise ``UserError`` if the files hold fewer tensors than the model has layers (ALBERT shares its own)."""
+    layers = getattr(hf_config, "num_hidden_layers", 0)
+    if isinstance(layers, int) and layers > len(tensors) and hf_config.model_type != "albert":
+        raise UserError(
+            "weights.size",
+            _("{path} holds {n} tensors, but its config.json describes {layers} layers.").format(
+                path=source, n=len(tensors), layers=layers
+            ),
+            path=str(source),
+        )
+
+
+def refuse_differences(report: Mapping[str, Any], tensors: Mapping[str, TensorInfo], source: Path) -> None:
     """Raise ``UserError`` listing the tensors that are missing, extra or of another shape."""
+    extra = [name for name in report["unexpected_keys"] if not is_buffer(name, tensors[name].shape if name in tensors else ())]
     lines = [
         *(_("missing: {name}").format(name=visible(name)) for name in sorted(report["missing_keys"])),
-        *(_("extra: {name}").format(name=visible(name)) for name in sorted(report["unexpected_keys"])),
+        *(_("extra: {name}").format(name=visible(name)) for name in sorted(extra)),
         *(
             _("wrong shape: {name} is {a}, expected {b}").format(name=visible(name), a=_shape(a), b=_shape(b))
             for name, a, b in sorted(report["mismatched_keys"], key=lambda item: str(item[0]))
@@ -198,7 +217,7 @@ def refuse_differences(report: Mapping[str, Any], source: Path) -> None:
             _("Use the config.json that belongs to these weights."),
             path=str(source),
             missing=sorted(report["missing_keys"]),
-            extra=sorted(report["unexpected_keys"]),
+            extra=sorted(extra),
             wrong=sorted(str(item[0]) for item in report["mismatched_keys"]),
             differences=lines,
         )
@@ -206,3 +225,19 @@ def refuse_differences(report: Mapping[str, Any], source: Path) -> None:
 
 def _shape(value: Any) -> str:
     return "×".join(str(n) for n in value) or "scalar"
+
+
+def not_finite(model: Any) -> list[str]:
+    """Return a sentence naming the weights that hold NaN or infinite numbers; none if all are finite."""
+    import torch
+
+    names = []
+    for name, value in model.named_parameters():
+        if value.is_floating_point() and value.numel():
+            low, high = torch.aminmax(value)  # one pass, no copy; NaN comes through both
+            if not (bool(low.isfinite()) and bool(high.isfinite())):
+                names.append(visible(name))
+    if not names:
+        return []
+    shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+    return [_("{n} tensors hold NaN or infinite numbers: {names}.").format(n=len(names), names=shown)]

@@ -15,7 +15,7 @@ from typing import Any
 TASKS = {
     "render": "models.sandbox:render",
     "tokenizer": "models.sandbox:tokenizer",
-    "unpickle": "models.safety:unpickle",
+    "torch_file": "models.torch_convert:convert",
     "gguf": "models.gguf_convert:convert",
     "gguf_transformers": "models.gguf_convert:convert_with_transformers",
 }

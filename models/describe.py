@@ -31,6 +31,12 @@ LEARNED = frozenset({
 """Families with a trained vector for every position."""
 
 
+def is_buffer(name: str, shape: tuple[int, ...] = ()) -> bool:
+    """Return whether a stored tensor is no parameter: masks and position tables that old files carry along."""
+    mask = name.endswith((".attn.bias", ".attention.bias", ".attn.masked_bias", ".attention.masked_bias"))
+    return (mask and len(shape) in (0, 4)) or name.endswith((".position_ids", ".inv_freq", "final_logits_bias"))
+
+
 def component_of(name: str) -> str:
     """Return which part of a model a parameter of this name belongs to."""
     return next((component for component, pattern in _PATTERNS if pattern.search(name)), "other")
@@ -62,7 +68,7 @@ def describe_folder(folder: Path, stage: str = "other") -> Description:
 
 def facts(config: CheckedConfig, tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
     """Return label → value of what a reader wants to know first."""
-    n_parameters = sum(info.n_elements for info in tensors.values())
+    n_parameters = sum(by_component(tensors).values())
     heads, kv_heads = config.number("heads"), config.number("kv_heads")
     rows: dict[str, Any] = {
         _("Architecture"): config.architecture or config.family,
@@ -114,7 +120,8 @@ def by_component(tensors: Mapping[str, TensorInfo]) -> dict[str, int]:
     """Return component → number of parameters, in a fixed order, without empty ones."""
     counts: Counter[str] = Counter()
     for name, info in tensors.items():
-        counts[component_of(name)] += info.n_elements
+        if not is_buffer(name, info.shape):
+            counts[component_of(name)] += info.n_elements
     order = ("embedding", "attention", "mlp", "norm", "head", "adapter", "other")
     return {name: counts[name] for name in order if counts[name]}
 

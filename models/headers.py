@@ -109,7 +109,7 @@ def read_json(path: Path, limit: int = JSON_LIMIT) -> dict[str, Any]:
 
 
 def sniff(path: Path) -> str:
-    """Return what a file is by its first bytes: safetensors, gguf, zip, pickle, tar, empty or unknown."""
+    """Return what a file is by its first bytes: safetensors, gguf, zip, torch (its old format), tar, empty or unknown."""
     head = read_head(path)
     if not head:
         return "empty"
@@ -120,7 +120,7 @@ def sniff(path: Path) -> str:
     if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] <= 100_000_000:
         return "safetensors"
     if (head[0] == 0x80 and len(head) > 1 and head[1] <= 5) or head[:2] in (b"(d", b"(l", b"(i", b"(c", b"cp", b"cb"):
-        return "pickle"
+        return "torch"
     if head[257:262] == b"ustar":
         return "tar"
     return "unknown"
@@ -166,7 +166,7 @@ def _read_header(path: Path, size: int, _mtime: int, _inode: int) -> Header:
         if len(prefix) < 8:
             raise _bad(path, _("it is too short for a header ({n} bytes)").format(n=size))
         if prefix[:4] == b"PK\x03\x04" or (prefix[0] == 0x80 and prefix[1] in (2, 3, 4, 5) and prefix[2:3] != b"\0"):
-            raise _bad(path, _("it holds a PyTorch or pickle file under this name"))
+            raise _bad(path, _("it holds a PyTorch file under this name"))
         length = struct.unpack("<Q", prefix)[0]
         if length > HEADER_LIMIT:
             raise _bad(path, _("its header claims {n} bytes, which is too large").format(n=length))
@@ -250,7 +250,7 @@ def no_weights(folder: Path) -> UserError:
     weights = [name for name in torch_files if name != "training_args.bin"]
     if weights:
         return UserError(
-            "weights.pickle",
+            "weights.torch",
             _("{path} holds its weights as {name}, a format that can run code when it is read.").format(
                 path=folder, name=weights[0]
             ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +51,19 @@ def find(folder: str | os.PathLike[str]) -> list[CheckpointRef]:
 
 
 def what_is(path: Path) -> str:
-    """Return folder, adapter, gguf, pickle or nothing (empty) for a path, by its content."""
+    """Return folder, adapter, gguf, torch or nothing (empty) for a path, by its content."""
     if path.is_dir():
         if (path / "adapter_config.json").is_file():
             return "adapter"
         if (path / "config.json").is_file():
             weights = any(path.glob("*.safetensors")) or (path / "model.safetensors.index.json").is_file()
-            pickled = any(path.glob("pytorch_model*.bin"))
-            return "folder" if weights else "pickle" if pickled else ""
+            old = any(path.glob("pytorch_model*.bin"))
+            return "folder" if weights else "torch" if old else ""
         return ""
     if not path.is_file():
         return ""
     kind = sniff(path)
-    return {"gguf": "gguf", "zip": "pickle", "pickle": "pickle"}.get(kind, "")
+    return {"gguf": "gguf", "zip": "torch", "torch": "torch"}.get(kind, "")
 
 
 def reference(path: Path, name: str = "", stage: str = "", parent: str = "") -> CheckpointRef:
@@ -101,9 +101,9 @@ def no_checkpoint(path: Path) -> UserError:
             path=str(path),
         )
     else:
-        if what_is(path) == "pickle":
+        if what_is(path) == "torch":
             return UserError(
-                "weights.pickle",
+                "weights.torch",
                 _("{path} is a PyTorch file, a format that can run code when it is read.").format(path=path),
                 _("Convert it first: triptych models convert {path}").format(path=path),
                 path=str(path),
@@ -242,6 +242,15 @@ def load(
     raise no_checkpoint(Path(path))
 
 
-def names(rows: Sequence[CheckpointRef]) -> list[str]:
-    """Return the names of rows, for a list."""
-    return [row.name for row in rows]
+def convert(path: str | os.PathLike[str], output: str | os.PathLike[str]) -> Work[str]:
+    """Write a Hugging Face folder with safetensors from a ``.pt``/``.bin`` file or folder, in a limited child.
+
+    Raises:
+        UserError: If the input holds anything but plain tensors, or the output exists already.
+    """
+    from models.convert import convert_torch
+
+    place = Path(path)
+    if not place.exists():
+        raise no_checkpoint(place)
+    return (yield from convert_torch(place, Path(output)))

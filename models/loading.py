@@ -55,13 +55,21 @@ def load_folder(folder: Path, settings: Settings, path: str = "") -> Work[OpenMo
     before = free_memory(device)
     hf_config, model_class = yield from in_thread(lambda: build_config(config), _("starting transformers"))
     with out_of_memory(folder, needed, device):
-        model = yield from load_weights(model_class, hf_config, files, tensors, dtype)
+        model, warnings = yield from load_weights(model_class, hf_config, files, tensors, dtype)
         model = yield from _place(model, device, settings.quantize)
     tokenizer = yield from in_thread(lambda: load_tokenizer(folder), _("opening the tokenizer"))
     check_ids(folder, model, read_tokenizer(folder).n_ids)
     actual = model_bytes(model)
     loaded = _loaded(config, model, path or str(folder), (device, dtype, settings.quantize), description)
-    loaded = replace(loaded, forecast_bytes=needed, actual_bytes=actual, seconds=time.monotonic() - started)
+    loaded = replace(
+        loaded,
+        forecast_bytes=needed,
+        actual_bytes=actual,
+        seconds=time.monotonic() - started,
+        notes=(*loaded.notes, *warnings),
+    )
+    for warning in warnings:
+        yield Note(warning, "warning")
     yield Note(
         _("{name} takes {n} MB; {free} MB less are free").format(
             name=folder.name, n=actual // 10**6, free=max(before - free_memory(device), 0) // 10**6

@@ -1,0 +1,128 @@
+"""Convert a PyTorch file or a GGUF file to a Hugging Face folder with safetensors, in a limited child process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.children import MB, ChildFailure, Limits, run_limited
+from models.errors import UserError
+from models.events import Note, Saved, Work
+from models.headers import SINGLE, read_header, read_json, visible
+from models.manifest import FILE, file_hash, write_json
+from models.words import _
+
+COMPANIONS = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja", "tokenizer.model",
+    "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
+TORCH_INDEX = "pytorch_model.bin.index.json"
+
+
+def convert_torch(path: Path, output: Path) -> Work[str]:
+    """Write ``output`` (a new folder) from a ``.pt``/``.bin`` file, or from a folder that holds its weights so.
+
+    Nothing is unpickled: see ``models/torch_files.py``. Files beside the weights that a checkpoint needs are copied.
+
+    Raises:
+        UserError: If the file is anything but plain tensors, or ``output`` exists already.
+    """
+    inputs = torch_inputs(path)
+    home = path if path.is_dir() else path.parent
+    with _Staged(output) as staged:
+        size = sum(file.stat().st_size for file in inputs)
+        limits = Limits(120 + size / (20 * MB), memory=3 * size + 1024 * MB, writable=str(staged))
+        params = {"inputs": [str(file.resolve()) for file in inputs], "output": str(staged / SINGLE)}
+        try:
+            written = yield from run_limited("torch_file", params, limits)
+        except ChildFailure as failure:
+            raise stopped(path, failure) from failure
+        read_header(staged / SINGLE)
+        for name in COMPANIONS:
+            if (home / name).is_file() and not (home / name).is_symlink():
+                shutil.copyfile(home / name, staged / name)
+        if not (staged / "config.json").is_file():
+            yield Note(
+                _("There is no config.json beside {path}; the folder cannot be opened without it.").format(path=path),
+                "warning",
+            )
+        yield from write_manifest(staged)
+    yield Note(_("{n} tensors written to {path}").format(n=written["tensors"], path=output))
+    yield Saved(str(output))
+    return str(output)
+
+
+def stopped(path: Path, failure: ChildFailure) -> UserError:
+    """Return the error for a conversion whose child was stopped or died."""
+    reasons = {"time": _("it takes too long"), "memory": _("it needs too much memory"), "crash": failure.details}
+    return UserError(
+        "convert.stopped",
+        _("{path} was not converted: {reason}.").format(path=path, reason=visible(reasons[failure.reason], 300)),
+        path=str(path),
+        reason=failure.reason,
+    )
+
+
+def torch_inputs(path: Path) -> list[Path]:
+    """Return the weight files of a ``.pt``/``.bin`` file or a folder; ``UserError`` if there are none."""
+    if path.is_file():
+        return [path]
+    index = path / TORCH_INDEX
+    if index.is_file():
+        weight_map = read_json(index).get("weight_map")
+        names: Sequence[object] = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
+        files = [path / str(name) for name in names if str(name) == os.path.basename(str(name))]
+        if files and len(files) == len(names) and all(file.is_file() and not file.is_symlink() for file in files):
+            return files
+        raise UserError("index.outside", _("{path} names files that are not in its folder.").format(path=index), path=str(index))
+    found = sorted(path.glob("pytorch_model.bin")) or sorted(path.glob("*.pt")) or sorted(path.glob("*.bin"))
+    found = [file for file in found if file.name != "training_args.bin"]
+    if len(found) != 1:
+        raise UserError(
+            "convert.input",
+            _("{path} does not hold exactly one file of PyTorch weights.").format(path=path),
+            _("Name the file itself."),
+            path=str(path),
+        )
+    return found
+
+
+def write_manifest(folder: Path) -> Work[None]:
+    """Write ``manifest.json`` with the size and SHA-256 of every file of a folder."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name != FILE:
+            digest = yield from file_hash(path)
+            files[path.name] = {"sha256": digest, "size": path.stat().st_size}
+    write_json(folder / FILE, {"files": files})
+
+
+class _Staged:
+    """A new folder that appears under its name only when it is complete."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.folder = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> Path:
+        if self.target.exists() and (not self.target.is_dir() or any(self.target.iterdir())):
+            raise UserError(
+                "convert.exists",
+                _("{path} exists already.").format(path=self.target),
+                _("Choose another output folder."),
+                path=str(self.target),
+            )
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        return self.folder
+
+    def __exit__(self, kind: type[BaseException] | None, *_details: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        if self.target.is_dir():
+            self.target.rmdir()
+        self.folder.rename(self.target)
