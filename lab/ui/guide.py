@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QListWidget, QListWidgetItem
 from lab.ui.parts import Empty
 from models.words import _, current_language
 
-FIRST = ("start", "index", "overview", "window")
-"""Pages that come before the others."""
+FIRST = ("index", "views", "opening", "evaluating", "training", "commands", "story", "decisions")
+"""The order of the pages; others follow."""
 
 
 def pages(language: str) -> list[tuple[str, str]]:
@@ -23,7 +23,7 @@ def pages(language: str) -> list[tuple[str, str]]:
     originals.sort(key=lambda name: (FIRST.index(name[:-3]) if name[:-3] in FIRST else len(FIRST), name))
     chosen = []
     for name in originals:
-        translated = f"{name[:-3]}.{language}.md"
+        translated = f"{name[:-3]}.{language.split('_')[0]}.md"
         chosen.append(translated if translated in names else name)
     return [(_title(name), name) for name in chosen]
 
