@@ -27,7 +27,8 @@ def orthogonalised(gradients: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.mT  # (n, small, small)
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x if wide else x.mT).to(gradients.dtype)
+    result: Tensor = (x if wide else x.mT).to(gradients.dtype)
+    return result
 
 
 class Muon(torch.optim.Optimizer):
