@@ -151,8 +151,8 @@ def _answers(
         yield _whole(opened, pairs, batch)
     shared.sort(key=lambda group: -len(group[0]))
     share = _shared if opened.kind == "decoder" else _from_source
-    for batch in _batches(shared, [(len(context), len(part)) for context, part in shared], batch_size):
-        yield share(opened, pairs, batch)
+    for several in _batches(shared, [(len(context), len(part)) for context, part in shared], batch_size):
+        yield share(opened, pairs, several)
 
 
 def _parts(members: list[int], width: int, batch_size: int) -> list[list[int]]:
