@@ -48,6 +48,8 @@ class BarList(QAbstractScrollArea):
 
     clicked = Signal(int)
     """Index of the row."""
+    activated = Signal(int)
+    """Double click or Return."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -169,8 +171,17 @@ class BarList(QAbstractScrollArea):
         if event.button() == Qt.MouseButton.LeftButton and row >= 0:
             self._choose(row)
 
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Take a row."""
+        row = self._row_at(event.position().y())
+        if row >= 0:
+            self.activated.emit(row)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Choose with the arrow keys."""
+        """Choose with the arrow keys, take with Return."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and 0 <= self._chosen < len(self.bars):
+            self.activated.emit(self._chosen)
+            return
         step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()))
         if step is None or not self.bars:
             super().keyPressEvent(event)

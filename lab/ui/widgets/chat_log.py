@@ -108,6 +108,7 @@ class ChatLog(QTextEdit):
             self._write_turn(turn)
         if not self.follow:
             place, at_end = 0, False
+            self.moveCursor(QTextCursor.MoveOperation.Start)
         self.verticalScrollBar().setValue(self.verticalScrollBar().maximum() if at_end else place)
 
     def _write_turn(self, turn: Turn) -> None:

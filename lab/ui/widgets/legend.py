@@ -7,7 +7,7 @@ from PySide6.QtCore import QRect, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from lab.ui.widgets.colors import colorize, image, qcolor, scheme
+from lab.ui.widgets.colors import Rgb, colorize, image, qcolor, scheme
 
 BAR = 84
 
@@ -56,3 +56,39 @@ class Legend(QWidget):
         painter.setPen(qcolor(colors.muted))
         rest = QRect(bar.right() + 6, 0, measure(self._high) + 4, self.height())
         painter.drawText(rest, Qt.AlignmentFlag.AlignVCenter, self._high)
+
+
+class ColorKey(QWidget):
+    """Coloured squares with names."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._entries: tuple[tuple[str, Rgb], ...] = ()
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    def set_entries(self, entries: tuple[tuple[str, Rgb], ...]) -> None:
+        """Show these names in these colours."""
+        if entries != self._entries:
+            self._entries = entries
+            self.setAccessibleName(", ".join(name for name, _color in entries))
+            self.updateGeometry()
+            self.update()
+
+    def sizeHint(self) -> QSize:
+        """Return the width of the names and squares."""
+        measure = self.fontMetrics().horizontalAdvance
+        return QSize(sum(measure(name) + 28 for name, _color in self._entries), self.fontMetrics().height() + 6)
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the same."""
+        return self.sizeHint()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw squares and names."""
+        painter, x = QPainter(self), 0
+        for name, color in self._entries:
+            painter.fillRect(QRect(x + 2, self.height() // 2 - 5, 10, 10), qcolor(color))
+            painter.setPen(qcolor(scheme(self.palette()).muted))
+            width = self.fontMetrics().horizontalAdvance(name)
+            painter.drawText(QRect(x + 17, 0, width + 4, self.height()), Qt.AlignmentFlag.AlignVCenter, name)
+            x += width + 28
