@@ -110,9 +110,15 @@ def newest_state(folder: Path) -> Path | None:
 
 
 def clean_states(folder: Path, keep: int) -> None:
-    """Remove unfinished folders and all but the newest ``keep`` states."""
+    """Remove unfinished folders and all but the newest ``keep`` states.
+
+    A state that was set aside while it was being replaced is put back if its successor never came.
+    """
     if not folder.exists():
         return
+    for aside in folder.glob("*.old"):
+        if not aside.with_suffix("").exists():
+            aside.rename(aside.with_suffix(""))
     for stray in [*folder.glob("*.tmp"), *folder.glob("*.old")]:
         shutil.rmtree(stray)
     found = states(folder)
