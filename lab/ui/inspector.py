@@ -193,5 +193,6 @@ def _facts(facts: Mapping[str, str]) -> QGridLayout:
         text.setWordWrap(True)
         text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         grid.addWidget(key, number, 0)
+        text.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         grid.addWidget(text, number, 1)
     return grid

@@ -26,7 +26,9 @@ from models.records import Description
 from models.words import _
 
 TYPING_MS = 350
-DTYPE_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+DTYPE_BYTES = {
+    "float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "F64": 8.0, "F32": 4.0, "BF16": 2.0, "F16": 2.0, "I8": 1.0, "U8": 1.0,
+}  # fmt: skip
 QUANTIZED_BYTES = {"int8": 1.06, "int4": 0.6}
 """Bytes per weight with the scales that belong to them."""
 KEPT_WHOLE = ("embedding", "norm", "head", "other")

@@ -57,7 +57,53 @@ def answer(op: str, params: dict[str, Any]) -> Any:
         return params
     if op == "big":
         return tuple(np.zeros(250_000, dtype=np.float32) for _ in range(4))
-    return ()
+    if op in ("jobs", "runs", "results", "samples", "compare"):
+        return ()
+    return None
+
+
+class FakeEngine:
+    """Answers what it is asked."""
+
+    def __init__(self, asked: argparse.Namespace) -> None:
+        self.asked = asked
+        self.out = sys.stdout.buffer
+
+    def send(self, **message: Any) -> None:
+        self.out.write(encode(message))
+        self.out.flush()
+
+    def serve(self) -> None:
+        self.send(type="hello", protocol=self.asked.protocol, version="fake", devices=(), memory=(8e9, 16e9))
+        print("a line on stderr", file=sys.stderr, flush=True)
+        frames = Frames()
+        while data := os.read(sys.stdin.fileno(), 65536):
+            for message in frames.feed(data):
+                if message["type"] == "request" and message["op"] not in self.asked.mute.split(","):
+                    self.take(message["id"], message["op"], message["params"])
+
+    def take(self, number: int, op: str, params: dict[str, Any]) -> None:
+        if op == "die":
+            os._exit(3)
+        if op in self.asked.fail.split(","):
+            error = {"kind": "user", "id": "x", "what": f"{op} cannot be done.", "hint": "Do something else."}
+            self.send(type="error", id=number, error=error)
+            return
+        value = answer(op, params)
+        if value is None and op not in ("stream", "bug"):
+            error = {"kind": "user", "id": "x", "what": f"This engine has no {op}.", "hint": ""}
+            self.send(type="error", id=number, error=error)
+            return
+        if op == "bug":
+            error = {"kind": "bug", "id": "x", "what": "ValueError", "hint": "", "details": "Traceback"}
+            self.send(type="error", id=number, error=error)
+            return
+        self.send(type="progress", id=number, value=Progress(1, 2, "half"))
+        self.send(type="progress", id=number, value=Note("noted", "info"))
+        for n in range(3 if op == "stream" else 0):
+            self.send(type="partial", id=number, value=n)
+        time.sleep(self.asked.slow)
+        self.send(type="reply", id=number, value=value)
 
 
 def main() -> None:
@@ -68,42 +114,12 @@ def main() -> None:
     parser.add_argument("--fail", default="")
     parser.add_argument("--slow", type=float, default=0.0)
     asked = parser.parse_args()
-    out = sys.stdout.buffer
     if asked.garbage:
-        out.write(b"\xff" * 64)
-        out.flush()
+        sys.stdout.buffer.write(b"\xff" * 64)
+        sys.stdout.buffer.flush()
         sys.stdin.buffer.read()
         return
-
-    def send(message: dict[str, Any]) -> None:
-        out.write(encode(message))
-        out.flush()
-
-    send({"type": "hello", "protocol": asked.protocol, "version": "fake", "devices": (), "memory": (8e9, 16e9)})
-    print("a line on stderr", file=sys.stderr, flush=True)
-    frames = Frames()
-    while data := os.read(sys.stdin.fileno(), 65536):
-        for message in frames.feed(data):
-            if message["type"] != "request" or message["op"] in asked.mute.split(","):
-                continue
-            number, op = message["id"], message["op"]
-            if op == "die":
-                os._exit(3)
-            if op in asked.fail.split(","):
-                error = {"kind": "user", "id": "x", "what": f"{op} cannot be done.", "hint": "Do something else."}
-                send({"type": "error", "id": number, "error": error})
-                continue
-            if op == "bug":
-                error = {"kind": "bug", "id": "x", "what": "ValueError", "hint": "", "details": "Traceback"}
-                send({"type": "error", "id": number, "error": error})
-                continue
-            send({"type": "progress", "id": number, "value": Progress(1, 2, "half")})
-            send({"type": "progress", "id": number, "value": Note("noted", "info")})
-            if op == "stream":
-                for n in range(3):
-                    send({"type": "partial", "id": number, "value": n})
-            time.sleep(asked.slow)
-            send({"type": "reply", "id": number, "value": answer(op, message["params"])})
+    FakeEngine(asked).serve()
 
 
 if __name__ == "__main__":
