@@ -14,6 +14,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.runs import find_runs, lock_held, read_config, summarise
 from lab.settings import home, runs_root
@@ -22,7 +23,7 @@ from models.files import write_json
 from models.records import Job
 
 KINDS = ("train", "eval", "demo")
-_children: list[subprocess.Popen[bytes]] = []  # kept only to be reaped; a job does not depend on who started it
+_children: list[subprocess.Popen[Any]] = []  # kept only to be reaped; a job does not depend on who started it
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,13 @@ class Warm:
 
     def __init__(self) -> None:
         self._done = threading.Event()
+        self._begun = threading.Lock()
         self.error: BaseException | None = None
 
     def start(self) -> None:
-        """Begin; does nothing when torch is there already."""
-        threading.Thread(target=self._import, name="engine-warm", daemon=True).start()
+        """Begin; does nothing the second time."""
+        if self._begun.acquire(blocking=False):
+            threading.Thread(target=self._import, name="engine-warm", daemon=True).start()
 
     def _import(self) -> None:
         try:
@@ -56,7 +58,8 @@ class Warm:
                 importlib.import_module(_LATER)
 
     def wait(self) -> Work[None]:
-        """Wait until the imports are done, yielding so that others are served."""
+        """Wait until the imports are done, beginning them if need be, and yield so that others are served."""
+        self.start()
         while not self._done.wait(0.02):
             yield Progress(0, 0, _("starting torch"))
         if self.error is not None:
