@@ -40,9 +40,7 @@ bench: $(VENV)/.ready-dev  ## speed and memory beside peers, PASS or MISS for ea
 	$(PY) -m tests.bench
 
 translations: $(VENV)/.ready-dev  ## collect the texts, update and compile the Chinese catalogue
-	$(VENV)/bin/pybabel -q extract --no-location --sort-output -k _ -k ngettext:1,2 -o $(VENV)/triptych.pot lab models evals
-	$(VENV)/bin/pybabel -q update --no-fuzzy-matching --ignore-obsolete -N -w 120 -D triptych -d assets/translations -l zh_CN -i $(VENV)/triptych.pot
-	$(VENV)/bin/pybabel -q compile -D triptych -d assets/translations
+	$(PY) -m tests.translations
 
 train-demo: $(VENV)/.ready  ## train the bundled lineage again from nothing
 	$(PY) -m lab train assets/recipes/demo.yaml --output output/lineage

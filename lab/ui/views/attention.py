@@ -116,7 +116,7 @@ class AttentionView(ColumnView):
             self.statistic.addItem(name, value)
         self.kind = QComboBox(self)
         self.layer, self.head = QSpinBox(self), QSpinBox(self)
-        self.log = QCheckBox(_("Log"), self)
+        self.log = QCheckBox(_("Log scale"), self)
         self.log.setToolTip(_("Logarithmic scale from 0.0001 to 1"))
         self.mask_first = QCheckBox(_("Mask first token"), self)
         self.mask_first.setToolTip(_("Leave the first key blank, on which many heads rest; nothing is renormalised"))

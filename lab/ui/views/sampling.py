@@ -170,7 +170,7 @@ class SamplingView(ColumnView):
         self.position.setValue(-1)
         self.position.setSpecialValueText(_("the end"))
         self.position.setPrefix("#")
-        self.log = QCheckBox(_("Log"), self)
+        self.log = QCheckBox(_("Log scale"), self)
         self.log.setToolTip(_("Logarithmic bars over five decades"))
         self.shared = QCheckBox(_("One sampler for all columns"), self)
         self.shared.setChecked(True)
