@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from models.columns import Column, Sampler
 from models.errors import UserError
 
 DONE, SOME_FAILED, USER_ERROR, STOPPED = 0, 1, 2, 130
@@ -80,6 +81,12 @@ def _hyphens(word: str) -> str:
     return name.replace("_", "-") + equals + value if name.startswith("--") else word
 
 
+def _follow(work: Any) -> Any:
+    from lab.work import follow
+
+    return follow(work, notes=False)
+
+
 def _show(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=1))
 
@@ -149,10 +156,9 @@ def models_list(path: Annotated[str, typer.Argument(help="Folder to look in.")] 
 @models_app.command("convert")
 def models_convert(path: str, output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]) -> int:
     """Turn a GGUF, .bin or .pt into a safetensors folder, in a limited child process."""
-    from lab.work import follow
     from models.library import convert
 
-    print(follow(convert(path, output)))
+    print(_follow(convert(path, output)))
     return DONE
 
 
@@ -172,18 +178,11 @@ def inspect(
 ) -> int:
     """Show tokens, surprisal, one attention head, or the next-token distribution of a text."""
     from lab import inspecting
-    from lab.work import follow
-    from models.api import opening
 
     head = inspecting.parse_head(attention) if attention else None
-    opened = follow(opening(checkpoint, device=device, dtype=dtype, quantize=quantize))
-    shown: dict[str, Any] = {}
-    if tokens or not (head or following):
-        shown["tokens"] = inspecting.tokens(opened.tokens(text, chat=chat))
-    if head:
-        shown["attention"] = inspecting.attention(opened.attention(text, *head, kind=kind, chat=chat))
-    if following:
-        shown["next"] = inspecting.following(opened.distribution(text, top=following, chat=chat), following)
+    column = Column(checkpoint, device, dtype, quantize, prompt="template" if chat else "plain")
+    wanted = inspecting.Wanted(tokens or not (head or following), head, kind, following)
+    shown = _follow(inspecting.inspect(column, text, wanted))
     if as_json:
         _show(shown)
     else:
@@ -199,15 +198,21 @@ def _print_inspection(shown: dict[str, Any]) -> None:
         ]
         _table("Tokens", ["", "id", "text", "surprisal (nats)"], rows)
     if "attention" in shown:
-        a = shown["attention"]
-        rows = [[repr(q), *[f"{v:.3f}" for v in row]] for q, row in zip(a["queries"], a["matrix"], strict=True)]
-        _table(f"L{a['layer']}H{a['head']} (row: query)", ["", *[repr(k) for k in a["keys"]]], rows)
+        _print_attention(shown["attention"])
     if "next" in shown:
         _table(
             "Next token",
             ["id", "text", "probability"],
             [[str(n["id"]), repr(n["text"]), f"{n['probability']:.4f}"] for n in shown["next"]],
         )
+
+
+def _print_attention(head: dict[str, Any]) -> None:
+    rows = []
+    for i, (query, row) in enumerate(zip(head["queries"], head["matrix"], strict=True)):
+        most = sorted(range(len(row)), key=lambda k: -row[k])[:3]
+        rows.append([str(i), repr(query), "   ".join(f"{head['keys'][k]!r} ({k}) {row[k]:.3f}" for k in most if row[k] > 0)])
+    _table(f"L{head['layer']}H{head['head']}: where each token looks (--json has the whole matrix)", ["", "token", "looks at"], rows)
 
 
 @app.command()
@@ -228,15 +233,15 @@ def generate(
     """Let one or more checkpoints go on from a prompt."""
     import dataclasses
 
-    from lab.work import follow
-    from models.api import opening
-    from models.columns import Sampler
+    from models.engine_ops import Operations
+    from models.shelf import Shelf
 
-    sampler = Sampler(temperature, top_k, top_p, max_new_tokens, seed)
+    operations = Operations(Shelf())
     answers = []
     for path in checkpoints:
-        opened = follow(opening(path, device=device, dtype=dtype, quantize=quantize))
-        answer = follow(opened.generating(prompt, sampler=sampler, chat=chat), quiet=True)
+        sampler = Sampler(temperature, top_k, top_p, max_new_tokens, seed)
+        column = Column(path, device, dtype, quantize, prompt="template" if chat else "plain", sampler=sampler)
+        answer = _follow(operations.generate(column, prompt=prompt))
         answers.append({"checkpoint": path, **dataclasses.asdict(answer)})
         if not as_json:
             print(f"── {path}" if len(checkpoints) > 1 else "", answer.text, sep="\n" if len(checkpoints) > 1 else "")
@@ -394,7 +399,8 @@ def engine() -> int:
     from lab.serving import operations
     from models.engine import main
 
-    return int(main(operations()) or DONE)
+    main(operations())
+    return DONE
 
 
 @app.command()

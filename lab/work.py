@@ -42,13 +42,14 @@ def stop_signals() -> Iterator[list[str]]:
             signal.signal(number, handler)
 
 
-def follow(work: Work[T], run: RunFolder | None = None, quiet: bool = False) -> T:
+def follow(work: Work[T], run: RunFolder | None = None, quiet: bool = False, notes: bool = True) -> T:
     """Drive work to its end and return its result.
 
     Args:
         work: The generator. It is closed, and so saves, when somebody asks it to stop.
         run: Journal that every event is added to; its ``STOP`` file is looked for between events.
         quiet: Show nothing on stderr.
+        notes: Show notes that are no warnings.
 
     Raises:
         Stopped: If it was asked to stop, by signal or by file.
@@ -63,7 +64,8 @@ def follow(work: Work[T], run: RunFolder | None = None, quiet: bool = False) -> 
             if run is not None:
                 run.append(event)
                 run.beat()
-            show(event)
+            if notes or not isinstance(event, Note) or event.level != "info":
+                show(event)
             if asked or (run is not None and run.stop_asked()):
                 work.close()
                 raise Stopped
