@@ -159,7 +159,8 @@ def pca(matrices: Sequence[Array]) -> tuple[list[Array], tuple[float, ...]]:
     n_axes = min(2, *together.shape)
     if len(together) < 2 or not np.isfinite(together).all():
         raise UserError("projection.rows", _("At least two rows of finite numbers are needed for a projection."))
-    fit = PCA(n_components=n_axes, svd_solver="covariance_eigh").fit(together)
+    with np.errstate(invalid="ignore", divide="ignore"):  # rows that are all alike have no variance to share
+        fit = PCA(n_components=n_axes, svd_solver="covariance_eigh").fit(together)
     shares = np.nan_to_num(fit.explained_variance_ratio_)
     planes = []
     for values in matrices:

@@ -101,6 +101,9 @@ class Engine:
             except OSError:
                 chunk = b""
             if not chunk:
+                with self._known_lock:
+                    for active in self._known.values():
+                        active.cancelled = True  # nobody waits for what is being computed
                 self._inbox.put(None)
                 return
             buffer += chunk
@@ -318,7 +321,11 @@ class _Whole:
 
 
 def main(extra: Mapping[str, Operation] | None = None) -> None:
-    """Run the engine on standard input and output until the input ends."""
+    """Run the engine on standard input and output until the input ends; then end the process at once.
+
+    The imports that may still run in their thread, and torch's own tear-down, must not keep a closed window's engine
+    alive for seconds, so nothing is unwound but the limited children.
+    """
     from models.engine_ops import Operations
 
     sink = take_standard_output()
@@ -327,6 +334,11 @@ def main(extra: Mapping[str, Operation] | None = None) -> None:
     operations.shelf.warm.start()
     with contextlib.suppress(BrokenPipeError):
         engine.serve({"devices": ({"name": "cpu"},), "memory": first_memory()})
+    safety = sys.modules.get("models.safety")
+    if safety is not None:
+        safety.close()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
