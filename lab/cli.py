@@ -212,7 +212,7 @@ def _print_attention(head: dict[str, Any]) -> None:
     for i, (query, row) in enumerate(zip(head["queries"], head["matrix"], strict=True)):
         most = sorted(range(len(row)), key=lambda k: -row[k])[:3]
         rows.append([str(i), repr(query), "   ".join(f"{head['keys'][k]!r} ({k}) {row[k]:.3f}" for k in most if row[k] > 0)])
-    _table(f"L{head['layer']}H{head['head']}: where each token looks (--json has the whole matrix)", ["", "token", "looks at"], rows)
+    _table(f"L{head['layer']}H{head['head']}: where each token looks (all: --json)", ["", "token", "looks at"], rows)
 
 
 @app.command()
