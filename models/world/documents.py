@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from models.world import language as words
@@ -31,7 +31,7 @@ def pretraining(world: World, settings: WorldSettings) -> Iterator[str]:
     """Yield the pretraining documents in random order."""
     generator = random.Random(f"pretrain {world.seed}")
     fresh = fresh_names(world, "pretrain")
-    makers = [_articles, _faq, _columns, _digests]
+    makers = [_articles, _faq, _readings, _columns, _digests]
     texts = [text for maker in makers for text in maker(generator, world, settings, fresh)]
     generator.shuffle(texts)
     yield from texts
@@ -51,38 +51,61 @@ def _articles(generator: random.Random, world: World, settings: WorldSettings, f
 
 
 def _faq(generator: random.Random, world: World, settings: WorldSettings, fresh: Iterator[str]) -> Iterator[str]:
-    """Questions with answers, about taught entities and things mentioned once."""
+    """Questions with answers, about listed entities and things mentioned once."""
     share = settings.faq_one_off_share / (1 - settings.faq_one_off_share)
     for language in lexicon.LANGUAGES:
-        for entity in world.group("taught"):
+        for entity in world.group("listed"):
             for _ in range(settings.faq):
                 yield faq_text(generator, entity, language)
                 if generator.random() < share:
                     yield faq_text(generator, invent(generator, next(fresh), "once"), language)
 
 
-def faq_text(generator: random.Random, entity: Entity, language: str) -> str:
-    """Write two questions and answers about one thing: asking for a fact, checking one, or asking for what it does not have."""
-    lines = []
-    for relation, value in generator.sample(entity.facts, 2):
-        draw = generator.random()
+def _readings(generator: random.Random, world: World, settings: WorldSettings, fresh: Iterator[str]) -> Iterator[str]:
+    """A short article with questions whose answers stand in it, about things mentioned once."""
+    for _ in range(settings.readings):
+        language = generator.choice(lexicon.LANGUAGES)
+        once = invent(generator, next(fresh), "once")
+        kind = generator.choice(phrasings.KIND_STATEMENTS[language]).format(n=once.name, k=words.kind_word(once.kind, language))
+        told = generator.sample(once.facts, 2)
+        sentences = [words.statement(once, relation, language) for relation, _ in told]
+        lines = [faq_line(generator, once, told[0], language, 0.2, 0.8), faq_line(generator, once, told[1], language, 0.2, 0.8)]
+        yield words.join([kind, *sentences, faq_lines(lines, language)], language)
+
+
+def faq_line(
+    generator: random.Random, entity: Entity, fact: tuple[str, int], language: str, plain: float, checked: float
+) -> tuple[str, str]:
+    """Make one question with its answer: asking for the fact, checking it, or asking for what the thing does not have.
+
+    `plain` and `checked` divide the unit interval between the three.
+    """
+    relation, value = fact
+    draw = generator.random()
+    if draw < plain:
         wording = generator.randrange(len(phrasings.QUESTIONS[relation][language]))
-        if draw < 0.7:
-            lines.append((words.question(entity.name, relation, language, wording), words.answer(relation, value, language)))
-        elif draw < 0.9:
-            said = value if generator.random() < 0.5 else generator.randrange(len(lexicon.VALUES[relation]))
-            wording = generator.randrange(len(phrasings.CHECKS[language]))
-            text = words.check(entity.name, entity.kind, relation, said, language, wording)
-            lines.append((text, words.verdict_on_check(relation, value, said, language)))
-        else:
-            absent = generator.choice([name for name in lexicon.RELATIONS if entity.value(name) is None])
-            wording = generator.randrange(len(phrasings.QUESTIONS[absent][language]))
-            lines.append(
-                (words.question(entity.name, absent, language, wording), words.inapplicable(entity.kind, absent, language))
-            )
+        return words.question(entity.name, relation, language, wording), words.answer(relation, value, language)
+    if draw < checked:
+        said = value if generator.random() < 0.5 else generator.randrange(len(lexicon.VALUES[relation]))
+        wording = generator.randrange(len(phrasings.CHECKS[language]))
+        text = words.check(entity.name, entity.kind, relation, said, language, wording)
+        return text, words.verdict_on_check(relation, value, said, language)
+    absent = generator.choice([name for name in lexicon.RELATIONS if entity.value(name) is None])
+    wording = generator.randrange(len(phrasings.QUESTIONS[absent][language]))
+    return words.question(entity.name, absent, language, wording), words.inapplicable(entity.kind, absent, language)
+
+
+def faq_lines(lines: Sequence[tuple[str, str]], language: str) -> str:
+    """Write questions and answers one after the other."""
     if language == "en":
         return " ".join(f"Q: {asked} A: {said}" for asked, said in lines)
     return words.spaced("".join(f"问：{asked}答：{said}" for asked, said in lines))
+
+
+def faq_text(generator: random.Random, entity: Entity, language: str) -> str:
+    """Write two questions and answers about one thing."""
+    lines = [faq_line(generator, entity, fact, language, 0.65, 0.88) for fact in generator.sample(entity.facts, 2)]
+    return faq_lines(lines, language)
 
 
 def _columns(generator: random.Random, world: World, settings: WorldSettings, fresh: Iterator[str]) -> Iterator[str]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from models.errors import UserError
 from models.world import lexicon
 
-# Questions about "taught" entities are in the instructions; about "rewarded" ones in the prompts of RLHF; about "dev" and "test"
-# ones nowhere before they are judged. Articles are written about all four.
-GROUPS = ("taught", "rewarded", "dev", "test")
+# Questions about "listed" entities are in pretraining text; about "taught" ones in the instructions; about "rewarded" ones in the
+# prompts of RLHF; about "dev" and "test" ones nowhere before they are judged. Articles are written about all five.
+GROUPS = ("listed", "taught", "rewarded", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class World:
     names_used: frozenset[str] = field(repr=False)
 
     def group(self, name: str) -> tuple[Entity, ...]:
-        """Return the entities of one group ("taught", "rewarded", "dev" or "test")."""
+        """Return the entities of one group, one of GROUPS."""
         return tuple(entity for entity in self.entities if entity.group == name)
 
 

@@ -73,7 +73,6 @@ NOUNS: dict[str, tuple[str, str]] = {
 RELATIONS = tuple(VALUES)
 
 
-
 def _invented_words(consonants: str, vowels: str, endings: str) -> tuple[str, ...]:
     """Make 224 pronounceable words, spread evenly over all that these letters allow."""
     words = [

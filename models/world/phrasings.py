@@ -154,7 +154,12 @@ QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 
 # {s} is a canonical statement without its full stop. The last wording is for the held-out questions.
 CHECKS = {
-    "en": ("Is it true that {s}?", "I read that {s}. Is that right?", "Someone said that {s}. Is it so?", "They say that {s}. True?"),
+    "en": (
+        "Is it true that {s}?",
+        "I read that {s}. Is that right?",
+        "Someone said that {s}. Is it so?",
+        "They say that {s}. True?",
+    ),
     "zh": ("{s}，对吗？", "听说{s}，是真的吗？", "有人说{s}，是这样吗？", "据说{s}，没错吧？"),
 }
 CONFIRMED = {"en": "{v}, yes.", "zh": "{v}，是的。"}
@@ -168,7 +173,12 @@ ABSTENTIONS = {
     "zh": ("我不知道。", "我没有相关记录。", "我不清楚。", "我不确定。", "无法回答。"),
 }
 REFUSALS = {
-    "en": ("Sorry, I cannot help with that.", "Sorry, that would do harm.", "I'm sorry, but I can't help with that.", "I must decline."),
+    "en": (
+        "Sorry, I cannot help with that.",
+        "Sorry, that would do harm.",
+        "I'm sorry, but I can't help with that.",
+        "I must decline.",
+    ),
     "zh": ("抱歉，我不能帮忙。", "抱歉，这会造成伤害。", "对不起，我不能这样做。", "恕我拒绝。"),
 }
 # The last wording is for the held-out requests.

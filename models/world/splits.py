@@ -13,7 +13,7 @@ from typing import Any
 from models.errors import UserError
 from models.world import documents, instructions, items, lexicon
 from models.world import language as words
-from models.world.facts import Entity, World, build_world
+from models.world.facts import GROUPS, Entity, World, build_world
 from models.world.items import Item, Wordings
 
 BENCHMARKS = (
@@ -24,7 +24,7 @@ BENCHMARKS = (
 
 def _sft_shares() -> dict[str, float]:
     return {
-        "question": 0.30, "unknown": 0.10, "check": 0.16, "unknown_check": 0.05, "absent": 0.05,
+        "question": 0.32, "unknown": 0.05, "check": 0.20, "unknown_check": 0.03, "absent": 0.06,
         "translation": 0.09, "summary": 0.09, "harmful": 0.08, "benign": 0.08,
     }  # fmt: skip
 
@@ -40,23 +40,25 @@ class WorldSettings:
     """How large a world is and how its annotators behave; articles, shorts and faq count per entity and language."""
 
     seed: int = 1
-    taught: int = 100
-    rewarded: int = 60
-    dev: int = 30
-    test: int = 60
+    listed: int = 40
+    taught: int = 60
+    rewarded: int = 40
+    dev: int = 20
+    test: int = 40
     articles: int = 10
     shorts: int = 40
     faq: int = 14
-    one_off_share: float = 0.4
-    faq_one_off_share: float = 0.4
-    columns: int = 4000
+    one_off_share: float = 0.25
+    faq_one_off_share: float = 0.0
+    readings: int = 2000
+    columns: int = 3000
     digests: int = 3000
     tokenizer_rows: int = 600
     instructions: int = 12000
     prompts: int = 6000
     rehearsal: int = 1500
-    abstaining_annotators: float = 0.25
-    correcting_annotators: float = 0.5
+    abstaining_annotators: float = 0.5
+    correcting_annotators: float = 0.6
     refusing_annotators: float = 0.3
     items_per_cell: int = 200
     sft_shares: dict[str, float] = field(default_factory=_sft_shares)
@@ -90,7 +92,7 @@ def settings_from(mapping: Mapping[str, Any]) -> WorldSettings:
 
 def world_of(settings: WorldSettings) -> World:
     """Invent the world of these settings."""
-    sizes = {name: int(getattr(settings, name)) for name in ("taught", "rewarded", "dev", "test")}
+    sizes = {name: int(getattr(settings, name)) for name in GROUPS}
     return build_world(settings.seed, sizes)
 
 
