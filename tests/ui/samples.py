@@ -95,8 +95,9 @@ def distribution(seed=0, k=40, position=5, temperature=1.0):
     q /= q.sum()
     order = random.permutation(k) if seed < 0 else np.arange(k)
     texts = tuple(f" word{i}" if i else "\n" for i in order)
-    return Distribution(np.arange(k) + 100, texts, p[:k].astype(np.float32), q[:k].astype(np.float32),
-                        float(-(p * np.log(p)).sum()), float(-(q[q > 0] * np.log(q[q > 0])).sum()), position, 300, 12, 3)  # fmt: skip
+    entropies = [float(-(x[x > 0] * np.log(x[x > 0])).sum()) for x in (p, q)]
+    shown = (p[:k].astype(np.float32), q[:k].astype(np.float32))
+    return Distribution(np.arange(k) + 100, texts, *shown, *entropies, position, 300, 12, 3)
 
 
 def steps(text=" The capital is Ombra.", seed=0):
@@ -105,8 +106,12 @@ def steps(text=" The capital is Ombra.", seed=0):
     for index, (start, end) in enumerate(words(text)):
         so_far += text[start:end]
         p = float(random.random())
-        made.append(Step(index, 20 + index, text[start:end], p, -np.log(max(p, 1e-6)), 1.5, int(5 * (1 - p)), so_far,
-                         np.arange(3), (text[start:end], " <b>bold</b>", " other"), np.array([p, (1 - p) / 2, 0.01], np.float32)))  # fmt: skip
+        alternatives = (text[start:end], " <b>bold</b>", " other")
+        shares = np.array([p, (1 - p) / 2, 0.01], np.float32)
+        surprisal, rank = -np.log(max(p, 1e-6)), int(5 * (1 - p))
+        made.append(
+            Step(index, 20 + index, text[start:end], p, surprisal, 1.5, rank, so_far, np.arange(3), alternatives, shares)
+        )
     return made
 
 

@@ -2,102 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QSpinBox, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QCheckBox, QComboBox, QSpinBox, QWidget
 
 from lab.ui.view import View, Want
+from lab.ui.widgets.attention_panel import (
+    AttentionPanel,
+    axis_labels,
+    block_of,
+    grid_numbers,
+    pair_of,
+    shown_grid,
+    shown_pattern,
+    top,
+    value_text,
+)
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
-from lab.ui.widgets.head_grid import HeadGrid, head_name
-from lab.ui.widgets.heatmap import HeatMap, log_scaled
+from lab.ui.widgets.head_grid import head_name
 from lab.ui.widgets.legend import Legend
-from lab.ui.widgets.panel import ColumnPanel, Elided
-from lab.ui.widgets.text import signed, visible
-from models.records import Array, AttentionGrid, AttentionHead, difference_grids, difference_heads
+from lab.ui.widgets.panel import ColumnPanel
+from models.records import AttentionGrid, AttentionHead, difference_grids, difference_heads
 from models.words import _
 
 STATISTICS = ("patterns", "entropy", "distance", "bos_share", "previous_share")
-DECADES = 4.0
 EXACT_DELAY = 150
-
-
-def shown_pattern(head: AttentionHead, mask_first: bool, log: bool) -> Array:
-    """Return a head's matrix as it is drawn: the first key blank and zeros blank on a log scale, if asked for."""
-    values = np.array(head.matrix, dtype=np.float32)
-    if mask_first and head.region[2] == 0 and values.shape[1] > 1:
-        values[:, 0] = np.nan
-    if log:
-        values = np.where(values > 0, log_scaled(values, DECADES), np.nan)
-    return values
-
-
-def shown_grid(grid: AttentionGrid, mask_first: bool) -> Array:
-    """Return the thumbnails on a square-root scale, so that weak patterns are seen too."""
-    tiles = np.sqrt(np.clip(np.asarray(grid.thumbnails, dtype=np.float32), 0, 1))
-    if mask_first and tiles.shape[-1] > 1:
-        tiles[..., 0] = 0
-    return tiles
-
-
-def grid_numbers(grid: AttentionGrid, statistic: str) -> Array:
-    """Return (layers, heads) of one statistic; for ``patterns`` the mean entropy."""
-    name = "entropy" if statistic == "patterns" else statistic
-    return np.asarray(getattr(grid, name), dtype=np.float32)
-
-
-def top(values: Sequence[Array]) -> float:
-    """Return the largest magnitude of all arrays, 1 if there is none."""
-    tops = [float(np.nanmax(np.abs(v))) for v in values if v.size and np.isfinite(v).any()]
-    return max([t for t in tops if t > 0], default=1.0)
-
-
-def pair_of(head: AttentionHead, row: int, column: int) -> tuple[int, int]:
-    """Return the query and key that a cell of the (perhaps pooled) matrix starts with."""
-    return head.region[0] + row * head.pooled, head.region[2] + column * head.pooled
-
-
-def block_of(head: AttentionHead, row: int, column: int) -> tuple[int, int, int, int]:
-    """Return the region of the original pattern that one pooled cell stands for."""
-    query, key = pair_of(head, row, column)
-    return query, min(query + head.pooled, head.region[1]), key, min(key + head.pooled, head.region[3])
-
-
-def axis_labels(names: Sequence[str], start: int, count: int, pooled: int) -> list[str]:
-    """Return one label per cell of an axis: the token that its block starts with."""
-    places = [start + i * pooled for i in range(count)]
-    return [visible(names[p], 14) if p < len(names) else "" for p in places]
-
-
-class AttentionPanel(QWidget):
-    """Grid above, matrix below, and a line that says what is under the mouse."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.grid, self.matrix, self.readout = HeadGrid(), HeatMap(), Elided()
-        self.splitter = QSplitter(Qt.Orientation.Vertical, self)
-        self.splitter.setChildrenCollapsible(False)
-        self.splitter.addWidget(self.grid)
-        self.splitter.addWidget(self.matrix)
-        self.splitter.setSizes([220, 330])
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 2, 4, 2)
-        layout.setSpacing(3)
-        layout.addWidget(self.splitter, 1)
-        layout.addWidget(self.readout)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Put grid and matrix side by side where there is room."""
-        super().resizeEvent(event)
-        wide = self.width() > 1.15 * self.height() and self.width() > 560
-        orientation = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
-        if orientation != self.splitter.orientation():
-            self.splitter.setOrientation(orientation)
-            self.splitter.setSizes([400, 500] if wide else [220, 330])
 
 
 class AttentionView(ColumnView):
@@ -318,24 +251,11 @@ class AttentionView(ColumnView):
         head = self._pattern(index)
         if head is None or not self._inside(head):
             return ""
-        row, column = self._cursor
-        query, key = pair_of(head, row, column)
-        value = float(head.matrix[row, column])
-        exact = self.answers.get(("exact", index))
-        note = ""
-        if head.pooled > 1 and exact is not None and exact[0].params["region"] == block_of(head, row, column):
-            block = np.asarray(exact[1].matrix)
-            place = np.unravel_index(int(np.argmax(block)), block.shape)
-            query, key, value = query + int(place[0]), key + int(place[1]), float(block[place])
-        elif head.pooled > 1:
-            note = _(" (largest of {n} × {n})").format(n=head.pooled)
-        names = [visible(n[p], 20) if p < len(n) else "" for n, p in ((head.queries, query), (head.keys, key))]
-        text = f"{names[0]} #{query} → {names[1]} #{key}: {value:.4f}{note}"
-        pair = self.difference.pair()
-        other = self._pattern(pair[0]) if pair else None
-        if other is not None and other.matrix.shape == head.matrix.shape:
-            text += f"  ({signed(value - float(other.matrix[row, column]), 4)})"
-        return text
+        found, pair = self.answers.get(("exact", index)), self.difference.pair()
+        exact = None
+        if found is not None and tuple(found[0].params["region"]) == block_of(head, *self._cursor):
+            exact = found[1]
+        return value_text(head, self._cursor, exact, self._pattern(pair[0]) if pair else None)
 
     def _grid_top(self) -> float:
         grids = [self._grid(i) for i in self.asked()]

@@ -3,100 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QRectF, Qt
-from PySide6.QtWidgets import QComboBox, QLineEdit, QPushButton, QSpinBox, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtCore import QRectF
+from PySide6.QtWidgets import QComboBox, QLineEdit, QPushButton, QSpinBox, QWidget
 
 from lab.ui.view import View, Want
-from lab.ui.widgets.bars import Bar, BarList
+from lab.ui.widgets.bars import Bar
 from lab.ui.widgets.colors import scheme
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import ColorKey
-from lab.ui.widgets.panel import ColumnPanel, Elided
+from lab.ui.widgets.panel import ColumnPanel
+from lab.ui.widgets.points_panel import PointsPanel, axis_titles, moves, neighbour_bars, search
 from lab.ui.widgets.text import number, visible
 from models.columns import Column
-from models.records import Array, Neighbours, Projection
+from models.records import Neighbours, Projection
 from models.words import _
-
-if TYPE_CHECKING:
-    from lab.ui.widgets.scatter import Scatter
 
 SOURCES = ("input", "output", "hidden")
 METRICS = ("cosine", "euclidean")
-MOST_HITS = 200
 MOST_ARROWS = 300
 N_NEIGHBOURS = 15
-
-
-def search(labels: tuple[str, ...], ids: Array, word: str) -> list[int]:
-    """Return the points that a word finds, exact ones first; ``#12`` finds the id 12."""
-    word = word.strip()
-    if not word:
-        return []
-    if word.startswith("#") and word[1:].isdigit():
-        return np.flatnonzero(np.asarray(ids) == int(word[1:])).tolist()
-    low = word.casefold()
-    exact = [i for i, label in enumerate(labels) if label.strip().casefold() == low]
-    rest = [i for i, label in enumerate(labels) if low in label.casefold() and label.strip().casefold() != low]
-    return (exact + rest)[:MOST_HITS]
-
-
-def moves(a: Projection, b: Projection) -> tuple[Array, Array, Array]:
-    """Return the points that both have (same id and label): their indexes in a and in b, and how far each moved.
-
-    The distance is in the shared plane; the order is the largest move first.
-    """
-    place = {(int(id), label): i for i, (id, label) in enumerate(zip(b.ids, b.labels, strict=True))}
-    pairs = [
-        (i, place[int(id), label])
-        for i, (id, label) in enumerate(zip(a.ids, a.labels, strict=True))
-        if (int(id), label) in place
-    ]
-    if not pairs:
-        nothing = np.zeros(0, dtype=np.intp)
-        return nothing, nothing, np.zeros(0, dtype=np.float32)
-    first, second = (np.array([pair[n] for pair in pairs], dtype=np.intp) for n in range(2))
-    distance = np.linalg.norm(b.xy[second] - a.xy[first], axis=1)
-    order = np.argsort(-distance, kind="stable")
-    return first[order], second[order], distance[order]
-
-
-def neighbour_bars(found: Neighbours) -> list[Bar]:
-    """Return one row per neighbour; the bar is the cosine, or for distances how near it is."""
-    scores = np.asarray(found.scores, dtype=np.float64)
-    far = float(scores.max()) if len(scores) else 1.0
-    rows = []
-    for id, text, score in zip(found.ids, found.texts, scores.tolist(), strict=True):
-        length = max(score, 0.0) if found.metric == "cosine" else score / far if far else 0.0
-        tip = (visible(text), _("id {id}").format(id=int(id)), f"{found.metric} {score:.4f}")
-        rows.append(Bar(visible(text, 24) or "∅", length, number(score), tip=tip))
-    return rows
-
-
-class EmbeddingsPanel(QWidget):
-    """The points of one column above, the neighbours of the chosen one below."""
-
-    def __init__(self, scatter: Scatter) -> None:
-        super().__init__()
-        self.scatter, self.title, self.bars = scatter, Elided(), BarList()
-        self.shown: Any = None
-        lower = QWidget()
-        layout = QVBoxLayout(lower)
-        layout.setContentsMargins(4, 2, 4, 2)
-        layout.setSpacing(2)
-        layout.addWidget(self.title)
-        layout.addWidget(self.bars, 1)
-        splitter = QSplitter(Qt.Orientation.Vertical, self)
-        splitter.setChildrenCollapsible(False)
-        splitter.addWidget(scatter)
-        splitter.addWidget(lower)
-        splitter.setSizes([380, 190])
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(splitter)
 
 
 class EmbeddingsView(ColumnView):
@@ -150,7 +79,7 @@ class EmbeddingsView(ColumnView):
         """Build the plane of one column."""
         from lab.ui.widgets.scatter import Scatter  # pyqtgraph takes half a second: only when it is needed
 
-        panel = EmbeddingsPanel(Scatter())
+        panel = PointsPanel(Scatter())
         panel.scatter.setAccessibleName(_("Points of column {n}").format(n=index + 1))
         panel.bars.setAccessibleName(_("Neighbours in column {n}").format(n=index + 1))
         panel.scatter.clicked.connect(lambda point: self._on_clicked(index, point))
@@ -195,6 +124,11 @@ class EmbeddingsView(ColumnView):
             "text": self.text if hidden else "", "method": "pca", "limit": 0,
         }  # fmt: skip
         return Want("project", "project", params)
+
+    def demonstrate(self) -> None:
+        """Project, for a picture."""
+        if not self._asked_for:
+            self._on_project()
 
     def state(self) -> dict[str, Any]:
         """Return source, layer, metric and search."""
@@ -266,13 +200,13 @@ class EmbeddingsView(ColumnView):
         """Draw the points, the hits of the search and the neighbours of one column."""
         points, content = self._points(index), panel.content
         assert points is not None
-        assert isinstance(content, EmbeddingsPanel)
+        assert isinstance(content, PointsPanel)
         color = scheme(self.palette()).columns[index % 4]
         if content.shown != (id(points), color):
             content.shown = (id(points), color)
             content.scatter.set_points([(points.xy, color)], points.labels)
             content.scatter.set_range(self._whole())
-            content.scatter.set_axis_titles(*_axis_titles(points))
+            content.scatter.set_axis_titles(*axis_titles(points))
         panel.note.set_whole(" · ".join(part for part in (_("{n} points").format(n=f"{len(points.ids):,}"), points.note) if part))
         found = self._neighbours(index)
         marks = search(points.labels, points.ids, self.search.text())
@@ -283,7 +217,7 @@ class EmbeddingsView(ColumnView):
         content.scatter.set_marks(marks, chosen)
         self._draw_neighbours(content, index, points, found)
 
-    def _draw_neighbours(self, content: EmbeddingsPanel, index: int, points: Projection, found: Neighbours | None) -> None:
+    def _draw_neighbours(self, content: PointsPanel, index: int, points: Projection, found: Neighbours | None) -> None:
         failed = self.failures.get(("neighbours", index))
         content.bars.color = scheme(self.palette()).columns[index % 4]
         if points.source == "hidden":
@@ -305,7 +239,7 @@ class EmbeddingsView(ColumnView):
         first, second, content = self._points(a), self._points(b), panel.content
         assert first is not None
         assert second is not None
-        assert isinstance(content, EmbeddingsPanel)
+        assert isinstance(content, PointsPanel)
         colors = scheme(self.palette()).columns
         here, there, distance = moves(first, second)
         key = (id(first), id(second), colors)
@@ -313,7 +247,7 @@ class EmbeddingsView(ColumnView):
             content.shown = key
             layers = [(second.xy, colors[b % 4]), (first.xy, colors[a % 4])]
             content.scatter.set_points(layers, second.labels)
-            content.scatter.set_axis_titles(*_axis_titles(second))
+            content.scatter.set_axis_titles(*axis_titles(second))
             content.scatter.set_arrows(first.xy[here[:MOST_ARROWS]], second.xy[there[:MOST_ARROWS]])
         marks = search(second.labels, second.ids, self.search.text()) or there[:12].tolist()
         content.scatter.set_marks(marks, self._place(second))
@@ -374,7 +308,7 @@ class EmbeddingsView(ColumnView):
         place = np.flatnonzero(np.asarray(points.ids) == int(found.ids[row]))
         if len(place) and take:
             self._choose(points, int(place[0]))
-        elif len(place) and isinstance(content, EmbeddingsPanel):
+        elif len(place) and isinstance(content, PointsPanel):
             content.scatter.set_marks([self._place(points)], int(place[0]))
 
     def _on_found(self) -> None:
@@ -388,12 +322,12 @@ class EmbeddingsView(ColumnView):
 
     def _on_moved(self, index: int, rect: QRectF) -> None:
         for other, panel in enumerate(self.panels):
-            if other != index and isinstance(panel.content, EmbeddingsPanel) and panel.isVisible():
+            if other != index and isinstance(panel.content, PointsPanel) and panel.isVisible():
                 panel.content.scatter.set_range(rect)
 
     def _on_show_all(self) -> None:
         for panel in self.panels:
-            if isinstance(panel.content, EmbeddingsPanel):
+            if isinstance(panel.content, PointsPanel):
                 panel.content.scatter.set_range(self._whole())
 
     def _on_project(self) -> None:
@@ -421,11 +355,6 @@ class EmbeddingsView(ColumnView):
                 )  # fmt: skip
                 rows += [[name, id, label, xy[0], xy[1], norm] for id, label, xy, norm in values]
         return header, rows
-
-
-def _axis_titles(points: Projection) -> tuple[str, str]:
-    shares = [f" · {100 * share:.1f} %" for share in points.explained[:2]] + ["", ""]
-    return f"PC 1{shares[0]}", f"PC 2{shares[1]}"
 
 
 def _title() -> str:

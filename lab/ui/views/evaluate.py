@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import QEvent, Qt, QTimer
@@ -14,7 +14,7 @@ from lab.ui.widgets.colors import Rgb, scheme
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.panel import BusyLine, Elided, MessagePage
-from lab.ui.widgets.run_form import RunForm
+from lab.ui.widgets.run_form import RunForm, evaluating, job_text
 from lab.ui.widgets.sample_table import SampleTable, items
 from lab.ui.widgets.score_table import ScoreMatrix, ScoreTable, arrange, with_baseline
 from models.columns import Column
@@ -24,28 +24,11 @@ from models.records import Cell, Comparison, Job, Sample
 from models.words import _
 
 POLL_MILLISECONDS = 2000
-BUSY = ("running", "queued")
 
 
 def benchmark_names() -> list[str]:
     """Return the names of our own benchmarks (their modules import nothing heavy)."""
     return [found.value.name for found in discover("evals.benchmarks", "BENCHMARK") if found.value is not None]
-
-
-def evaluating(jobs: Sequence[Job]) -> list[Job]:
-    """Return the evaluations that run or wait."""
-    return [job for job in jobs if job.kind == "eval" and job.state in BUSY]
-
-
-def job_text(jobs: Sequence[Job]) -> str:
-    """Return how far the running evaluation is, in words."""
-    if not jobs:
-        return ""
-    job = jobs[0]
-    share = f" {100 * job.done / job.total:.0f} %" if job.total > 0 else ""
-    more = " · " + _("{n} waiting").format(n=len(jobs) - 1) if len(jobs) > 1 else ""
-    state = _("waiting") if job.state == "queued" else _("running")
-    return f"{state}: {job.title}{share} {job.what}{more}".strip()
 
 
 class EvaluateView(ViewWidget):

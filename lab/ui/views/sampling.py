@@ -324,8 +324,7 @@ class SamplingView(ColumnView):
         sampler = content.sliders.sampler()
         if self.shared.isChecked():
             self._samplers = [
-                replace(own, temperature=sampler.temperature, top_k=sampler.top_k, top_p=sampler.top_p)
-                for own in self._samplers
+                replace(own, temperature=sampler.temperature, top_k=sampler.top_k, top_p=sampler.top_p) for own in self._samplers
             ]
             self._show_samplers()
         else:

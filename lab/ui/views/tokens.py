@@ -2,113 +2,40 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QItemSelection, Qt
-from PySide6.QtWidgets import QComboBox, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QSplitter, QWidget
 
 from lab.ui.view import View, Want
 from lab.ui.widgets.colors import Bytes, levels, scheme
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import Legend
-from lab.ui.widgets.panel import ColumnPanel, Elided
+from lab.ui.widgets.panel import ColumnPanel
 from lab.ui.widgets.rows import RowsTable
-from lab.ui.widgets.strip_layout import glyphs
-from lab.ui.widgets.text import number, signed, tooltip, visible
-from lab.ui.widgets.token_strip import StripGroup, TokenStrip
+from lab.ui.widgets.text import signed, tooltip, visible
+from lab.ui.widgets.token_panel import (
+    BITS,
+    TokenPanel,
+    glyph_values,
+    numbers,
+    same_tokens,
+    scale_top,
+    span,
+    summary,
+    token_at,
+    token_values,
+)
+from lab.ui.widgets.token_strip import StripGroup
 from models.columns import Column
 from models.records import Array, difference_tokens
 from models.records import TokenStrip as Strip
 from models.words import _
 
-BITS = 1 / math.log(2)
 STATISTICS = ("surprisal", "entropy", "rank", "none")
-
-
-def scale_top(values: Sequence[Array], unit: float) -> float:
-    """Return a round upper end of a scale for these values: the 98th percentile, at least one unit."""
-    joined = np.concatenate([np.asarray(v, dtype=np.float32).ravel() for v in values]) if values else np.zeros(0)
-    joined = np.abs(joined[np.isfinite(joined)]) * unit
-    return float(max(math.ceil(np.percentile(joined, 98)), 1)) if joined.size else 1.0
-
-
-def token_values(strip: Strip, statistic: str) -> Array:
-    """Return (T,) float32 of one statistic; rank as log2(1 + rank), NaN where there is none."""
-    if statistic == "entropy":
-        return np.asarray(strip.entropy, dtype=np.float32)
-    if statistic == "rank":
-        rank = np.asarray(strip.rank, dtype=np.float32)
-        return np.where(rank < 0, np.nan, np.log2(1 + np.maximum(rank, 0)))
-    return np.asarray(strip.surprisal, dtype=np.float32)
-
-
-def glyph_values(values: Array, spans: Sequence[tuple[int, int]]) -> Array:
-    """Return the sum over each glyph's tokens; NaN where none of them has a value."""
-    finite = np.isfinite(values)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(finite)])
-    first, last = np.array([s[0] for s in spans], dtype=int), np.array([s[1] for s in spans], dtype=int)
-    return np.where(counts[last] > counts[first], sums[last] - sums[first], np.nan)
-
-
-def summary(strip: Strip, unit: float, name: str) -> str:
-    """Return count, total, mean and perplexity of the tokens that were predicted, in one line."""
-    known = np.asarray(strip.surprisal, dtype=np.float64)
-    known = known[np.isfinite(known)]
-    if not known.size:
-        return _("{n} tokens, none of them predicted").format(n=len(strip.tokens))
-    text = _("{n} tokens · total {total} {unit} · mean {mean} · perplexity {ppl}")
-    mean = float(known.mean())
-    perplexity = f"{math.exp(mean):.2f}" if mean < 30 else "∞"
-    return text.format(
-        n=len(strip.tokens), total=number(float(known.sum()) * unit, 1), unit=name, mean=number(mean * unit, 2),
-        ppl=perplexity,
-    )  # fmt: skip
-
-
-def same_tokens(strips: Sequence[Strip]) -> bool:
-    """Return whether all columns split the text alike."""
-    first = [token.id for token in strips[0].tokens]
-    return all([token.id for token in strip.tokens] == first for strip in strips[1:])
-
-
-def token_at(strip: Strip, start: int, end: int) -> tuple[int, int]:
-    """Return the range of tokens that overlap the characters start … end - 1, (-1, -1) if none."""
-    hits = [i for i, t in enumerate(strip.tokens) if 0 <= t.start < end and t.end > start]
-    return (hits[0], hits[-1] + 1) if hits else (-1, -1)
-
-
-class TokenPanel(QWidget):
-    """A summary, the convention, and the strip of one column."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.summary = Elided()
-        self.convention = Elided()
-        font = self.convention.font()
-        font.setPointSizeF(font.pointSizeF() * 0.9)
-        self.convention.setFont(font)
-        self.convention.setEnabled(False)
-        self.strip = TokenStrip(self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 2, 4, 2)
-        layout.setSpacing(2)
-        for widget in (self.summary, self.convention):
-            layout.addWidget(widget)
-        layout.addWidget(self.strip, 1)
-        self.strip_of: Strip | None = None
-
-    def set_strip(self, strip: Strip) -> bool:
-        """Take the tokens; returns whether they are new."""
-        if strip is self.strip_of:
-            return False
-        self.strip_of = strip
-        self.strip.glyphs = glyphs(strip.tokens)
-        return True
 
 
 class TokensView(ColumnView):
@@ -334,8 +261,7 @@ class TokensView(ColumnView):
         tokens = self.answer(shown[0]).tokens
         parts.append([t.data[:16].hex(" ") for t in tokens])
         rows = [
-            [i, visible(t.piece if t.special else t.text or t.piece), t.id, _span(t.start, t.end)]
-            for i, t in enumerate(tokens)
+            [i, visible(t.piece if t.special else t.text or t.piece), t.id, span(t.start, t.end)] for i, t in enumerate(tokens)
         ]
         return header, [row + [part[i] for part in parts] for i, row in enumerate(rows)]
 
@@ -349,14 +275,14 @@ class TokensView(ColumnView):
         group = [part for part in strip.tokens if part.group == t.group] if t.group >= 0 else [t]
         lines.append(_("bytes {data}").format(data=" ".join(part.data[:16].hex(" ") for part in group)))
         if t.start >= 0:
-            lines.append(_("characters {span}").format(span=_span(t.start, t.end)))
+            lines.append(_("characters {span}").format(span=span(t.start, t.end)))
         if t.special:
             lines.append(_("special token"))
         for i in pair or (index,):
             own = self.answer(i)
             if own is not None and token < len(own.tokens):
                 prefix = f"{self.columns[i].name}: " if pair else ""
-                lines.append(prefix + _numbers(own, token, unit, name))
+                lines.append(prefix + numbers(own, token, unit, name))
         return tooltip(*lines)
 
     def _on_hovered(self, index: int, token: int) -> None:
@@ -404,21 +330,6 @@ class TokensView(ColumnView):
                 content.strip.show_token(span[0])
         if owner is not None and 0 <= self._selected < len(owner.tokens):
             self.grid.show_row(self._selected)
-
-
-def _span(start: int, end: int) -> str:
-    return f"{start}–{end}" if start >= 0 else ""
-
-
-def _numbers(strip: Strip, token: int, unit: float, name: str) -> str:
-    surprisal = float(strip.surprisal[token])
-    if surprisal != surprisal:
-        return _("no prediction for this token")
-    text = _("p {p} · surprisal {s} {unit} · rank {rank} · entropy {h}")
-    return text.format(
-        p=f"{100 * math.exp(-surprisal):.2f} %", s=number(surprisal * unit, 3), unit=name, rank=int(strip.rank[token]),
-        h=number(float(strip.entropy[token]) * unit, 3),
-    )  # fmt: skip
 
 
 def _title() -> str:

@@ -209,4 +209,3 @@ class ChatLog(QTextEdit):
     def minimumSizeHint(self) -> QSize:
         """Return the smallest useful size."""
         return QSize(120, 80)
-

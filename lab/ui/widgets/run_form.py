@@ -10,7 +10,10 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLabel, QLineEdit,
 
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.panel import Elided
+from models.records import Job
 from models.words import _
+
+BUSY = ("running", "queued")
 
 
 def eval_command(paths: Sequence[str], benchmarks: Sequence[str], limit: int) -> tuple[str, ...]:
@@ -22,6 +25,22 @@ def eval_command(paths: Sequence[str], benchmarks: Sequence[str], limit: int) ->
 def task_names(text: str) -> list[str]:
     """Return the names in a text, separated by commas or blanks."""
     return [name for name in text.replace(",", " ").split() if name]
+
+
+def evaluating(jobs: Sequence[Job]) -> list[Job]:
+    """Return the evaluations that run or wait."""
+    return [job for job in jobs if job.kind == "eval" and job.state in BUSY]
+
+
+def job_text(jobs: Sequence[Job]) -> str:
+    """Return how far the running evaluation is, in words."""
+    if not jobs:
+        return ""
+    job = jobs[0]
+    share = f" {100 * job.done / job.total:.0f} %" if job.total > 0 else ""
+    more = " · " + _("{n} waiting").format(n=len(jobs) - 1) if len(jobs) > 1 else ""
+    state = _("waiting") if job.state == "queued" else _("running")
+    return f"{state}: {job.title}{share} {job.what}{more}".strip()
 
 
 class RunForm(QFrame):

@@ -188,5 +188,3 @@ class SampleTable(QWidget):
                 turns.append(Turn(name, said, color, note=note, bad=kind == "bad"))
         self.full.set_turns(turns)
         return item
-
-
