@@ -32,18 +32,25 @@ class Guard:
             return self.inner(doc, results)
         choices = [str(choice) for choice in self.task.doc_to_choice(doc)]
         if any(not choice for choice in choices):
-            raise UserError(
-                "task.choice",
-                _("An item of {name} has an empty choice.").format(name=self.task.config.task),
-                _("Correct the data of the task."),
-            )
-        found = self.inner(doc, results)
+            raise self._wrong(_("an empty choice"))
         gold = self.task.doc_to_text(doc) if self.task.multiple_input else self.task.doc_to_target(doc)
         gold = choices.index(gold) if isinstance(gold, str) and gold in choices else gold
+        if isinstance(gold, str) or (isinstance(gold, int) and not 0 <= gold < len(choices)):
+            raise self._wrong(_("the right answer {gold!r}, which is none of its choices").format(gold=gold))
+        found = self.inner(doc, results)
         if isinstance(gold, int) and not self.invalid[-1]:
             values = [float(result[0]) for result in results[: len(choices)]]
             found.update(shared(values, choices, gold, found))
         return found
+
+    def _wrong(self, what: str) -> UserError:
+        row = len(self.invalid)
+        return UserError(
+            "task.choice",
+            _("Item {row} of {name} has {what}.").format(row=row, name=self.task.config.task, what=what),
+            _("Correct the data of the task."),
+            row=row,
+        )
 
 
 def install(task: Any) -> Guard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -26,6 +27,7 @@ def run(opened: OpenModel, store: ResponseStore, base: Cell, settings: EvalSetti
     Raises:
         UserError: If the task or the checkpoint is not fit for it.
     """
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # its warnings are about settings of ours that are meant so
     started = time.time()
     planned = tasks.plan(base.benchmark, base.path, settings.include_path, settings.allow_code)
     guards = {name: guard.install(task) for name, task in planned.tasks.items()}

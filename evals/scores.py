@@ -108,13 +108,14 @@ def cells(
             continue
         rows = [sample for sample in samples if sample.get("filter", "none") == name]
         label = metric if name == "none" else f"{metric},{name}"
-        cell = replace(base, metric=label, higher_is_better=bool(better.get(metric, True)))
-        made.append(_cell(cell, rows, metric, float(value), benchmark))
+        replaced = replace(base, metric=label, higher_is_better=bool(better.get(metric, True)))
+        made.append(cell_of(replaced, rows, metric, float(value), benchmark))
     order = [measure.name for measure in benchmark.measures] if benchmark is not None else []
     return sorted(made, key=lambda cell: order.index(cell.metric) if cell.metric in order else len(order))
 
 
-def _cell(cell: Cell, rows: Sequence[Mapping[str, Any]], metric: str, value: float, benchmark: Benchmark | None) -> Cell:
+def cell_of(cell: Cell, rows: Sequence[Mapping[str, Any]], metric: str, value: float, benchmark: Benchmark | None = None) -> Cell:
+    """Return a cell with the score of these items; ``value`` counts only where lm-eval alone can aggregate them."""
     spec = _spec(metric, benchmark)
     signature = spec.signature() if spec is not None else lm_eval_signature(metric)
     n = sum(metric in row for row in rows)

@@ -62,7 +62,7 @@ def wilson(share: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     z2 = z_value(level) ** 2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # rounding aside, they hold the share
 
 
 def groups(clusters: Sequence[Hashable] | None, n: int) -> NDArray[np.int64]:
@@ -141,7 +141,10 @@ def mean_interval(values: Sequence[float] | Array, clusters: Sequence[Hashable] 
     if degrees < 1:
         return Interval(mean, math.nan, math.nan, int(x.size))
     half = t_value(float(degrees)) * standard_error(x, clusters)
-    return Interval(mean, mean - half, mean + half, int(x.size))
+    low, high = mean - half, mean + half
+    if np.all((x >= 0) & (x <= 1)):  # the mean of shares is a share
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Interval(mean, low, high, int(x.size))
 
 
 def paired_difference(

@@ -33,9 +33,26 @@ STREAMS = [
     ["The dog had bit the man.", "No one was surprised.", "The man had bitten the dog."],
 ]
 REFERENCES = [list(pair) for pair in zip(*STREAMS, strict=True)]
-WORDS = st.sampled_from("the a dog dogs running runs quickly bit man men 我 你 他 1999 well-known café Привет x".split())
-TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
-LATIN = st.lists(st.sampled_from("the a dog dogs running runs quickly bit man café naïve 12 x-y It's".split()), max_size=14)
+MIXED = [
+    "the",
+    "a",
+    "dog",
+    "dogs",
+    "running",
+    "runs",
+    "quickly",
+    "bit",
+    "man",
+    "我",
+    "你",
+    "1999",
+    "well-known",
+    "café",
+    "Привет",
+]
+TEXTS = st.lists(st.sampled_from(MIXED), max_size=12).map(" ".join)
+PLAIN = ["the", "a", "dog", "dogs", "running", "runs", "quickly", "bit", "man", "café", "naïve", "12", "x-y", "It's"]
+LATIN = st.lists(st.sampled_from(PLAIN), max_size=14)
 LINES = st.lists(LATIN.map(" ".join), min_size=1, max_size=4).map("\n".join)
 
 
@@ -45,7 +62,9 @@ def test_every_metric_keeps_the_contract(found):
     assert not found.error
     assert isinstance(spec, _spec.MetricSpec)
     assert spec.name.lower() == found.name
-    assert spec.title and spec.description.endswith(".") and spec.signature()
+    assert spec.title
+    assert spec.description.endswith(".")
+    assert spec.signature()
     given_ = {
         "texts": (["a b c", ""], ["a b d", "x"]),
         "likelihood": ([-3.0, -5.5], ["two words", "one"]),
@@ -221,13 +240,18 @@ def test_perplexity_is_pooled_not_averaged():
     assert WORD_PERPLEXITY.score([-6.0, -6.0], texts).value != pytest.approx((math.exp(2) + math.exp(6)) / 2)
 
 
+def test_words_are_lm_evals_and_chinese_characters_count_each():
+    assert WORD_PERPLEXITY.item(-1.0, " two  words\n")[1] == 4  # re.split gives empty ends too, as lm-eval counts
+    assert WORD_PERPLEXITY.item(-1.0, "我有 2 本书。")[1] == 6
+
+
 def test_members_of_the_perplexity_family_agree():
     text = "Füße und 中文"
     n_bytes = len(text.encode())
     bits = BITS_PER_BYTE.score([-20.0], [text]).value
     assert bits == pytest.approx(20 / (n_bytes * math.log(2)))
     assert BYTE_PERPLEXITY.score([-20.0], [text]).value == pytest.approx(2**bits)
-    assert 2**1.3394 == pytest.approx(2.5304, abs=1e-4)  # lm-eval's wikitext pair of pythia-14m
+    assert pytest.approx(2.5304, abs=1e-4) == 2**1.3394  # lm-eval's wikitext pair of pythia-14m
     assert TOKEN_PERPLEXITY.item(-20.0, text, 10) == (-20.0, 10.0)
     assert math.isnan(WORD_PERPLEXITY.score([math.nan], [text]).value)
 

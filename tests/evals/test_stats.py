@@ -121,7 +121,7 @@ def test_bootstrap_agrees_with_the_formula():
 
 def _corpora():
     generator = np.random.default_rng(12)
-    words = np.array("the a dog man bit ran fast slow red blue green one two".split())
+    words = np.array(["the", "a", "dog", "man", "bit", "ran", "fast", "slow", "red", "blue", "green", "one", "two"])
     references = [" ".join(generator.choice(words, 12)) for _ in range(120)]
 
     def noisy(share: float) -> list[str]:

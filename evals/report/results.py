@@ -1,0 +1,28 @@
+"""``results.json``: the scores and comparisons of a demo run for other programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.files import write_json
+from models.records import Cell, Comparison
+
+CELL = ("checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better")
+COMPARISON = ("benchmark", "metric", "a", "b", "difference", "low", "high", "p_adjusted")
+
+
+def write_results(path: Path, cells: Sequence[Cell], comparisons: Sequence[Comparison]) -> None:
+    """Write scores and comparisons; a number that is none (invalid, failed, no interval) is null."""
+    content = {
+        "cells": [_row(cell, CELL) for cell in cells],
+        "comparisons": [_row(comparison, COMPARISON) for comparison in comparisons],
+    }
+    write_json(Path(path), content)
+
+
+def _row(record: Any, names: Sequence[str]) -> dict[str, Any]:
+    values = {name: getattr(record, name) for name in names}
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}

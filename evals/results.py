@@ -1,0 +1,269 @@
+"""Scores, samples and comparisons of everything that was evaluated, read from run folders through the index."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evals import files, index, scores, tasks
+from evals.comparing import Table, compare_tables
+from evals.metrics import chrf
+from evals.metrics._spec import unlogged
+from models.errors import UserError
+from models.places import cache_folder
+from models.records import Cell, Comparison, Sample
+from models.words import _
+
+STAGES = ("pretrain", "sft", "reward", "rlhf", "dpo", "other")
+ALIVE_SECONDS = 30.0
+"""A journal that was written less than this ago belongs to a run that is still going on."""
+Key = tuple[str, str, str]
+
+
+def cells(paths: Sequence[Path]) -> list[Cell]:
+    """Return the newest score of every checkpoint, benchmark and metric under these folders, and what is being computed.
+
+    Files that are being written, damaged or of another program are skipped, never an error.
+    """
+    folders = [Path(path) for path in paths]
+    found = index.Index(_place())
+    try:
+        found.refresh(folders)
+        newest = {(cell.checkpoint, cell.benchmark, cell.metric): cell for cell in found.cells(folders)}
+    finally:
+        found.close()
+    for cell in _unfinished(folders):
+        scored = any(key[:2] == (cell.checkpoint, cell.benchmark) for key in newest)
+        if not scored or cell.state == "running":
+            newest[(cell.checkpoint, cell.benchmark, cell.metric)] = cell
+    return sorted(newest.values(), key=_order)
+
+
+def _place() -> Path:
+    return cache_folder("index") / "results.sqlite"
+
+
+def _order(cell: Cell) -> tuple[Any, ...]:
+    stage = STAGES.index(cell.stage) if cell.stage in STAGES else len(STAGES)
+    return (stage, cell.checkpoint)
+
+
+def rebuild(folders: Sequence[Path]) -> int:
+    """Build the index again from the run folders and return how many scores it holds."""
+    found = index.Index(_place())
+    try:
+        return found.rebuild([Path(folder) for folder in folders])
+    finally:
+        found.close()
+
+
+def _unfinished(folders: Sequence[Path]) -> Iterator[Cell]:
+    """Yield cells that a run is at, or that failed, from the journals beside the results."""
+    for folder in folders:
+        journals = [folder / "events.jsonl", *folder.glob("*/events.jsonl")]
+        for journal in journals:
+            if journal.is_file() and _is_evaluation(journal.parent):
+                yield from _from_journal(journal)
+
+
+def _is_evaluation(folder: Path) -> bool:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("kind") in ("eval", "demo")
+
+
+def _from_journal(journal: Path) -> Iterator[Cell]:
+    last: dict[tuple[str, str], Cell] = {}
+    alive = time.time() - journal.stat().st_mtime < ALIVE_SECONDS
+    for row in _lines(journal):
+        if row.get("event") == "ended":
+            alive = False
+        if row.get("event") == "started":
+            alive = time.time() - journal.stat().st_mtime < ALIVE_SECONDS
+            last.clear()
+        value = row.get("value")
+        if row.get("event") != "partial" or row.get("kind") != "Cell" or not isinstance(value, dict):
+            continue
+        try:
+            cell = files.cell_from(value, journal)
+        except (TypeError, ValueError):
+            continue
+        last[(cell.checkpoint, cell.benchmark)] = cell
+    for cell in last.values():
+        if cell.state == "failed" or (cell.state == "running" and alive):
+            yield cell
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the mappings of a file of JSON lines; a last line that is not whole yet is left for later."""
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    row = json.loads(line.decode("utf-8", "surrogatepass"))
+                except ValueError:
+                    continue
+                if isinstance(row, dict):
+                    yield row
+    except OSError:
+        return
+
+
+def raw_samples(run: str, benchmark: str) -> list[dict[str, Any]]:
+    """Return the logged items of one task of one run, as lm-eval's samples file has them.
+
+    Args:
+        run: The results file (``Cell.run``), or a folder; then its newest file with this task counts.
+        benchmark: The task.
+    """
+    path = Path(run)
+    if path.is_dir():
+        matching = sorted(path.rglob(f"samples_{files.sanitised(benchmark)}_*.jsonl"), key=lambda file: file.name)
+        return list(_lines(matching[-1])) if matching else []
+    stamp = path.stem.removeprefix("results_")
+    return list(_lines(path.parent / f"samples_{files.sanitised(benchmark)}_{stamp}.jsonl"))
+
+
+def samples(run: str, benchmark: str, checkpoint: str = "") -> list[Sample]:
+    """Return the items of one benchmark as one checkpoint answered them, in the benchmark's order.
+
+    Args:
+        run: ``Cell.run``, or a folder of runs.
+        benchmark: The task.
+        checkpoint: Which one, where ``run`` is a folder with several.
+    """
+    path = Path(run)
+    if path.is_dir() and checkpoint and (path / files.sanitised(checkpoint)).is_dir():
+        path = path / files.sanitised(checkpoint)
+    ours = tasks.benchmarks().get(benchmark)
+    return [_sample(row, ours) for row in raw_samples(str(path), benchmark)]
+
+
+def _sample(row: Mapping[str, Any], ours: Any) -> Sample:
+    given = row.get("doc")
+    doc: dict[str, Any] = given if isinstance(given, dict) else {}
+    asked = row.get("arguments", {}).get("gen_args_0", {})
+    prompt = doc.get("prompt") if ours is not None else asked.get("arg_0")
+    answers = row.get("filtered_resps") or [""]
+    wanted = ours.fields if ours is not None else ()
+    fields = {name: str(doc[name]) for name in wanted if doc.get(name) not in (None, "")}
+    if row.get("stop"):
+        fields["stop"] = str(row["stop"])
+    rendered = asked.get("arg_0")
+    if ours is not None and ours.chat and rendered != prompt:
+        fields["rendered"] = str(rendered)
+    return Sample(
+        doc_id=scores.item_id(row),
+        prompt=str(prompt or ""),
+        answer=_answer(row, answers),
+        target=str(row.get("target", "")),
+        score=_score(row, ours),
+        verdict="invalid" if row.get("invalid") else str(row.get("verdict", "")),
+        fields=fields,
+    )
+
+
+def _answer(row: Mapping[str, Any], answers: Sequence[Any]) -> str:
+    if len(answers) == 1 and isinstance(answers[0], str):
+        return answers[0]
+    likelihoods = [float(one[0]) for one in answers if isinstance(one, list | tuple) and one]
+    if len(likelihoods) != len(answers) or any(math.isnan(value) for value in likelihoods):
+        return str(answers)
+    best = likelihoods.index(max(likelihoods))
+    return str(row.get("arguments", {}).get(f"gen_args_{best}", {}).get("arg_1", best)).strip()
+
+
+def _score(row: Mapping[str, Any], ours: Any) -> float:
+    """Return one number for one item: its headline metric; for BLEU, which is none for a sentence, chrF."""
+    measures = {measure.name: measure.metric for measure in ours.measures} if ours is not None else {}
+    for name in row.get("metrics", []):
+        if name not in row or row.get("invalid"):
+            continue
+        metric = chrf.METRIC if name == "bleu" and "chrf" in row else measures.get(name)
+        try:
+            statistics = unlogged(row["chrf" if metric is chrf.METRIC else name])
+        except ValueError:
+            continue
+        if metric is not None:
+            return float(metric.pool(np.asarray(statistics)))
+        return statistics[0] if len(statistics) == 2 and statistics[1] == 1.0 else math.nan
+    return math.nan
+
+
+def table(cell: Cell) -> Table | None:
+    """Return the per-item scores behind a cell; None if its samples are gone or cannot be pooled."""
+    metric, _comma, chosen = cell.metric.partition(",")
+    rows = [row for row in raw_samples(cell.run, cell.benchmark) if row.get("filter", "none") == (chosen or "none")]
+    found = scores.scored(rows, metric, tasks.benchmarks().get(cell.benchmark)) if rows else None
+    if found is None or cell.state != "done":
+        return None
+    hashes = tuple(str(row.get("doc_hash", "")) for row in rows if metric in row)
+    return Table(cell, found, hashes)
+
+
+def compare(paths: Sequence[Path], baseline: str = "") -> list[Comparison]:
+    """Return paired comparisons of every checkpoint with the baseline, p adjusted over all of them.
+
+    Args:
+        paths: Folders of runs.
+        baseline: Name of a checkpoint; empty for the earliest stage.
+
+    Raises:
+        UserError: If no checkpoint has the baseline's name.
+    """
+    found = [cell for cell in cells(paths) if cell.state == "done" and cell.run]
+    names = list(dict.fromkeys(cell.checkpoint for cell in found))
+    if not names:
+        return []
+    if baseline and baseline not in names:
+        raise UserError(
+            "compare.baseline",
+            _("There are no scores of {name!r}.").format(name=baseline),
+            _("Choose among {names}.").format(names=", ".join(names)),
+        )
+    first = baseline or names[0]
+    return compare_pairs(found, [(first, name) for name in names if name != first])
+
+
+def compare_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
+    """Return the comparisons of these pairs (a, b) on every benchmark and metric that both have, Holm-adjusted over all."""
+    by_key = {(cell.checkpoint, cell.benchmark, cell.metric): cell for cell in found}
+    tables: dict[Key, Table | None] = {}
+
+    def get(key: Key) -> Table | None:
+        if key not in tables:
+            tables[key] = table(by_key[key]) if key in by_key else None
+        return tables[key]
+
+    rows = []
+    for benchmark, metric in dict.fromkeys((cell.benchmark, cell.metric) for cell in found):
+        for a, b in pairs:
+            left, right = get((a, benchmark, metric)), get((b, benchmark, metric))
+            if left is not None and right is not None:
+                rows.append((left, right))
+    return compare_tables(rows)
+
+
+def breakdown(cell: Cell, field: str) -> list[Cell]:
+    """Return a cell's score for each value of a field of its items, such as each language: benchmark ``name[value]``."""
+    ours = tasks.benchmarks().get(cell.benchmark)
+    rows = raw_samples(cell.run, cell.benchmark)
+    values = sorted({str(row["doc"][field]) for row in rows if isinstance(row.get("doc"), dict) and row["doc"].get(field)})
+    made = []
+    for value in values:
+        part = [row for row in rows if str(row["doc"].get(field, "")) == value]
+        one = scores.cell_of(replace(cell, benchmark=f"{cell.benchmark}[{value}]"), part, cell.metric, math.nan, ours)
+        if one.n:
+            made.append(one)
+    return made
