@@ -44,6 +44,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("files.quit", "file", N_("Quit"), "Ctrl+Q", True),
     ActionSpec("edit.undo", "edit", N_("Undo change of columns or selection"), "Ctrl+Z"),
     ActionSpec("edit.redo", "edit", N_("Redo change of columns or selection"), "Ctrl+Shift+Z"),
+    ActionSpec("edit.preferences", "edit", N_("Preferences …"), "Ctrl+,", True),
     ActionSpec("edit.prompt", "edit", N_("Edit prompt"), "Ctrl+L", True),
     ActionSpec("edit.run", "edit", N_("Run prompt"), "Ctrl+R"),
     ActionSpec("columns.add", "columns", N_("Add column …"), "Ctrl+N"),

@@ -18,13 +18,13 @@ from lab.ui import theme
 from lab.ui.catalogue import Catalogue
 from lab.ui.commands_columns import demo_columns
 from lab.ui.context import Context
-from lab.ui.engine import EngineClient, engine_command
+from lab.ui.engine import EngineClient, Handlers, engine_command
 from lab.ui.icons import mark
 from lab.ui.messages import MessageHub
 from lab.ui.session import Session
 from lab.ui.store import Store, column_from_json, column_to_json
 from lab.ui.window import Window
-from models.words import set_language
+from models.words import current_language, set_language
 
 ENGINE_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false"}
 
@@ -70,6 +70,7 @@ class App(QObject):
     def _wire(self) -> None:
         context = self.context
         context.client.logged.connect(self._on_engine_log)
+        context.client.state_changed.connect(self._on_engine_state)
         context.session.failed.connect(context.hub.failure)
         context.session.columns_changed.connect(self._on_columns)
         context.catalogue.failed.connect(context.hub.failure)
@@ -102,11 +103,22 @@ class App(QObject):
         language = set_language(self.context.store.settings.language)
         self.context.client.environment["TRIPTYCH_LANGUAGE"] = language
         self.context.session.detach_all()
+        self._tell_language()
+        self.context.session.refresh()
         old.closed.disconnect(self._on_closed)
         self.window = self._make_window()
         self.window.show()
         old.close()
         old.deleteLater()
+
+    def _tell_language(self) -> None:
+        """Have the engine, wherever it is, speak the window's language."""
+        self.context.client.ask("language", {"name": current_language()}, Handlers(), key="app/language")
+
+    @Slot(str)
+    def _on_engine_state(self, state: str) -> None:
+        if state == "starting":
+            self._tell_language()
 
     @Slot(str, str)
     def _on_engine_log(self, level: str, text: str) -> None:

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
+    QLabel,
     QLineEdit,
     QSpinBox,
     QVBoxLayout,
@@ -63,27 +64,27 @@ class ColumnForm(QWidget):
         self.seed = _whole(0, MAX_SEED, _("The same seed gives the same answer."))
 
     def _lay_out(self) -> None:
+        weights = (
+            (_("Name"), self.label), (_("Device"), self.device), (_("Precision"), self.dtype),
+            (_("Quantise"), self.quantize),
+        )  # fmt: skip
+        prompt = ((_("Send as"), self.prompt), (_("System text"), self.system))
+        sampling = (
+            (_("Temperature"), self.temperature), (_("Top-k"), self.top_k), (_("Top-p"), self.top_p),
+            (_("New tokens"), self.max_new_tokens), (_("Seed"), self.seed),
+        )  # fmt: skip
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
-        column.addWidget(label(_("Weights"), "section"))
-        column.addLayout(
-            form(
-                (_("Name"), self.label), (_("Device"), self.device), (_("Precision"), self.dtype),
-                (_("Quantise"), self.quantize),
-            )
-        )  # fmt: skip
-        column.addWidget(line())
-        column.addWidget(label(_("Prompt"), "section"))
-        column.addLayout(form((_("Send as"), self.prompt), (_("System text"), self.system)))
-        column.addWidget(line())
-        column.addWidget(label(_("Sampling"), "section"))
-        column.addLayout(
-            form(
-                (_("Temperature"), self.temperature), (_("Top-k"), self.top_k), (_("Top-p"), self.top_p),
-                (_("New tokens"), self.max_new_tokens), (_("Seed"), self.seed),
-            )
-        )  # fmt: skip
+        for title, rows in ((_("Weights"), weights), (_("Prompt"), prompt), (_("Sampling"), sampling)):
+            if column.count():
+                column.addWidget(line())
+            column.addWidget(label(title, "section"))
+            column.addLayout(form(*rows))
+        widest = max(self.fontMetrics().horizontalAdvance(text) for text, _field in (*weights, *prompt, *sampling))
+        for name in self.findChildren(QLabel):
+            if name.buddy() is not None:
+                name.setMinimumWidth(widest + 2)
 
     def _connect(self) -> None:
         for box in (self.device, self.dtype, self.quantize, self.prompt):

@@ -21,7 +21,7 @@ class ColumnPopup(QFrame):
     def __init__(self, context: Context, index: int, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setProperty("role", "card")
+        self.setProperty("role", "popup")
         self._context = context
         self._index = index
         column = context.session.columns[index]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from PySide6.QtCore import QMimeData, QPoint, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QDrag, QDragEnterEvent, QDropEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QMenu, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
@@ -221,7 +223,11 @@ class ColumnsBar(QFrame):
     @Slot(int)
     def duplicate(self, index: int) -> None:
         """Show a column twice, to change one of them."""
-        self.columns_edited.emit((*self._columns[: index + 1], *self._columns[index:])[:MAX_COLUMNS])
+        column = self._columns[index]
+        taken = {other.name for other in self._columns}
+        number = next(n for n in range(2, 2 + MAX_COLUMNS) if f"{column.name} {n}" not in taken)
+        twin = replace(column, label=f"{column.name} {number}")
+        self.columns_edited.emit((*self._columns[: index + 1], twin, *self._columns[index + 1 :])[:MAX_COLUMNS])
 
     def move_column(self, index: int, to: int) -> None:
         """Put a column at another place."""

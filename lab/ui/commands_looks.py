@@ -30,6 +30,15 @@ class EditCommands:
         """Go forward again."""
         self._window.context.session.redo()
 
+    def preferences(self) -> None:
+        """Show the preferences."""
+        from lab.ui.preferences import Preferences
+
+        dialog = Preferences(self._window.context, self._window)
+        dialog.theme_chosen.connect(self._window.commands.looks.set_theme)
+        dialog.language_chosen.connect(self._window.commands.looks.set_language)
+        dialog.open()
+
     def prompt(self) -> None:
         """Put the cursor into the prompt."""
         self._window.prompt_bar.edit.setFocus()

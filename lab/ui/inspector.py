@@ -18,12 +18,22 @@ from models.records import Description
 from models.words import _
 
 
+def part_words(name: str) -> str:
+    """Return what a component of a model, or something that it can do, is called."""
+    words = {
+        "embedding": _("embedding"), "attention": _("attention"), "mlp": "MLP", "norm": _("norm"), "head": _("output head"),
+        "other": _("other"), "trace": _("inner values"), "generate": _("writing"), "chat": _("chatting"),
+        "perplexity": _("perplexity"), "embeddings": _("embedding table"), "tokens": _("tokens"),
+    }  # fmt: skip
+    return words.get(name, name)
+
+
 class Shares(QWidget):
     """A bar divided among the parts of a whole, with a legend."""
 
     def __init__(self, parts: Mapping[str, int]) -> None:
         super().__init__()
-        self._parts = [(name, value) for name, value in parts.items() if value > 0]
+        self._parts = [(part_words(name), value) for name, value in parts.items() if value > 0]
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         total = sum(value for _name, value in self._parts)
         self.setAccessibleName(", ".join(f"{name} {value / total:.0%}" for name, value in self._parts))
@@ -147,7 +157,7 @@ class Inspector(QScrollArea):
         if what.tokenizer:
             self._section(column, _("Tokenizer"), _facts(what.tokenizer))
         if what.unavailable:
-            self._section(column, _("Not available"), _facts(what.unavailable))
+            self._section(column, _("Not available"), _facts({part_words(k): why for k, why in what.unavailable.items()}))
         if what.dropped_keys:
             self._section(column, _("Settings not passed on"), _facts(dict.fromkeys(what.dropped_keys, "")))
         if what.chat_template:

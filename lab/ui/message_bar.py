@@ -29,7 +29,7 @@ class MessageBar(QFrame):
         self.what = label("", "title", wrap=True)
         self.hint = label("", "", wrap=True)
         self.details = button(_("Details"), flat=True)
-        self.act = button("", flat=True)
+        self.act = button("")
         self.close_button = tool("close", _("Dismiss"), 14)
         self.details.clicked.connect(self._on_details)
         self.act.clicked.connect(self._on_act)

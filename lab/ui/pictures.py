@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PySide6.QtCore import QEventLoop, QRect, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QPainter
 from PySide6.QtWidgets import QApplication
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 240
 PAINT_MS = 250
-SHEET_WIDTH = 900
+SHEET_WIDTH = 1280
 GAP = 8
 
 
@@ -136,6 +137,9 @@ def _draw_view(whole: App, name: str, path: Path, whole_window: bool) -> None:
     centre.show_view(name)
     _pause(PAINT_MS)
     _settle(whole, name)
+    widget = centre.view_widget(name)
+    if widget is not None:
+        widget.demonstrate()
     _pause(PAINT_MS)
     _settle(whole, name)
     whole.window.message_bar.dismiss()
@@ -184,8 +188,22 @@ def contact_sheet(pictures: Sequence[Path], path: Path, across: int = 2, width: 
         painter.drawImage(QRect(left, top, image.width(), image.height()), image)
     painter.end()
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.convertToFormat(QImage.Format.Format_Indexed8, Qt.ImageConversionFlag.DiffuseDither).save(str(path), b"PNG", 0)
+    _few_colours(sheet).save(str(path), quality=0)
     return path
+
+
+def _few_colours(image: QImage) -> QImage:
+    """Return the image with the 256 colours that stand for most of its pixels, which makes the file small."""
+    pixels = np.frombuffer(image.constBits(), dtype=np.uint32).reshape(image.height(), -1)[:, : image.width()]
+    coarse, counts = np.unique(pixels & np.uint32(0xFFF8F8F8), return_counts=True)
+    chosen = set(coarse[np.argsort(-counts)[:256]].tolist())
+    exact, exact_counts = np.unique(pixels, return_counts=True)
+    table: list[int] = []
+    for colour in exact[np.argsort(-exact_counts)].tolist():
+        if colour & 0xFFF8F8F8 in chosen:
+            chosen.discard(colour & 0xFFF8F8F8)
+            table.append(colour | 0xFF000000)
+    return image.convertToFormat(QImage.Format.Format_Indexed8, table, Qt.ImageConversionFlag.ThresholdDither)
 
 
 def sheets(drawn: Sequence[Path], folder: Path) -> list[Path]:

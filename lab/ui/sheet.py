@@ -24,8 +24,8 @@ def prompt_keys() -> list[tuple[str, str]]:
         (_("Enter"), _("Run the prompt")),
         (_("Shift+Enter"), _("New line in the prompt")),
         (_("Alt+Up, Alt+Down"), _("Earlier and later prompts")),
-        (_("Double click"), _("Open a checkpoint of the list in a new column")),
-        (_("Drag and drop"), _("Open checkpoints, add folders, reorder columns")),
+        (_("Double click"), _("Open a checkpoint in a new column")),
+        (_("Drag and drop"), _("Open files, reorder columns")),
     ]
 
 
@@ -66,7 +66,7 @@ class ShortcutSheet(QDialog):
         column.addWidget(label(_("Shortcuts"), "heading"))
         column.addWidget(area)
         column.addWidget(_close_button(self))
-        self.resize(min(900, body.sizeHint().width() + 70), min(680, body.sizeHint().height() + 120))
+        self.resize(min(1000, body.sizeHint().width() + 70), min(680, body.sizeHint().height() + 120))
 
 
 class AboutDialog(QDialog):

@@ -50,6 +50,10 @@ class Status(QStatusBar):
         """Show a remark for a few seconds."""
         self.showMessage(text, SAY_MS)
 
+    def refresh_theme(self) -> None:
+        """Use the new theme's colours."""
+        self._on_state(self._client.state)
+
     @Slot(str)
     def _on_state(self, state: str) -> None:
         colours = theme.current()

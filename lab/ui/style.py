@@ -51,12 +51,14 @@ QToolButton::menu-indicator { image: none; }
 QLineEdit, QPlainTextEdit, QTextEdit, QTextBrowser { background: $base; color: $text; border: 1px solid $border;
     border-radius: 5px; selection-background-color: $accent; selection-color: $accent_text; }
 QLineEdit { padding: 4px 7px; }
+QComboBox, QAbstractSpinBox { min-height: 21px; }
 QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus { border-color: $accent; }
 QLineEdit:disabled { color: $muted; background: $window; }
 
 QAbstractItemView { background: $base; color: $text; border: 0; outline: 0; selection-background-color: $accent_soft;
     selection-color: $text; alternate-background-color: $window; }
 QTreeView::item, QListView::item { padding: 3px 2px; border-radius: 4px; }
+QListWidget::item { padding: 5px 6px; }
 QTreeView::item:hover, QListView::item:hover { background: $hover; }
 QTreeView::item:selected, QListView::item:selected { background: $accent_soft; color: $text; }
 QTableView { gridline-color: $grid; }
@@ -89,6 +91,7 @@ QLabel[role="bad"] { color: $bad; }
 QLabel[role="warn"] { color: $warn; }
 QLabel[role="good"] { color: $good; }
 QFrame[role="card"] { background: $raised; border: 1px solid $border; border-radius: 7px; }
+QFrame[role="popup"] { background: $raised; border: 1px solid $border; }
 QFrame[role="bar"] { background: $window; border: 0; border-bottom: 1px solid $border; }
 QFrame[role="panel"], QWidget[role="panel"] { background: $base; }
 QFrame[role="line"] { background: $border; border: 0; max-height: 1px; min-height: 1px; }

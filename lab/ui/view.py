@@ -94,6 +94,9 @@ class ViewWidget(QWidget):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state`` returned; ignores what it does not know."""
 
+    def demonstrate(self) -> None:
+        """Do what makes the view show something when it needs a click for that; called for pictures only."""
+
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return header and rows of the data on screen, for "Save data as CSV"."""
         return [], []

@@ -222,8 +222,8 @@ class Window(QMainWindow):
     def _on_engine_state(self, state: str) -> None:
         if state == "dead":
             self.rail.set_note(_("The engine is not running."))
-        elif state == "starting" and not self.context.catalogue.lineages:
-            self.rail.set_note(_("Engine starting …"))
+        elif state == "starting":
+            self.rail.set_note("" if self.context.catalogue.lineages else _("Engine starting …"))
 
     @Slot(tuple)
     def _on_lineages(self, lineages: tuple[Lineage, ...]) -> None:
@@ -258,8 +258,7 @@ class Window(QMainWindow):
         self.centre.refresh_theme()
         self._on_columns(self.context.session.columns)
         self.inspector.show_selection(self.context.session.selection)
-        self.setWindowIcon(self.windowIcon())
-        theme.colour_plots()
+        self.status.refresh_theme()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take files and folders."""

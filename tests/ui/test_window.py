@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QDialogButtonBox, QLabel, QSizePolicy, QWidget
 
 from lab import settings as settings_file
 from lab.settings import Settings
@@ -21,6 +21,7 @@ from lab.ui.app import App
 from lab.ui.column_popup import ColumnPopup
 from lab.ui.open_dialog import OpenDialog
 from lab.ui.palette import CommandPalette
+from lab.ui.preferences import Preferences
 from models.columns import Column
 from models.discover import Discovered
 from models.words import current_language
@@ -67,7 +68,7 @@ def test_columns_are_added_moved_duplicated_removed_and_undone(app: App, qtbot: 
     bar.move_column(2, 0)
     assert names(app) == ["third", "first", "second"]
     bar.duplicate(0)
-    assert names(app) == ["third", "third", "first", "second"]
+    assert names(app) == ["third", "third 2", "first", "second"]
     assert not bar.add.isEnabled()
     app.window.rail.open_requested.emit("/fake/first", -1)
     assert "four columns" in messages.expect("four columns").what
@@ -270,6 +271,22 @@ def test_dialogs_open_and_close(app: App, qtbot: Any) -> None:
         dialogs = [d for d in app.window.findChildren(QDialog) if d.isVisible()]
         assert len(dialogs) == 1, action
         dialogs[0].close()
+
+
+def test_preferences_are_used_and_kept(app: App, qtbot: Any) -> None:
+    app.window.actions_by_id["edit.preferences"].trigger()
+    dialog = app.window.findChild(Preferences)
+    assert dialog is not None
+    dialog.theme.setCurrentIndex(dialog.theme.findData("dark"))
+    dialog.dtype.setCurrentIndex(dialog.dtype.findData("float16"))
+    dialog.folders.addItem("/more")
+    dialog.findChildren(QDialogButtonBox)[0].accepted.emit()
+    settings = app.context.store.settings
+    assert (settings.theme, settings.dtype, settings.folders) == ("dark", "float16", ("/more",))
+    assert theme.current().dark
+    app.window.rail.open_requested.emit("/fake/first", -1)
+    assert app.context.session.columns[-1].dtype == "float16"
+    ready(app, qtbot, 4)
 
 
 def test_zoom_full_screen_and_reset(app: App, qtbot: Any) -> None:
