@@ -158,17 +158,23 @@ def score(kind: str, prediction: str, reference: str) -> float:
     return rouge_l(ids, other) if kind == "rougeL" else rouge_n(int(kind[-1]), ids, other)
 
 
-def all_scores(prediction: str, reference: str) -> dict[str, float]:
-    """Return F₁ of all four kinds, tokenising once."""
+def scores(kinds: Sequence[str], prediction: str, reference: str) -> dict[str, float]:
+    """Return F₁ of several kinds, tokenising once."""
     left, right = sentences(prediction), sentences(reference)
-    ids = [token for line in left for token in line]
-    other = [token for line in right for token in line]
-    return {
-        "rouge1": rouge_n(1, ids, other),
-        "rouge2": rouge_n(2, ids, other),
-        "rougeL": rouge_l(ids, other),
-        "rougeLsum": rouge_lsum(left, right) if left and right else 0.0,
-    }
+    ids = left[0] if len(left) == 1 else [token for line in left for token in line]
+    other = right[0] if len(right) == 1 else [token for line in right for token in line]
+    found = {}
+    for kind in kinds:
+        if kind == "rougeLsum":
+            found[kind] = rouge_lsum(left, right) if left and right else 0.0
+        else:
+            found[kind] = rouge_l(ids, other) if kind == "rougeL" else rouge_n(int(kind[-1]), ids, other)
+    return found
+
+
+def all_scores(prediction: str, reference: str) -> dict[str, float]:
+    """Return F₁ of all four kinds."""
+    return scores(("rouge1", "rouge2", "rougeL", "rougeLsum"), prediction, reference)
 
 
 def spec(kind: str, title: str, description: str) -> MetricSpec:
