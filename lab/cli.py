@@ -178,6 +178,7 @@ def inspect(
 ) -> int:
     """Show tokens, surprisal, one attention head, or the next-token distribution of a text."""
     from lab import inspecting
+    from lab.describing import inspection_tables
 
     head = inspecting.parse_head(attention) if attention else None
     column = Column(checkpoint, device, dtype, quantize, prompt="template" if chat else "plain")
@@ -186,33 +187,9 @@ def inspect(
     if as_json:
         _show(shown)
     else:
-        _print_inspection(shown)
+        for title, header, rows in inspection_tables(shown):
+            _table(title, header, rows)
     return DONE
-
-
-def _print_inspection(shown: dict[str, Any]) -> None:
-    if "tokens" in shown:
-        rows = [
-            [str(i), str(t["id"]), repr(t["text"]), "" if t["surprisal"] is None else f"{t['surprisal']:.3f}"]
-            for i, t in enumerate(shown["tokens"])
-        ]
-        _table("Tokens", ["", "id", "text", "surprisal (nats)"], rows)
-    if "attention" in shown:
-        _print_attention(shown["attention"])
-    if "next" in shown:
-        _table(
-            "Next token",
-            ["id", "text", "probability"],
-            [[str(n["id"]), repr(n["text"]), f"{n['probability']:.4f}"] for n in shown["next"]],
-        )
-
-
-def _print_attention(head: dict[str, Any]) -> None:
-    rows = []
-    for i, (query, row) in enumerate(zip(head["queries"], head["matrix"], strict=True)):
-        most = sorted(range(len(row)), key=lambda k: -row[k])[:3]
-        rows.append([str(i), repr(query), "   ".join(f"{head['keys'][k]!r} ({k}) {row[k]:.3f}" for k in most if row[k] > 0)])
-    _table(f"L{head['layer']}H{head['head']}: where each token looks (all: --json)", ["", "token", "looks at"], rows)
 
 
 @app.command()
