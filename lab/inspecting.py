@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from models.columns import Column
 from models.errors import UserError
+from models.events import Work
 from models.records import AttentionHead, Distribution, TokenStrip
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to look at: token surprisals, one head (layer, head) of a kind, the ``following`` most probable tokens."""
+
+    tokens: bool = True
+    head: tuple[int, int] | None = None
+    kind: str = ""
+    following: int = 0
+
+
+def inspect(column: Column, text: str, wanted: Wanted) -> Work[dict[str, Any]]:
+    """Return the values wanted of one text in one column: keys ``tokens``, ``attention``, ``next``.
+
+    Raises:
+        UserError: If the checkpoint cannot be opened, or has no such head or value.
+    """
+    from models.engine_ops import Operations
+    from models.shelf import Shelf
+
+    operations = Operations(Shelf())
+    shown: dict[str, Any] = {}
+    if wanted.tokens:
+        shown["tokens"] = tokens((yield from operations.tokens(column, text)))
+    if wanted.head:
+        shown["attention"] = attention((yield from operations.attention(column, text, *wanted.head, kind=wanted.kind)))
+    if wanted.following:
+        found = yield from operations.distribution(column, text, top=wanted.following)
+        shown["next"] = following(found, wanted.following)
+    return shown
 
 
 def number(value: float) -> float | None:
