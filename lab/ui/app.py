@@ -21,6 +21,7 @@ from lab.ui.context import Context
 from lab.ui.engine import EngineClient, Handlers, engine_command
 from lab.ui.icons import mark
 from lab.ui.messages import MessageHub
+from lab.ui.prompt_bar import first_text
 from lab.ui.session import Session
 from lab.ui.store import Store, column_from_json, column_to_json
 from lab.ui.window import Window
@@ -134,6 +135,8 @@ class App(QObject):
         if self._wants_demo and lineages:
             self._wants_demo = False
             settings = self.context.store.settings
+            if not self.context.session.text and not settings.history:
+                self.context.session.set_text(first_text())
             if not self.context.session.columns:
                 self.context.session.set_columns(demo_columns(lineages, settings.device, settings.dtype))
 

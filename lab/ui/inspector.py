@@ -23,7 +23,7 @@ def part_words(name: str) -> str:
     words = {
         "embedding": _("embedding"), "attention": _("attention"), "mlp": "MLP", "norm": _("norm"), "head": _("output head"),
         "other": _("other"), "trace": _("inner values"), "generate": _("writing"), "chat": _("chatting"),
-        "perplexity": _("perplexity"), "embeddings": _("embedding table"), "tokens": _("tokens"),
+        "perplexity": _("perplexity"), "distribution": _("next tokens"), "embeddings": _("embedding table"),
     }  # fmt: skip
     return words.get(name, name)
 

@@ -10,17 +10,34 @@ from PySide6.QtGui import QFontMetrics, QKeyEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPlainTextEdit, QSizePolicy
 
 from lab.ui.parts import button, tool
-from models.words import _
+from models.words import N_, _, current_language
 
 MAX_LINES = 5
 MENU_TEXT = 70
 
 
+TITLES = {
+    "continue": N_("A sentence to continue"),
+    "known": N_("A question about something that exists"),
+    "unknown": N_("A question about something that does not exist"),
+    "premise": N_("A false premise"),
+    "refuse": N_("A request to be refused"),
+    "translate": N_("A translation"),
+    "article": N_("An article"),
+}
+
+
 def examples() -> list[tuple[str, list[str]]]:
-    """Return the example texts: headings, each with its texts."""
+    """Return the example texts: headings, each with its texts. They are about the demo lineage's world."""
     path = files("assets").joinpath("samples", "examples.json")
     data = json.loads(path.read_text(encoding="utf-8"))
-    return [(group["title"], group["texts"]) for group in data["groups"]]
+    return [(_(TITLES.get(group["name"], group["name"])), group["texts"]) for group in data["groups"]]
+
+
+def first_text() -> str:
+    """Return the text of the first start, in the window's language where there is one."""
+    _title, texts = examples()[0]
+    return texts[-1] if current_language().startswith("zh") else texts[0]
 
 
 class PromptEdit(QPlainTextEdit):
@@ -126,7 +143,7 @@ class PromptBar(QFrame):
         """Return the menu of example texts."""
         menu = QMenu(self)
         for title, texts in examples():
-            menu.addSection(_(title))
+            menu.addSection(title)
             for text in texts:
                 menu.addAction(_short(text)).setData(text)
         return menu

@@ -31,7 +31,7 @@ def _children() -> set[int]:
 
 
 def _instances(kind: type) -> list[Any]:
-    return [item for item in gc.get_objects() if isinstance(item, kind)]
+    return [item for item in gc.get_objects() if issubclass(type(item), kind)]
 
 
 @pytest.fixture(autouse=True)
