@@ -55,3 +55,8 @@ def grouped_rates(rows: Sequence[Row], verdicts: Sequence[str], group_by: str) -
     totals = Counter(groups)
     counts = Counter(zip(groups, verdicts, strict=True))
     return {f"{group}: {verdict}": count / totals[group] for (group, verdict), count in sorted(counts.items())}
+
+
+def shortest(row: Row, answer: str) -> tuple[float, str]:
+    """Prefer short answers: a labeller that needs no world, for tests and first steps; the verdict is the length."""
+    return -float(len(answer)), str(len(answer))
