@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from evals import files, index, scores, tasks
-from evals.comparing import Table, compare_tables
+from evals.comparing import Table, compare_tables, difference
 from evals.metrics import chrf
 from evals.metrics._spec import unlogged
+from evals.stats import Flips
 from models.errors import UserError
 from models.places import cache_folder
 from models.records import Cell, Comparison, Sample
@@ -36,14 +37,27 @@ def cells(paths: Sequence[Path]) -> list[Cell]:
     found = index.Index(_place())
     try:
         found.refresh(folders)
-        newest = {(cell.checkpoint, cell.benchmark, cell.metric): cell for cell in found.cells(folders)}
+        newest = {(cell.checkpoint, cell.path, cell.benchmark, cell.metric): cell for cell in found.cells(folders)}
     finally:
         found.close()
     for cell in _unfinished(folders):
-        scored = any(key[:2] == (cell.checkpoint, cell.benchmark) for key in newest)
+        scored = any((key[0], key[2]) == (cell.checkpoint, cell.benchmark) for key in newest)
         if not scored or cell.state == "running":
-            newest[(cell.checkpoint, cell.benchmark, cell.metric)] = cell
-    return sorted(newest.values(), key=_order)
+            newest[(cell.checkpoint, cell.path, cell.benchmark, cell.metric)] = cell
+    return sorted(_told_apart(list(newest.values())), key=_order)
+
+
+def _told_apart(found: list[Cell]) -> list[Cell]:
+    """Return the cells, the folder added to a name that several checkpoints share."""
+    places: dict[str, set[str]] = {}
+    for cell in found:
+        places.setdefault(cell.checkpoint, set()).add(cell.path)
+    return [
+        replace(cell, checkpoint=f"{cell.checkpoint} ({Path(cell.path).parent.name})")
+        if len(places[cell.checkpoint]) > 1 and cell.path
+        else cell
+        for cell in found
+    ]
 
 
 def _place() -> Path:
@@ -253,6 +267,13 @@ def compare_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> li
             if left is not None and right is not None:
                 rows.append((left, right))
     return compare_tables(rows)
+
+
+def flips(a: Cell, b: Cell) -> Flips:
+    """Return the ids of the items that b gained over a and lost; empty if the metric is not right or wrong per item."""
+    left, right = table(a), table(b)
+    found = difference(left, right) if left is not None and right is not None else None
+    return Flips((), ()) if found is None or found[1] is None else found[1]
 
 
 def breakdown(cell: Cell, field: str) -> list[Cell]:

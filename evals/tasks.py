@@ -30,11 +30,13 @@ class Plan:
     benchmark: Benchmark | None = None
 
 
+@lru_cache(maxsize=1)
 def benchmarks() -> dict[str, Benchmark]:
     """Return our benchmarks by name; a broken module is left out (``discover`` lists it with its error)."""
     return {row.value.name: row.value for row in discover(PACKAGE, "BENCHMARK") if not row.error}
 
 
+@lru_cache(maxsize=1)
 def metrics() -> dict[str, MetricSpec]:
     """Return our metrics by name."""
     return {row.value.name: row.value for row in discover("evals.metrics", "METRIC") if not row.error}

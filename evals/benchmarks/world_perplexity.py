@@ -8,11 +8,10 @@ from typing import Any
 from evals.benchmark import Benchmark, Likelihood, Measure, Outcome
 from evals.benchmarks import _world
 from evals.metrics.bits_per_byte import METRIC as BITS_PER_BYTE
-from evals.metrics.byte_perplexity import METRIC as BYTE_PERPLEXITY
 from evals.metrics.token_perplexity import METRIC as TOKEN_PERPLEXITY
 from evals.metrics.word_perplexity import METRIC as WORD_PERPLEXITY
 
-MEASURES = (Measure(WORD_PERPLEXITY), Measure(BYTE_PERPLEXITY), Measure(BITS_PER_BYTE), Measure(TOKEN_PERPLEXITY))
+MEASURES = (Measure(WORD_PERPLEXITY), Measure(BITS_PER_BYTE), Measure(TOKEN_PERPLEXITY))
 
 
 def items(checkpoint: str) -> list[dict[str, Any]]:

@@ -9,10 +9,9 @@ from evals.benchmark import Answer, Benchmark, Measure, Outcome
 from evals.benchmarks import _world
 from evals.metrics.exact_match import METRIC as EXACT_MATCH
 from evals.metrics.rouge1 import METRIC as ROUGE1
-from evals.metrics.rouge2 import METRIC as ROUGE2
 from evals.metrics.rougel import METRIC as ROUGEL
 
-MEASURES = (Measure(ROUGEL), Measure(ROUGE1), Measure(ROUGE2), Measure(EXACT_MATCH))
+MEASURES = (Measure(ROUGEL), Measure(ROUGE1), Measure(EXACT_MATCH))
 
 
 def items(checkpoint: str) -> list[dict[str, Any]]:

@@ -261,3 +261,32 @@ def test_logged_statistics_come_back():
         assert _spec.unlogged(_spec.logged(statistics)) == statistics
     with pytest.raises(ValueError, match="number"):
         _spec.unlogged("0.5")
+
+
+ROMANIAN = (
+    "Producția de zahăr primă va fi exprimată în ceea ce privește zahărul alb;",
+    "producţia de zahăr brut se exprimă în zahăr alb;",
+)
+
+
+@pytest.mark.parametrize(
+    ("settings_", "value"),
+    [
+        ({"smooth_method": "exp"}, 8.493),
+        ({"smooth_method": "floor"}, 4.51688),
+        ({"smooth_method": "floor", "smooth_value": 0.5}, 10.10),
+        ({"smooth_method": "add-k", "smooth_value": 1}, 14.882),
+        ({"smooth_method": "add-k", "smooth_value": 2}, 21.389),
+        ({"tokenize": "none"}, 7.347),
+        ({"tokenize": "char"}, 40.8759),
+        ({"tokenize": "char", "lowercase": True}, 42.0267),
+    ],
+)
+def test_the_installed_sacrebleu_gives_its_published_sentence_scores(settings_, value):
+    metric = sacrebleu.metrics.BLEU(effective_order=True, **settings_)
+    assert metric.sentence_score(ROMANIAN[0], [ROMANIAN[1]]).score == pytest.approx(value, abs=1e-3)
+
+
+def test_floor_smoothing():
+    found = sacrebleu.metrics.BLEU(smooth_method="floor", smooth_value=0.01, tokenize="none", force=True)
+    assert found.corpus_score(["this is a fest"], [["this is a test"]]).score / 100 == pytest.approx(0.223606797749979)

@@ -1,12 +1,16 @@
 """Beside lm-eval's own Hugging Face class: the same log-likelihoods (to 1e-5, or 1e-6 of large ones) and scores."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from evals import grid, tasks
 from evals.options import EvalSettings
 from evals.results import raw_samples
 from models.events import finish
 from models.library import load
+from models.scoring import windows
 
 LONG = "The quick brown fox jumps over the lazy dog. The answer is in the numbers of the old tree. " * 12
 
@@ -69,3 +73,27 @@ def test_rolling(both):
     for cell in cells:
         if cell.benchmark == "roll":
             assert cell.value == pytest.approx(theirs["roll"]["results"]["roll"][f"{cell.metric},none"], rel=1e-5)
+
+
+@given(st.integers(1, 60), st.integers(2, 12), st.integers(1, 8))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_windows_are_lm_evals(n, length, context):
+    context = min(context, length)
+    ids = list(range(n))
+    expected = [
+        make_disjoint_window(window)
+        for window in get_rolling_token_windows(token_list=ids, prefix_token=-100, max_seq_len=length, context_len=context)
+    ]
+    found = windows(ids, -100, length, context)
+    assert [(list(a), list(b)) for a, b in found] == [(list(a), list(b)) for a, b in expected]
+    assert [token for _before, predicted in found for token in predicted] == ids  # each token exactly once
+
+
+def test_windows_by_hand():
+    found = windows(list(range(34)), -100, 10, 1)
+    assert len(found) == 4
+    assert list(found[0][0]) == [-100]
+    assert list(found[-1][0]) == list(range(23, 30))
+    assert list(found[-1][1]) == [30, 31, 32, 33]
+    assert len(windows(list(range(34)), -100, 10, 8)) == 9
+    assert tuple(map(list, windows(list(range(9)), -100, 2, 1)[-1])) == ([6, 7], [8])

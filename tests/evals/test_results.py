@@ -163,6 +163,25 @@ def test_compare_is_paired_and_holm_adjusted(runs):
     assert results.compare([runs / "sft"]) == []
 
 
+def test_flips_name_the_items(runs):
+    cells = {(cell.checkpoint, cell.metric): cell for cell in results.cells([runs])}
+    found = results.flips(cells[("pretrain", "exact_match")], cells[("sft", "exact_match")])
+    assert found.lost == tuple(f"q-{i}" for i in range(0, 40, 5))
+    assert len(found.gained) == 32
+
+
+def test_checkpoints_of_one_name_are_told_apart(runs, tmp_path):
+    for place in ("one", "two"):
+        (tmp_path / place / "sft").mkdir(parents=True)
+        run = write_run(tmp_path / place / "run", "sft", "sft", [("e", "x", "wrong", False, "en")])
+        content = json.loads(run.read_text("utf-8"))
+        for row in content["triptych"]["cells"]:
+            row["path"] = "../../sft"
+        run.write_text(json.dumps(content), encoding="utf-8")
+    names = {cell.checkpoint for cell in results.cells([tmp_path / "one", tmp_path / "two"])}
+    assert names == {"sft (one)", "sft (two)"}
+
+
 def test_items_that_are_not_the_same_are_not_paired(runs):
     (samples,) = (runs / "sft").glob("samples_*.jsonl")
     lines = samples.read_text("utf-8").splitlines()

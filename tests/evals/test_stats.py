@@ -184,3 +184,10 @@ def test_flips():
 def test_items_needed():
     assert stats.items_needed(0.03, 1 / 9) == 969
     assert stats.items_needed(0.03, 1 / 9, noise=1 / 3) == 3876
+
+
+def test_items_are_pooled_not_tasks():
+    means, sizes = [0.3, 0.2, 0.4], [20, 40, 100]
+    sums = np.array([[mean * size, size] for mean, size in zip(means, sizes, strict=True)]).sum(axis=0)
+    assert pool_ratio(sums) == pytest.approx(0.3375)
+    assert np.mean(means) == pytest.approx(0.3)

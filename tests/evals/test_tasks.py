@@ -62,7 +62,7 @@ def test_discovery_of_metrics_and_benchmarks_needs_no_heavy_library():
         "import sys; from models.discover import discover\n"
         "rows = discover('evals.metrics', 'METRIC') + discover('evals.benchmarks', 'BENCHMARK')\n"
         "assert rows and not any(row.error for row in rows), rows\n"
-        "import evals.results, evals.report.html, evals.report.results\n"
+        "import evals.grid, evals.results, evals.report.html, evals.report.results\n"
         "heavy = {'torch', 'transformers', 'lm_eval', 'evaluate', 'datasets'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
