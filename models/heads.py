@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from models.trace import Trace
 from models.words import _
 
 THUMBNAIL = 32
+_GRID_BYTES = 3_000_000
+"""Of all thumbnails together, so that a grid fits into one message."""
 LARGEST = 960
 """Rows and columns of the largest pattern that is sent whole; larger regions are max-pooled."""
 
@@ -141,10 +144,10 @@ def attention_head(
     kind = kind or kinds_of(trace)[0]
     _heads, n_queries, n_keys = call.shape
     top, bottom, left, right = _region(region, n_queries, n_keys)
-    matrix = head_pattern(call, head, top, bottom)[:, left:right].cpu().numpy()
+    matrix = head_pattern(call, head, top, bottom)[:, left:right]
     factor = max(1, -(-max(matrix.shape) // LARGEST))
     queries, keys = axis_names(names, kind)
-    pooled = np.ascontiguousarray(max_pool(matrix, factor), dtype=np.float32)
+    pooled = np.ascontiguousarray(max_pool(matrix, factor).cpu().numpy(), dtype=np.float32)
     return AttentionHead(
         layer, head, kind, pooled, queries[top:bottom:factor], keys[left:right:factor], (top, bottom, left, right),
         factor, note_of(trace),
@@ -169,35 +172,48 @@ def axis_names(names: dict[str, tuple[str, ...]], kind: str) -> tuple[tuple[str,
     return own, own
 
 
-def max_pool(matrix: Array, factor: int) -> Array:
-    """Return the matrix max-pooled by ``factor`` per side; the last row and column may cover fewer cells."""
+def max_pool(matrix: Any, factor: int) -> Any:
+    """Return a (rows, columns) tensor max-pooled by ``factor`` per side; the last row and column may cover fewer cells."""
+    import torch
+
     if factor <= 1:
         return matrix
-    rows = np.maximum.reduceat(matrix, np.arange(0, matrix.shape[-2], factor), axis=-2)
-    return np.asarray(np.maximum.reduceat(rows, np.arange(0, matrix.shape[-1], factor), axis=-1))
+    return torch.nn.functional.max_pool2d(matrix[None, None], factor, ceil_mode=True)[0, 0]
 
 
-def statistics(weights: Any) -> tuple[float, float, float, float]:
+def distances(n_queries: int, n_keys: int) -> Any:
+    """Return |query − key| in tokens, (queries, keys) float32."""
+    import torch
+
+    places = torch.arange(max(n_queries, n_keys), dtype=torch.float32)
+    return (places[:n_queries, None] - places[None, :n_keys]).abs_()
+
+
+def statistics(weights: Any, apart: Any) -> tuple[float, float, float, float]:
     """Return (entropy, distance, BOS share, previous share) of one pattern (queries, keys), means over query rows.
 
     Entropy: −Σ p ln p in nats. Distance: Σ p·|query − key| in tokens (Vig & Belinkov 2019, arXiv 1906.04284, mean
     attention distance; for cross attention positions of two texts, so of little meaning). BOS share: weight on key 0
     (the attention sink of Xiao et al. 2023, arXiv 2309.17453). Previous share: weight on the key just before the
     query (previous-token heads, Elhage et al. 2021), over queries 1 and later. Rows that see nothing are left out.
+
+    Args:
+        weights: (queries, keys) float32.
+        apart: ``distances`` of that shape, on the same device.
     """
     import torch
 
-    seen = weights.sum(-1) > 0.5
-    rows = weights[seen]
-    if not len(rows):
+    seen = weights.sum(-1) > 0.5  # (queries,)
+    n_seen = int(seen.sum())
+    if not n_seen:
         return 0.0, 0.0, 0.0, 0.0
     n_queries, n_keys = weights.shape
-    entropy = -torch.special.xlogy(rows, rows).sum(-1).mean()
-    apart = (torch.arange(n_queries)[:, None] - torch.arange(n_keys)[None]).abs().to(weights.device)[seen]
-    distance = (rows * apart).sum(-1).mean()
+    entropy = -float(torch.special.xlogy(weights, weights).sum()) / n_seen  # rows of zeros add nothing
+    distance = float((weights * apart).sum()) / n_seen
     steps = min(n_queries - 1, n_keys)
-    previous = weights[1 : steps + 1].diagonal()[seen[1 : steps + 1]] if steps > 0 else rows[:0, 0]
-    return float(entropy), float(distance), float(rows[:, 0].mean()), float(previous.mean()) if len(previous) else 0.0
+    previous = weights[1 : steps + 1].diagonal()[seen[1 : steps + 1]] if steps > 0 else weights[:0, 0]
+    share = float(previous.mean()) if len(previous) else 0.0
+    return entropy, distance, float(weights[:, 0].sum()) / n_seen, share
 
 
 def grid(trace: Trace, kind: str, names: dict[str, tuple[str, ...]]) -> Work[AttentionGrid]:
@@ -207,7 +223,9 @@ def grid(trace: Trace, kind: str, names: dict[str, tuple[str, ...]]) -> Work[Att
     call_of(trace, kind, 0)  # raises where there is none
     calls = trace.kept.calls[kind]
     n_heads, n_queries, n_keys = calls[0].shape
-    factor = max(1, -(-max(n_queries, n_keys) // THUMBNAIL))
+    side = max(1, min(THUMBNAIL, math.isqrt(_GRID_BYTES // (2 * len(calls) * n_heads))))
+    factor = max(1, -(-max(n_queries, n_keys) // side))
+    apart: Any = distances(n_queries, n_keys)
     pictures: list[Array] = []
     numbers: list[list[tuple[float, float, float, float]]] = []
     for layer, call in enumerate(calls):
@@ -215,8 +233,9 @@ def grid(trace: Trace, kind: str, names: dict[str, tuple[str, ...]]) -> Work[Att
         numbers.append([])
         for head in range(call.shape[0]):
             one = weights[head] if weights is not None else head_pattern(call, head)
-            numbers[-1].append(statistics(one))
-            pictures.append(max_pool(one.cpu().numpy(), factor).astype(np.float16))
+            apart = apart.to(one.device)
+            numbers[-1].append(statistics(one, apart))
+            pictures.append(max_pool(one, factor).cpu().numpy().astype(np.float16))
         yield Progress(layer + 1, len(calls), _("attention"))
     table = np.array(numbers, dtype=np.float32)  # (layers, heads, 4)
     thumbnails = np.stack(pictures).reshape(len(calls), n_heads, *pictures[0].shape)

@@ -19,7 +19,9 @@ from models.records import Loaded
 from models.words import _
 
 Key = tuple[str, str, str, str]
-TRACES = 12
+TRACES = 16
+TRACE_BYTES = 1_500_000_000
+"""Of all remembered forwards together; the newest is always kept."""
 _SHARE_OF_MEMORY = 0.7
 _HEAVY = (
     "torch",
@@ -161,7 +163,9 @@ class Shelf:
         key = (column.weights_key, tuple(ids), tuple(target_ids))
         if key not in self._traces:
             self._traces[key] = run(opened, ids, target_ids)
-            while len(self._traces) > TRACES:
+            sizes = [trace.n_bytes for trace in self._traces.values()]
+            while len(sizes) > 1 and (len(sizes) > TRACES or sum(sizes) > TRACE_BYTES):
                 self._traces.popitem(last=False)
+                sizes.pop(0)
         self._traces.move_to_end(key)
         return self._traces[key]

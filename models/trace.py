@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from models import cancelling
-from models.capture import Kept, has_interface, keeping
+from models.capture import Kept, ModuleCall, has_interface, keeping
 from models.errors import UserError
 from models.opened import OpenModel
 from models.words import _
@@ -37,12 +37,32 @@ class Trace:
     logits: Any = None
     readout: Callable[[Any], Any] | None = None
     score: float | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def predicting_ids(self) -> tuple[int, ...]:
         """The sequence whose next tokens the logits predict."""
         return self.target_ids or self.ids
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of memory that the kept tensors take; what several share is counted once."""
+        seen: dict[int, int] = {}
+        for tensor in self._tensors():
+            storage = tensor.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+        return sum(seen.values())
+
+    def _tensors(self) -> Iterator[Any]:
+        import torch
+
+        for states in self.hidden.values():
+            yield from states
+        for calls in self.kept.calls.values():
+            for call in calls:
+                values = (*call.arguments, *call.keywords.values()) if isinstance(call, ModuleCall) else vars(call).values()
+                yield from (value for value in values if torch.is_tensor(value))
+        if self.logits is not None:
+            yield self.logits
 
     def logits_of(self, start: int, end: int) -> Any:
         """Return float32 logits (end − start, vocab) after the tokens ``start`` to ``end`` of ``predicting_ids``.

@@ -1,0 +1,63 @@
+"""P3: generating 128 tokens, every step's distribution kept, beside transformers' generate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.bench import subject
+from tests.bench.rows import Row, alternate, timed
+
+NEW = 128
+
+
+def rows() -> Iterator[Row]:
+    """Measure one answer, many of mixed prompt lengths, and the first token."""
+    if not subject.path():
+        skipped = subject.WHY
+        yield Row("P3 generate", "one answer of 128 tokens", (), 0.95, kind="ratio", relation=">=", skipped=skipped)
+        return
+    import torch
+
+    from models.answers import generate_many
+    from models.columns import Sampler
+    from models.events import Partial, finish
+    from models.generation import generate
+
+    opened = subject.opened()
+    opened.eos_ids, opened.model.generation_config.eos_token_id, opened.tokenizer.eos_token = (), None, None
+    ids = subject.tokens(32)
+    sampler = Sampler(temperature=0.0, max_new_tokens=NEW)
+
+    def theirs(prompts: list[list[int]]) -> object:
+        width = max(len(prompt) for prompt in prompts)
+        batch = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts])
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        return opened.model.generate(
+            batch, attention_mask=mask, do_sample=False, max_new_tokens=NEW, min_new_tokens=NEW, pad_token_id=0
+        )
+
+    def speed(work: object, n: int) -> float:
+        return n * NEW / timed(work)  # type: ignore[arg-type]
+
+    a, b = alternate(lambda: speed(lambda: finish(generate(opened, ids, sampler)), 1), lambda: speed(lambda: theirs([ids]), 1), 3)
+    yield Row("P3 generate", "one answer of 128 tokens, top 20, entropy and rank of each step kept", a, 0.95, b,
+              "transformers generate", ">=", "ratio", "tokens/s")  # fmt: skip
+    mixed = [subject.tokens(16 + 24 * n, n) for n in range(8)]
+    a, b = alternate(
+        lambda: speed(lambda: finish(generate_many(opened, mixed, sampler)), 8), lambda: speed(lambda: theirs(mixed), 8), 2
+    )
+    yield Row("P3 mixed", "8 answers of 128 tokens, prompts of 16 to 184 tokens", a, 1.2, b, "transformers generate",
+              ">=", "ratio", "tokens/s")  # fmt: skip
+    long = subject.tokens(256)
+
+    def first() -> None:
+        for event in generate(opened, long, sampler):
+            if isinstance(event, Partial):
+                return
+
+    def forward() -> None:
+        with torch.inference_mode():
+            opened.model(input_ids=torch.tensor([long]), use_cache=True, logits_to_keep=1)
+
+    a, b = alternate(lambda: timed(first), lambda: timed(forward), 7)
+    yield Row("P3 first token", "first token of an answer to 256 tokens", a, 1.15, b, "one forward", kind="ratio")

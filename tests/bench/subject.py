@@ -1,0 +1,80 @@
+"""The model that the measurements of P1 to P3 and P7 use, and what a fresh process reports of its memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+WORDS = tuple(
+    "the a of and to in is was for on with as by at from that this river stone light engine paper market children "  # noqa: SIM905
+    "winter garden music water city old small quick bright slow walked found kept made told wrote carried because "
+    "after before while under over between many few every other first last".split()
+)
+
+
+def path() -> str:
+    """Return the path of SmolLM2-135M, empty if TRIPTYCH_BENCH_MODEL names none."""
+    named = os.environ.get("TRIPTYCH_BENCH_MODEL", "")
+    return named if named and Path(named).exists() else ""
+
+
+WHY = "set TRIPTYCH_BENCH_MODEL to the GGUF file of SmolLM2-135M"
+
+
+def opened() -> Any:
+    """Open the model in float32 on the processor, with two threads."""
+    import torch
+
+    from models.api import open_checkpoint
+
+    torch.set_num_threads(2)
+    return open_checkpoint(path(), device="cpu", dtype="float32").opened
+
+
+def tokens(n: int, seed: int = 0) -> list[int]:
+    """Return random token ids."""
+    chance = random.Random(seed)
+    return [chance.randrange(10, 40_000) for _ in range(n)]
+
+
+def sentence(chance: random.Random, n_words: int) -> str:
+    """Return random words."""
+    return " ".join(chance.choice(WORDS) for _ in range(n_words))
+
+
+def peak(mode: str, n_tokens: int) -> float:
+    """Return the MB that one forward of a fresh process needs above the loaded model (``plain`` or ``trace``)."""
+    command = [sys.executable, "-m", "tests.bench.subject", mode, str(n_tokens)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    return float(json.loads(result.stdout.strip().splitlines()[-1])["mb"])
+
+
+def _now() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _measure(mode: str, n_tokens: int) -> None:
+    import torch
+
+    from models.trace import run
+
+    model = opened()
+    before = _now()
+    ids = tokens(n_tokens)
+    if mode == "plain":
+        with torch.inference_mode():
+            model.model(input_ids=torch.tensor([ids]), use_cache=False)
+    else:
+        run(model, ids)
+    print(json.dumps({"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before}))
+
+
+if __name__ == "__main__":
+    _measure(sys.argv[1], int(sys.argv[2]))
