@@ -327,7 +327,9 @@ def main(extra: Mapping[str, Operation] | None = None) -> None:
     alive for seconds, so nothing is unwound but the limited children.
     """
     from models.engine_ops import Operations
+    from models.words import set_language
 
+    set_language()
     sink = take_standard_output()
     operations = Operations()
     engine = Engine({**operations.table(), **(extra or {})}, 0, sink)

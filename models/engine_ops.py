@@ -22,7 +22,7 @@ from models.records import (
     TokenStrip,
 )  # fmt: skip
 from models.shelf import Shelf
-from models.words import _
+from models.words import _, set_language
 
 
 def nothing() -> Iterator[Event]:
@@ -42,8 +42,13 @@ class Operations:
             "list": self.list_checkpoints, "describe": self.describe, "devices": self.devices, "open": self.open,
             "close": self.close, "loaded": self.loaded, "tokens": self.tokens, "attention_grid": self.attention_grid,
             "attention": self.attention, "distribution": self.distribution, "generate": self.generate,
-            "render": self.render, "project": self.project, "neighbours": self.neighbours,
+            "render": self.render, "project": self.project, "neighbours": self.neighbours, "language": self.language,
         }  # fmt: skip
+
+    def language(self, name: str) -> Work[str]:
+        """Speak this language from now on, in notes, receipts and errors."""
+        yield from nothing()
+        return set_language(name)
 
     def list_checkpoints(self, folders: tuple[str, ...] = ()) -> Work[tuple[Lineage, ...]]:
         """Return the bundled lineages first, then those of the folders."""

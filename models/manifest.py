@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def _cached(place: Path) -> Mapping[str, Any]:
 
 def write_json(target: Path, value: Any) -> None:
     """Write JSON beside the target, flush it to disk, and put it in the target's place."""
-    beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    beside = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     with beside.open("w", encoding="utf-8") as file:
         json.dump(value, file, ensure_ascii=False)
         file.flush()

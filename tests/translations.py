@@ -7,7 +7,6 @@ descriptions that modules declare (benchmarks, metrics, stages), and words that 
 from __future__ import annotations
 
 import ast
-import json
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -23,7 +22,6 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("lab", "models", "evals")
 FOLDER = ROOT / "assets" / "translations" / "zh_CN" / "LC_MESSAGES"
 PO, MO = FOLDER / "triptych.po", FOLDER / "triptych.mo"
-EXAMPLES = ROOT / "assets" / "samples" / "examples.json"
 SINGLE, PLURAL = {"_", "N_"}, "ngettext"
 STATES = ("queued", "running", "done", "failed", "stopped", "crashed")
 Key = str | tuple[str, str]
@@ -50,7 +48,7 @@ def texts_of(source: str, where: str = "") -> Iterator[Key]:
 
 
 def declared() -> Iterator[str]:
-    """Yield titles and descriptions of benchmarks, metrics and stages, verdicts, states and headings of examples."""
+    """Yield titles and descriptions of benchmarks, metrics and stages, verdicts and states."""
     from models.world import verdicts
 
     for package, constant in (("evals.benchmarks", "BENCHMARK"), ("evals.metrics", "METRIC"), ("models.training", "STAGE")):
@@ -61,7 +59,6 @@ def declared() -> Iterator[str]:
             if description := getattr(item.value, "description", ""):
                 yield description
     yield from {*verdicts.GOOD.values(), "wrong", "hallucinated", "accepted", "complied", *STATES}
-    yield from (group["title"] for group in json.loads(EXAMPLES.read_text(encoding="utf-8"))["groups"])
 
 
 def collected() -> set[Key]:

@@ -110,3 +110,15 @@ def test_the_program_reads_the_catalogue() -> None:
         assert words._("Surprisal") == "Surprisal"
     finally:
         words.set_language(before)
+
+
+def test_the_engine_speaks_the_language_that_the_window_asks_for() -> None:
+    from models.engine_ops import Operations
+    from models.events import finish
+
+    before = words.current_language()
+    try:
+        assert finish(Operations().table()["language"](name="zh_CN")) == "zh_CN"
+        assert words._("Type a text.") == "请输入文本。"
+    finally:
+        words.set_language(before)
