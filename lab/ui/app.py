@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import signal
 import sys
 import threading
@@ -18,14 +17,16 @@ from lab.ui import theme
 from lab.ui.catalogue import Catalogue
 from lab.ui.commands_columns import demo_columns
 from lab.ui.context import Context
+from lab.ui.crashes import CrashFile, take_reports
 from lab.ui.engine import EngineClient, Handlers, engine_command
 from lab.ui.icons import mark
-from lab.ui.messages import MessageHub
+from lab.ui.messages import Message, MessageHub
 from lab.ui.prompt_bar import first_text
 from lab.ui.session import Session
 from lab.ui.store import Store, column_from_json, column_to_json
 from lab.ui.window import Window
-from models.words import current_language, set_language
+from models.records import Job
+from models.words import _, current_language, set_language
 
 ENGINE_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false"}
 
@@ -76,6 +77,8 @@ class App(QObject):
         context.session.columns_changed.connect(self._on_columns)
         context.catalogue.failed.connect(context.hub.failure)
         context.catalogue.lineages_changed.connect(self._on_lineages)
+        context.catalogue.job_ended.connect(self._on_job_ended)
+        context.session.text_changed.connect(self._on_text)
         hints = QApplication.styleHints()
         hints.colorSchemeChanged.connect(self._on_system_theme)
 
@@ -141,6 +144,27 @@ class App(QObject):
                 self.context.session.set_columns(demo_columns(lineages, settings.device, settings.dtype))
 
     @Slot()
+    def report_crashes(self) -> None:
+        """Tell of a window that crashed since the last start; what it showed is on the screen again."""
+        for report in take_reports(settings_file.home()):
+            what, hint = _("Triptych crashed last time."), _("Its columns and text are restored; the details say where.")
+            self.context.hub.post(Message("warning", what, hint, report))
+
+    @Slot(object)
+    def _on_job_ended(self, job: Job) -> None:
+        """Tell how a job ended."""
+        title = job.title or job.kind
+        if job.state == "done":
+            show = (_("Open results"), _OpenRun(self, job.path))
+            self.context.hub.post(Message("good", _("{title} is done.").format(title=title), action=show))
+        elif job.state in ("failed", "crashed"):
+            self.context.hub.post(Message("error", _("{title} failed.").format(title=title), job.error))
+
+    @Slot(str)
+    def _on_text(self, text: str) -> None:
+        self.context.store.update(text=text)
+
+    @Slot()
     def _on_system_theme(self) -> None:
         if self.context.store.settings.theme == "system":
             self._apply_theme()
@@ -156,13 +180,24 @@ class App(QObject):
         self.context.client.close()
 
 
+class _OpenRun:
+    """Shows the results of a run in whatever window there is then."""
+
+    def __init__(self, app: App, path: str) -> None:
+        self._app = app
+        self._path = path
+
+    def __call__(self) -> None:
+        self._app.window.commands.files.open_run(self._path)
+
+
 def main(engine_command_line: str = "") -> int:
     """Open the window and return the exit code when it is closed.
 
     Args:
         engine_command_line: How to start the engine, as one would type it in a shell; empty for the engine here.
     """
-    _watch_crashes()
+    crashes = CrashFile(settings_file.home())
     app = QApplication(sys.argv[:1])
     app.setApplicationName("triptych")
     app.setApplicationDisplayName("Triptych")
@@ -171,15 +206,11 @@ def main(engine_command_line: str = "") -> int:
     _route_errors(whole.context.hub)
     whole.finished.connect(app.quit)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    whole.window.first_painted.connect(whole.report_crashes)
     whole.start()
-    return int(app.exec())
-
-
-def _watch_crashes() -> None:
-    """Have a crash of the interpreter leave its traceback in a file."""
-    path = settings_file.home() / "crash.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    faulthandler.enable(path.open("a", encoding="utf-8"))
+    code = int(app.exec())
+    crashes.close()
+    return code
 
 
 class _Bridge(QObject):

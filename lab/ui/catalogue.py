@@ -14,6 +14,7 @@ from models.records import Description, Job, Lineage
 
 BUSY_MS = 1_000
 IDLE_MS = 4_000
+ALIVE = ("queued", "running")
 LIST_EVERY = 5
 """The folders are looked through at every fifth look at the jobs."""
 
@@ -23,6 +24,8 @@ class Catalogue(QObject):
 
     lineages_changed = Signal(tuple)
     jobs_changed = Signal(tuple)
+    job_ended = Signal(object)
+    """A ``Job`` that was alive when last looked at and no longer is."""
     devices_changed = Signal(tuple)
     described = Signal(object)
     describe_failed = Signal(str, object)
@@ -75,7 +78,7 @@ class Catalogue(QObject):
         elif state == "ready":
             hello = self._client.hello
             self._take_devices(hello.get("devices"))
-            self._client.ask("devices", {}, Handlers(self._take_devices))
+            self._client.ask("devices", {}, Handlers(self._take_devices), key="catalogue/devices")
         else:
             self._timer.stop()
 
@@ -90,10 +93,14 @@ class Catalogue(QObject):
             self.lineages_changed.emit(lineages)
 
     def _on_jobs(self, jobs: tuple[Job, ...]) -> None:
+        was_alive = {job.id for job in self.jobs if job.state in ALIVE}
+        for job in jobs:
+            if job.id in was_alive and job.state not in ALIVE:
+                self.job_ended.emit(job)
         if jobs != self.jobs:
             self.jobs = jobs
             self.jobs_changed.emit(jobs)
-        alive = any(job.state in ("running", "queued") for job in jobs)
+        alive = any(job.state in ALIVE for job in jobs)
         self._timer.start(BUSY_MS if alive else IDLE_MS)
 
     def _on_jobs_failed(self, failure: Failure) -> None:
@@ -114,6 +121,7 @@ class Catalogue(QObject):
             self.refresh_jobs()
         else:
             self.refresh()
+            self._client.ask("devices", {}, Handlers(self._take_devices), key="catalogue/devices")
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ class CommandPalette(QDialog):
     def __init__(self, actions: Sequence[QAction], parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setProperty("role", "popup")
         self._actions = [action for action in actions if action.isEnabled() and action.objectName() != "help.palette"]
         self.field = QLineEdit()
         self.field.setPlaceholderText(_("Type a part of a command"))

@@ -50,15 +50,21 @@ class PromptEdit(QPlainTextEdit):
         super().__init__()
         self.setTabChangesFocus(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.document().setDocumentMargin(5)
         self.document().documentLayout().documentSizeChanged.connect(self._on_size)
         self._on_size()
 
     def sizeHint(self) -> QSize:
-        """Ask for as many lines as the text has, up to five."""
-        lines = max(1, min(MAX_LINES, int(self.document().size().height())))
-        return QSize(200, lines * QFontMetrics(self.font()).lineSpacing() + 14)
+        """Ask for as much height as the text has, up to five lines."""
+        height, block = 0.0, self.document().firstBlock()
+        while block.isValid() and height < self._highest():
+            height += self.blockBoundingRect(block).height()
+            block = block.next()
+        line = QFontMetrics(self.font()).lineSpacing()
+        return QSize(200, round(min(max(height, line), self._highest())) + 14)
+
+    def _highest(self) -> float:
+        return MAX_LINES * QFontMetrics(self.font()).lineSpacing() * 1.3
 
     def minimumSizeHint(self) -> QSize:
         """Ask for one line at least."""
@@ -79,7 +85,11 @@ class PromptEdit(QPlainTextEdit):
 
     @Slot()
     def _on_size(self) -> None:
-        self.setFixedHeight(self.sizeHint().height())
+        height = self.sizeHint().height()
+        full = height >= round(self._highest())
+        policy = Qt.ScrollBarPolicy.ScrollBarAsNeeded if full else Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        self.setVerticalScrollBarPolicy(policy)
+        self.setFixedHeight(height)
 
 
 class PromptBar(QFrame):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QStatusBar
 
@@ -65,7 +67,17 @@ class Status(QStatusBar):
     def _on_hello(self, hello: dict[str, object]) -> None:
         memory = hello.get("memory")
         if isinstance(memory, tuple | list) and len(memory) == 2:
-            self._memory.setText(_("{free} of {total} memory free").format(free=size(memory[0]), total=size(memory[1])))
+            self._show_memory(memory[0], memory[1])
+
+    @Slot(tuple)
+    def set_devices(self, devices: tuple[dict[str, Any], ...]) -> None:
+        """Show the free memory of the device that is used unless said otherwise."""
+        first = devices[0] if devices else {}
+        if first.get("total"):
+            self._show_memory(first.get("free", 0), first["total"])
+
+    def _show_memory(self, free: float, total: float) -> None:
+        self._memory.setText(_("{free} of {total} memory free").format(free=size(free), total=size(total)))
 
     @Slot(int)
     def _on_busy(self, n_pending: int) -> None:

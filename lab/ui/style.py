@@ -91,7 +91,7 @@ QLabel[role="bad"] { color: $bad; }
 QLabel[role="warn"] { color: $warn; }
 QLabel[role="good"] { color: $good; }
 QFrame[role="card"] { background: $raised; border: 1px solid $border; border-radius: 7px; }
-QFrame[role="popup"] { background: $raised; border: 1px solid $border; }
+QFrame[role="popup"], QDialog[role="popup"] { background: $raised; border: 1px solid $border; }
 QFrame[role="bar"] { background: $window; border: 0; border-bottom: 1px solid $border; }
 QFrame[role="panel"], QWidget[role="panel"] { background: $base; }
 QFrame[role="line"] { background: $border; border: 0; max-height: 1px; min-height: 1px; }

@@ -156,6 +156,7 @@ class Window(QMainWindow):
         context.client.state_changed.connect(self._on_engine_state)
         context.catalogue.lineages_changed.connect(self._on_lineages)
         context.catalogue.jobs_changed.connect(self._on_jobs)
+        context.catalogue.devices_changed.connect(self.status.set_devices)
         context.catalogue.described.connect(self._on_described)
         context.catalogue.describe_failed.connect(self.inspector.show_failure)
         context.store.changed.connect(self._on_settings)
