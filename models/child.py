@@ -39,14 +39,16 @@ def limit(setup: dict[str, Any]) -> None:
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (value, value))
     if sys.platform == "linux":
-        leave_network()
+        follow_parent()
 
 
-def leave_network() -> None:
-    """Move into a network namespace without interfaces; needs rights that not every system gives, so it may fail."""
+def follow_parent() -> None:
+    """Die with the parent, and move into a network namespace without interfaces where the system gives the right to."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
+    set_death_signal, kill = 1, 9
+    libc.prctl(set_death_signal, kill)
     new_user, new_network = 0x10000000, 0x40000000
     if libc.unshare(new_network) != 0:
         libc.unshare(new_user | new_network)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.children import MB, ChildFailure, Limits, run_limited
 from models.errors import UserError
-from models.events import Note, Saved, Work
+from models.events import Note, Progress, Saved, Work
 from models.headers import SINGLE, read_header, read_json, visible
 from models.manifest import FILE, file_hash, write_json
 from models.words import _
@@ -51,6 +51,18 @@ def convert_torch(path: Path, output: Path) -> Work[str]:
             )
         yield from write_manifest(staged)
     yield Note(_("{n} tensors written to {path}").format(n=written["tensors"], path=output))
+    yield Saved(str(output))
+    return str(output)
+
+
+def copy_folder(source: Path, output: Path) -> Work[str]:
+    """Copy a converted folder to where the user wants it."""
+    with _Staged(output) as staged:
+        for path in sorted(source.iterdir()):
+            if path.name in (*COMPANIONS, SINGLE):
+                shutil.copyfile(path, staged / path.name)
+                yield Progress(0, 0, path.name)
+        yield from write_manifest(staged)
     yield Saved(str(output))
     return str(output)
 

@@ -12,7 +12,7 @@ from models.columns import Column
 from models.describe import describe_folder, stage_of
 from models.errors import UserError
 from models.events import Work
-from models.headers import no_weights, read_headers, read_json, sniff, visible, weight_files
+from models.headers import TensorInfo, no_weights, read_headers, read_json, sniff, visible, weight_files
 from models.opened import OpenModel
 from models.records import CheckpointRef, Description, Lineage
 from models.words import _
@@ -197,6 +197,10 @@ def describe(path: str | os.PathLike[str]) -> Description:
     kind = what_is(place)
     if kind == "folder":
         return describe_folder(place, stage_of(place))
+    if kind == "gguf":
+        from models.gguf import describe_gguf
+
+        return describe_gguf(place)
     raise no_checkpoint(place)
 
 
@@ -209,11 +213,18 @@ def forecast(path: str | os.PathLike[str], dtype: str = "auto", quantize: str = 
     from models.loading import forecast_bytes
 
     place = Path(path)
-    if what_is(place) != "folder":
+    kind = what_is(place)
+    precision.check_quantize(quantize)
+    if kind == "gguf":
+        from models.gguf_file import read_gguf
+
+        file = read_gguf(place)
+        tensors = {name: TensorInfo("F32", item.shape, 0, 0) for name, item in file.tensors.items()}
+        return forecast_bytes(tensors, precision.dtype_name(dtype, "F32"), quantize)
+    if kind != "folder":
         raise no_checkpoint(place)
-    tensors = read_headers(weight_files(place))
     stored = next(iter(describe_folder(place).memory), "F32")
-    return forecast_bytes(tensors, precision.dtype_name(dtype, stored), precision.check_quantize(quantize))
+    return forecast_bytes(read_headers(weight_files(place)), precision.dtype_name(dtype, stored), quantize)
 
 
 def load(
@@ -239,18 +250,40 @@ def load(
     kind = what_is(Path(path))
     if kind == "folder":
         return (yield from load_folder(Path(path), settings, path))
+    if kind == "gguf":
+        from models.gguf import converted
+
+        folder = yield from converted(Path(path))
+        return (yield from load_folder(folder, settings, path))
     raise no_checkpoint(Path(path))
 
 
 def convert(path: str | os.PathLike[str], output: str | os.PathLike[str]) -> Work[str]:
-    """Write a Hugging Face folder with safetensors from a ``.pt``/``.bin`` file or folder, in a limited child.
+    """Write a Hugging Face folder with safetensors from a ``.pt``/``.bin`` file or folder, or a GGUF file.
+
+    Untrusted bytes are read in a limited child.
 
     Raises:
         UserError: If the input holds anything but plain tensors, or the output exists already.
     """
-    from models.convert import convert_torch
+    from models.convert import convert_torch, copy_folder
 
     place = Path(path)
-    if not place.exists():
-        raise no_checkpoint(place)
+    kind = what_is(place)
+    if kind == "gguf":
+        from models.gguf import converted
+
+        return (yield from copy_folder((yield from converted(place)), Path(output)))
+    if not place.exists() or kind in ("folder", "adapter"):
+        raise no_checkpoint(place) if not place.exists() else nothing_to_convert(place)
     return (yield from convert_torch(place, Path(output)))
+
+
+def nothing_to_convert(path: Path) -> UserError:
+    """Return the error for a folder that can be opened as it is."""
+    return UserError(
+        "convert.needless",
+        _("{path} holds safetensors already; there is nothing to convert.").format(path=path),
+        _("Open it as it is."),
+        path=str(path),
+    )

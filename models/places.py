@@ -44,3 +44,9 @@ def bundled_root() -> Path:
 
     named = os.environ.get("TRIPTYCH_BUNDLED")
     return Path(named) if named else Path(str(files("assets").joinpath("checkpoints")))
+
+
+def is_ours(path: Path) -> bool:
+    """Return whether a file lies in the cache, where only this program writes, and replaces whole folders."""
+    real = path.resolve()
+    return any(real.is_relative_to(root.resolve()) for root in _roots())

@@ -18,6 +18,8 @@ from models.places import cache_folder
 from models.words import _
 
 TEMPLATE_SECONDS = 2.0
+START_SECONDS = 5.0
+"""What the first answer of a child may take in addition, for starting Python on a busy machine."""
 TOKENIZER_SECONDS = 20.0
 ALLOWED = frozenset({
     "add_generation_prompt", "continue_final_message", "bos_token", "eos_token", "pad_token", "unk_token",
@@ -60,17 +62,27 @@ def render_template(template: str, messages: Sequence[Mapping[str, Any]], **allo
     if unknown:
         raise TypeError(f"a chat template may not be given {', '.join(unknown)}")
     request = {"template": template, "messages": [dict(message) for message in messages], "values": allowed}
-    global _renderer
     with _lock:
-        if _renderer is None or not _renderer.alive:
-            close()
-            _renderer = Child("render", Limits(3600, 512 * MB))
         try:
-            _renderer.send(request)
-            return str(finish(answer(_renderer, TEMPLATE_SECONDS + (0 if _renderer.warm else 5))))
+            return _render(request)
+        except ChildFailure as cause:
+            close()
+            if cause.reason != "crash":
+                raise _template_failed(cause) from cause
+        try:  # the warm child may have ended by itself; one that ends twice is the template's doing
+            return _render(request)
         except ChildFailure as cause:
             close()
             raise _template_failed(cause) from cause
+
+
+def _render(request: Mapping[str, Any]) -> str:
+    global _renderer
+    if _renderer is None or not _renderer.alive:
+        close()
+        _renderer = Child("render", Limits(3600, 512 * MB))
+    _renderer.send(request)
+    return str(finish(answer(_renderer, TEMPLATE_SECONDS + (0 if _renderer.warm else START_SECONDS))))
 
 
 def _template_failed(cause: ChildFailure) -> UserError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from models.headers import read_bytes, read_json, visible
 from models.words import _
 
 SLOW_FILES = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json")
+FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", *SLOW_FILES)
 ROLES = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "sep_token", "cls_token")
 MAX_IDS = 2**24
 GAP_SHARE = 100
@@ -39,11 +41,24 @@ class TokenizerFacts:
 
 
 def read_tokenizer(folder: Path) -> TokenizerFacts:
-    """Read and check the tokenizer files of a Hugging Face folder.
+    """Read and check the tokenizer files of a Hugging Face folder; remembered while they do not change.
 
     Raises:
         UserError: If a file is malformed, names code, or gives tokens impossible ids.
     """
+    return _read_tokenizer(folder, tuple(map(_version, (folder / name for name in FILES))))
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+@lru_cache(maxsize=16)
+def _read_tokenizer(folder: Path, _versions: tuple[tuple[int, int, int] | None, ...]) -> TokenizerFacts:
     config = _tokenizer_config(folder)
     template = read_template(folder, config)
     special = {role: text for role in ROLES if (text := _token_text(config.get(role)))}

@@ -67,11 +67,45 @@ def make_folder(folder: Path, name: str = "llama", seed: int = 0, **more: Any) -
     return folder
 
 
+def make_llama(folder: Path, seed: int = 0, **changes: Any) -> Path:
+    """Write a tiny Llama without torch: the same sizes as ``make_folder(folder, "llama")``."""
+    import numpy as np
+
+    hidden, inner, vocabulary, kv = 32, 48, 300, 16
+    shapes = {"model.embed_tokens.weight": (vocabulary, hidden), "model.norm.weight": (hidden,)}
+    for layer in range(2):
+        for name, shape in {
+            "self_attn.q_proj": (hidden, hidden), "self_attn.k_proj": (kv, hidden), "self_attn.v_proj": (kv, hidden),
+            "self_attn.o_proj": (hidden, hidden), "mlp.gate_proj": (inner, hidden), "mlp.up_proj": (inner, hidden),
+            "mlp.down_proj": (hidden, inner), "input_layernorm": (hidden,), "post_attention_layernorm": (hidden,),
+        }.items():  # fmt: skip
+            shapes[f"model.layers.{layer}.{name}.weight"] = shape
+    shapes["lm_head.weight"] = (vocabulary, hidden)
+    generator = np.random.default_rng(seed)
+    table: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    body = b""
+    for name, shape in shapes.items():
+        data = (generator.normal(size=shape) * 0.2).astype("<f4").tobytes()
+        table[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.safetensors").write_bytes(safetensors_bytes(table, body))
+    config = {**SIZES, "model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_key_value_heads": 2,
+              "head_dim": 8, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": False, **changes}  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    write_tokenizer(folder)
+    return folder
+
+
+def byte_alphabet() -> list[str]:
+    """Return the 256 characters that a byte-level tokenizer writes bytes as (GPT-2's table), sorted."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return sorted([chr(n) for n in plain] + [chr(256 + n) for n in range(256 - len(plain))])
+
+
 def tokenizer_content() -> dict[str, Any]:
     """Return tokenizer.json of a byte-level BPE with three special tokens and three merges."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    tokens = ["<pad>", "<s>", "</s>", *sorted(ByteLevel.alphabet()), "he", "ll", "hell"]
+    tokens = ["<pad>", "<s>", "</s>", *byte_alphabet(), "he", "ll", "hell"]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {

@@ -21,12 +21,12 @@ from models.errors import UserError
 from models.events import finish
 from models.headers import read_header
 from models.manifest import verify, weights_hash
-from tests.models.folders import edit_json, make_folder, safetensors_bytes
+from tests.models.folders import edit_json, make_folder, make_llama, safetensors_bytes
 
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_folder(tmp_path_factory.mktemp("made") / "llama")
+    return make_llama(tmp_path_factory.mktemp("made") / "llama")
 
 
 @pytest.fixture
