@@ -11,7 +11,9 @@ def main() -> int:
     if not argv or argv[0] == "--engine" or argv[0].startswith("--engine="):
         return _window(argv)
     from lab.cli import run
+    from models.words import set_language
 
+    set_language()
     return run(argv)
 
 

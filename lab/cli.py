@@ -11,6 +11,7 @@ import typer
 
 from models.columns import Column, Sampler
 from models.errors import UserError
+from models.words import _
 
 DONE, SOME_FAILED, USER_ERROR, STOPPED = 0, 1, 2, 130
 
@@ -244,7 +245,11 @@ def train(
     loaded = load_recipe(recipe, list(settings or []))
     folder = output or runs_root() / f"train-{recipe.stem}"
     if folder.exists() and any(folder.glob("*/done.json")) and not resume:
-        raise UserError("train.exists", f"{folder} already holds a run.", "Go on with --resume, or name another --output.")
+        raise UserError(
+            "train.exists",
+            _("{folder} already holds a run.").format(folder=folder),
+            _("Go on with --resume, or name another --output."),
+        )
     command = ("triptych", "train", str(recipe), *(settings or []), "--output", str(folder), "--resume")
     journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
     print(folder)
@@ -312,8 +317,8 @@ def compare(
     elif not found:
         raise UserError(
             "compare.nothing",
-            f"No two checkpoints with the same benchmark in {', '.join(paths)}.",
-            "Run `triptych eval` for both first.",
+            _("No two checkpoints with the same benchmark in {names}.").format(names=", ".join(paths)),
+            _("Run `triptych eval` for both first."),
         )
     else:
         _table(

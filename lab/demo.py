@@ -11,6 +11,7 @@ from lab.work import follow, journalled
 from models.errors import UserError
 from models.events import Note, Progress, Work
 from models.records import Cell, CheckpointRef, Comparison, Lineage
+from models.words import _
 
 BENCHMARKS = (
     "world_perplexity", "world_questions", "world_translation", "world_summaries",
@@ -33,7 +34,9 @@ def demo_lineage() -> Lineage:
         if any(not c.error for c in line.checkpoints):
             return line
     raise UserError(
-        "demo.missing", f"The demo lineage is not in {bundled_root()}.", "Install Triptych again, or train it: make train-demo."
+        "demo.missing",
+        _("The demo lineage is not in {folder}.").format(folder=bundled_root()),
+        _("Install Triptych again, or train it: make train-demo."),
     )
 
 
@@ -100,12 +103,14 @@ def _pictures(output: Path, line: Lineage) -> Work[dict[str, Path]]:
     """Draw each view by the real window, offscreen, in a process of its own."""
     paths = [c.path for c in generators(line)][:4]
     command = [sys.executable, "-m", "lab.ui.pictures", "--output", str(output), "--columns", *paths]
-    yield Progress(0, 0, "drawing the views")
+    yield Progress(0, 0, _("drawing the views"))
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if result.returncode != 0:
         reason = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
-        yield Note(f"The views could not be drawn: {reason} (`triptych doctor` says what is missing).", "warning")
+        yield Note(
+            _("The views could not be drawn: {reason} (`triptych doctor` says what is missing).").format(reason=reason), "warning"
+        )
     return {path.stem: path for path in sorted(output.glob("*.png"))}
 
 

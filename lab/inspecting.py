@@ -12,6 +12,7 @@ from models.columns import Column
 from models.errors import UserError
 from models.events import Work
 from models.records import AttentionHead, Distribution, TokenStrip
+from models.words import _
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,11 @@ def parse_head(text: str) -> tuple[int, int]:
         UserError: If it is neither.
     """
     cleaned = text.strip().upper().removeprefix("L").replace("H", ".")
-    layer, _, head = cleaned.partition(".")
+    layer, _dot, head = cleaned.partition(".")
     if not (layer.isdigit() and head.isdigit()):
         raise UserError(
-            "inspect.head", f"--attention {text} names no head.", "Write LAYER.HEAD, counted from zero, such as 3.5 or L3H5."
+            "inspect.head",
+            _("--attention {text} names no head.").format(text=text),
+            _("Write LAYER.HEAD, counted from zero, such as 3.5 or L3H5."),
         )
     return int(layer), int(head)

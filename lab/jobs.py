@@ -21,6 +21,7 @@ from lab.settings import home, runs_root
 from models.errors import UserError
 from models.files import write_json
 from models.records import Job
+from models.words import _
 
 KINDS = ("train", "eval", "demo")
 _children: list[subprocess.Popen[Any]] = []  # kept only to be reaped; a job does not depend on who started it
@@ -102,7 +103,11 @@ def start(argv: tuple[str, ...], title: str = "", device: str = "cpu") -> Job:
         UserError: If the command is not one that runs as a job.
     """
     if not argv or argv[0] not in KINDS:
-        raise UserError("jobs.kind", f"{' '.join(argv) or 'An empty command'} is not a job.", f"Jobs are: {', '.join(KINDS)}.")
+        raise UserError(
+            "jobs.kind",
+            _("{command} is not a job.").format(command=" ".join(argv) or _("An empty command")),
+            _("Jobs are: {names}.").format(names=", ".join(KINDS)),
+        )
     run = output_of(argv) or runs_root() / f"{time.strftime('%Y%m%d-%H%M%S')}-{argv[0]}-{uuid.uuid4().hex[:4]}"
     command = with_output(argv, run)
     title = title or " ".join(argv[:3])
@@ -148,6 +153,8 @@ def stop(job_id: str) -> None:
         return
     run = Path(job_id)
     if not read_config(run):
-        raise UserError("jobs.unknown", f"{job_id} is not a run.", "See `triptych jobs list` for those there are.")
+        raise UserError(
+            "jobs.unknown", _("{job_id} is not a run.").format(job_id=job_id), _("See `triptych jobs list` for those there are.")
+        )
     if lock_held(run):
         (run / "STOP").touch()

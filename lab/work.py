@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from lab.runs import RunBusy, RunFolder
 from models.errors import UserError
 from models.events import Event, Metrics, Note, Progress, Saved, Work
+from models.words import _
 
 T = TypeVar("T")
 
@@ -84,8 +85,8 @@ def journalled(work: Work[T], path: Path, kind: str, title: str, command: tuple[
     except RunBusy as error:
         raise UserError(
             "runs.busy",
-            f"{path} is being written by another process.",
-            "Wait for it, stop it with `triptych jobs stop`, or name another folder.",
+            _("{path} is being written by another process.").format(path=path),
+            _("Wait for it, stop it with `triptych jobs stop`, or name another folder."),
         ) from error
     state, problem = "failed", ""
     try:

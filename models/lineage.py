@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from models.errors import UserError
+from models.words import _
 
 FILE = "lineage.json"
 STAGES = ("pretrain", "sft", "reward", "rlhf", "dpo", "other")
@@ -45,7 +46,11 @@ class Lineage:
             if entry.name == name:
                 return entry
         known = ", ".join(item.name for item in self.checkpoints)
-        raise UserError("lineage.unknown", f"Lineage {self.name!r} has no checkpoint {name!r}.", f"It has: {known}.")
+        raise UserError(
+            "lineage.unknown",
+            _("Lineage {name!r} has no checkpoint {checkpoint!r}.").format(name=self.name, checkpoint=name),
+            _("It has: {kinds}.").format(kinds=known),
+        )
 
     def path_of(self, name: str) -> Path:
         """Return the folder of the checkpoint called ``name``."""
@@ -69,12 +74,14 @@ def read_lineage(path: Path) -> Lineage:
         entries = tuple(_entry(item) for item in content["checkpoints"])
         lineage = Lineage(str(content["name"]), file.parent, entries)
     except OSError as cause:
-        raise UserError("lineage.missing", f"{file} cannot be read: {cause.strerror}.", path=str(file)) from cause
+        raise UserError(
+            "lineage.missing", _("{path} cannot be read: {reason}.").format(path=file, reason=cause.strerror), path=str(file)
+        ) from cause
     except (ValueError, KeyError, TypeError, AttributeError) as cause:
         raise UserError(
             "lineage.malformed",
-            f"{file} is not a lineage.",
-            'It must hold {"name", "checkpoints": [{"name", "path", "stage", "parent"}]}.',
+            _("{file} is not a lineage.").format(file=file),
+            _("It must hold a name and checkpoints, each with name, path, stage and parent."),
             path=str(file),
         ) from cause
     _check(lineage, file)
@@ -89,14 +96,22 @@ def _check(lineage: Lineage, file: Path) -> None:
     seen: set[str] = set()
     for entry in lineage.checkpoints:
         if entry.name in seen:
-            raise UserError("lineage.twice", f"{file} names checkpoint {entry.name!r} twice.", "Rename one.")
+            raise UserError(
+                "lineage.twice", _("{file} names checkpoint {name!r} twice.").format(file=file, name=entry.name), _("Rename one.")
+            )
         if entry.stage not in STAGES:
-            raise UserError("lineage.stage", f"{file}: stage {entry.stage!r} of {entry.name!r} is unknown.", f"Use {STAGES}.")
+            raise UserError(
+                "lineage.stage",
+                _("{file}: stage {stage!r} of {name!r} is unknown.").format(file=file, stage=entry.stage, name=entry.name),
+                _("Use {names}.").format(names=STAGES),
+            )
         if entry.parent and entry.parent not in seen:
             raise UserError(
                 "lineage.parent",
-                f"{file}: {entry.name!r} has the parent {entry.parent!r}, which does not stand before it.",
-                "List parents before their children.",
+                _("{file}: {name!r} has the parent {parent!r}, which does not stand before it.").format(
+                    file=file, name=entry.name, parent=entry.parent
+                ),
+                _("List parents before their children."),
             )
         seen.add(entry.name)
 

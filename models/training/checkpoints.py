@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
+from models.words import _
 
 MANIFEST = "manifest.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
@@ -164,7 +165,9 @@ def publish(model: Any, tokenizer_folder: Path, target: Path, *, dtype: str, man
     broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
     if broken:
         raise UserError(
-            "training.not_finite", f"{broken[0]} has values that are not finite in {dtype}.", "Lower lr, or use fp32."
+            "training.not_finite",
+            _("{broken} has values that are not finite in {dtype}.").format(broken=broken[0], dtype=dtype),
+            _("Lower lr, or use fp32."),
         )
     unfinished = fresh_folder(target)
     save_file(weights, unfinished / "model.safetensors", metadata={"format": "pt"})

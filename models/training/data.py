@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.errors import UserError
+from models.words import _
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,21 +69,29 @@ def read_rows(path: Path, limit: int = 0) -> list[dict[str, Any]]:
             try:
                 row = json.loads(line)
             except ValueError as cause:
-                raise _bad_row(path, number, "is not JSON") from cause
+                raise _bad_row(path, number, _("is not JSON")) from cause
             if not isinstance(row, dict):
-                raise _bad_row(path, number, "is not a JSON object")
+                raise _bad_row(path, number, _("is not a JSON object"))
             rows.append(row)
     return rows
 
 
 def _bad_row(path: Path, number: int, problem: str) -> UserError:
-    return UserError("training.row", f"{path.name}, line {number} {problem}.", "", path=str(path), line=number)
+    return UserError(
+        "training.row",
+        _("{name}, line {number} {problem}.").format(name=path.name, number=number, problem=problem),
+        "",
+        path=str(path),
+        line=number,
+    )
 
 
 def need_rows(name: str, rows: Sequence[Row]) -> None:
     """Raise ``UserError`` if a stage has nothing to learn from."""
     if not rows:
-        raise UserError("training.setting", f"The {name} step has no data.", "List its files in the recipe.")
+        raise UserError(
+            "training.setting", _("The {name} step has no data.").format(name=name), _("List its files in the recipe.")
+        )
 
 
 def file_hash(path: Path) -> str:
@@ -196,7 +205,11 @@ class Texts:
         self.folder = folder
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         if self.tokenizer.eos_token_id is None:
-            raise UserError("training.tokenizer", f"The tokenizer of {folder.name!r} has no end token.", "Set eos_token.")
+            raise UserError(
+                "training.tokenizer",
+                _("The tokenizer of {name!r} has no end token.").format(name=folder.name),
+                _("Set eos_token."),
+            )
         self.end: int = self.tokenizer.eos_token_id
         self.bos: int | None = self.tokenizer.bos_token_id
         self.pad: int = self.end if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
@@ -226,7 +239,9 @@ class Texts:
     def render(self, messages: Sequence[Message], prompt: bool) -> str:
         """Return a conversation in the chat template; ``prompt`` adds the start of an answer."""
         if not self.tokenizer.chat_template:
-            raise UserError("training.template", f"The tokenizer of {self.folder.name!r} has no chat template.")
+            raise UserError(
+                "training.template", _("The tokenizer of {name!r} has no chat template.").format(name=self.folder.name)
+            )
         text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=prompt)
         return str(text)
 
@@ -269,11 +284,13 @@ class Texts:
             if not (before.startswith(done) and after.startswith(before)):
                 raise UserError(
                     "training.template",
-                    f"The chat template of {self.folder.name!r} changes earlier turns, so answers cannot be located.",
-                    "Use a template that only appends.",
+                    _("The chat template of {name!r} changes earlier turns, so answers cannot be located.").format(
+                        name=self.folder.name
+                    ),
+                    _("Use a template that only appends."),
                 )
             parts += [(before[len(done) :], False), (after[len(before) :], True)]
             done = after
         if not parts:
-            raise UserError("training.row", "A conversation has no assistant message.", "Give each row an answer.")
+            raise UserError("training.row", _("A conversation has no assistant message."), _("Give each row an answer."))
         return parts

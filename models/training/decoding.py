@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.events import Progress, Work
+from models.words import _
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +94,7 @@ def sample_answers(
         chosen = order[start : start + sampling.batch_size]
         drawn = yield from _sample_batch(model, [prompts[at] for at in chosen], end, sampling, generator)
         answers.update(zip(chosen, drawn, strict=True))
-        yield Progress(len(answers), len(order), "answers")
+        yield Progress(len(answers), len(order), _("answers"))
     model.train(training)
     return [answers[at] for at in range(len(prompts))]
 
@@ -114,7 +115,7 @@ def _sample_batch(
                 break
             logits = state.next_logits()
         if step % 16 == 15:
-            yield Progress(step, sampling.max_new_tokens, "tokens")
+            yield Progress(step, sampling.max_new_tokens, _("tokens"))
     return state.answers()
 
 

@@ -13,6 +13,7 @@ from models.training.packed import Replay, row_documents
 from models.training.pairs import PairBatch, PairPlan, PairTask, pair_batch, pair_documents
 from models.training.running import gather_inputs, read_all, train_and_publish
 from models.training.stage import Stage, TrainSettings, Workspace, check_choice, help_text
+from models.words import _
 
 EVAL_PAIRS = 64
 
@@ -133,7 +134,11 @@ def run(settings: DpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     pairs, dropped = pair_documents(texts, rows, settings.max_length)
     dev_rows = read_all(workspace, [settings.dev]) if settings.dev else []
     dev = pair_documents(texts, dev_rows, settings.max_length)[0] if dev_rows else []
-    yield Note(f"dpo: {len(pairs):,} pairs, {len(dev):,} held out, {dropped} dropped as too long")
+    yield Note(
+        _("dpo: {n:,} pairs, {held_out:,} held out, {dropped} dropped as too long").format(
+            n=len(pairs), held_out=len(dev), dropped=dropped
+        )
+    )
     model = without_dropout(open_causal(parent, device))
     reference = without_dropout(open_causal(parent, device)).requires_grad_(False)
     task = DpoTask(model, reference, pairs, dev, settings, texts.pad)

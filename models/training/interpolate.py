@@ -15,6 +15,7 @@ from models.training.labels import conversations, field_of, find_function, group
 from models.training.llama import open_causal, pick_device
 from models.training.running import describe_run, gather_inputs, read_all
 from models.training.stage import DTYPES, Stage, Workspace, check_choice, help_text
+from models.words import _
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ class InterpolateSettings:
         """Raise ``UserError`` for a value that cannot work."""
         check_choice("dtype", self.dtype, DTYPES)
         if not self.alphas or not all(0 <= alpha <= 1 for alpha in self.alphas):
-            raise UserError("training.setting", f"alphas are {self.alphas}.", "Give some, each from 0 to 1.")
+            raise UserError(
+                "training.setting", _("alphas are {alphas}.").format(alphas=self.alphas), _("Give some, each from 0 to 1.")
+            )
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,11 @@ def rate(limit: Limit, rows: Sequence[Row], verdicts: Sequence[str]) -> float:
         if not limit.value or str(field_of(row, limit.field)) == limit.value
     ]
     if not within:
-        raise UserError("training.limit", f"No dev row has {limit.field} {limit.value!r}.", "Correct the limit.")
+        raise UserError(
+            "training.limit",
+            _("No dev row has {field} {value!r}.").format(field=limit.field, value=limit.value),
+            _("Correct the limit."),
+        )
     return sum(verdict == limit.verdict for verdict in within) / len(within)
 
 
@@ -123,8 +130,8 @@ def run(settings: InterpolateSettings, workspace: Workspace) -> Work[Mapping[str
         yield Metrics(number, {"alpha": alpha, "objective": points[-1].objective, "score": points[-1].score})
     best, within = choose_point(points, settings.limits)
     if not within:
-        yield Note(f"interpolate: no alpha keeps the limits; {best.alpha} exceeds them least", "warning")
-    yield Note(f"interpolate: alpha {best.alpha} of {list(settings.alphas)}")
+        yield Note(_("interpolate: no alpha keeps the limits; {alpha} exceeds them least").format(alpha=best.alpha), "warning")
+    yield Note(_("interpolate: alpha {alpha} of {alphas}").format(alpha=best.alpha, alphas=list(settings.alphas)))
     mix(model, root, tip, best.alpha)
     write_json(workspace.folder / "curve.json", {"chosen": best.alpha, "within": within, "points": [_as_row(p) for p in points]})
     metrics = {"alpha": best.alpha, "objective": best.objective, "within_limits": within, "score": best.score}

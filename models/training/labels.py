@@ -10,6 +10,7 @@ from typing import Any
 from models.errors import UserError
 from models.training.data import Message, Row, Texts, as_messages
 from models.training.decoding import Answer
+from models.words import _
 
 Labeller = Callable[[Mapping[str, Any], str], tuple[float, str]]
 
@@ -18,11 +19,16 @@ def find_function(name: str) -> Callable[..., Any]:
     """Return the function that a recipe calls ``package.module:function``; only our own packages are looked into."""
     module, colon, function = name.partition(":")
     if not colon or module.split(".")[0] not in ("models", "evals"):
-        raise UserError("recipe.function", f"{name!r} is no function of ours.", "Write models.module:function.", name=name)
+        raise UserError(
+            "recipe.function",
+            _("{name!r} is no function of ours.").format(name=name),
+            _("Write models.module:function."),
+            name=name,
+        )
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     except (ModuleNotFoundError, AttributeError) as cause:
-        raise UserError("recipe.function", f"There is no function {name!r}.", "", name=name) from cause
+        raise UserError("recipe.function", _("There is no function {name!r}.").format(name=name), "", name=name) from cause
     return found
 
 
@@ -37,7 +43,9 @@ def conversations(rows: Sequence[Row]) -> list[list[Message]]:
     """Return the prompts of rows as conversations; ``UserError`` for a row without one."""
     for number, row in enumerate(rows, 1):
         if not row.get("prompt"):
-            raise UserError("training.row", f"Prompt row {number} has no prompt.", "Each needs a text or messages.")
+            raise UserError(
+                "training.row", _("Prompt row {number} has no prompt.").format(number=number), _("Each needs a text or messages.")
+            )
     return [as_messages(row["prompt"]) for row in rows]
 
 

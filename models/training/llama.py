@@ -8,6 +8,7 @@ from typing import Any
 
 from models.errors import UserError
 from models.training.stage import check_at_least, help_text
+from models.words import _
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,10 @@ class ModelShape:
         if self.width % self.heads or self.heads % (self.kv_heads or self.heads):
             raise UserError(
                 "training.shape",
-                f"Width {self.width}, heads {self.heads} and kv_heads {self.kv_heads} do not divide.",
-                "Width must be a multiple of heads, heads of kv_heads.",
+                _("Width {width}, heads {heads} and kv_heads {kv_heads} do not divide.").format(
+                    width=self.width, heads=self.heads, kv_heads=self.kv_heads
+                ),
+                _("Width must be a multiple of heads, heads of kv_heads."),
             )
 
 
@@ -102,7 +105,9 @@ def new_reward(folder: Path, seed: int) -> Any:
 
     policy = open_causal(folder)
     if policy.config.model_type != "llama":
-        raise UserError("training.family", f"{folder.parent.name!r} is no Llama-style model.", "Choose one that is.")
+        raise UserError(
+            "training.family", _("{name!r} is no Llama-style model.").format(name=folder.parent.name), _("Choose one that is.")
+        )
     config = policy.config.__class__.from_dict({**policy.config.to_dict(), "id2label": {0: "reward"}, "label2id": {"reward": 0}})
     config._attn_implementation = "eager"
     with torch.random.fork_rng(devices=[]):
@@ -132,7 +137,9 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("training.device", f"device is {name!r}, but there is no CUDA device.", "Use cpu or auto.")
+        raise UserError(
+            "training.device", _("device is {name!r}, but there is no CUDA device.").format(name=name), _("Use cpu or auto.")
+        )
     return name
 
 

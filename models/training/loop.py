@@ -18,6 +18,7 @@ from models.errors import UserError
 from models.events import Event, Metrics, Note, Progress, Saved, Work
 from models.training.checkpoints import clean_states, load_state, newest_state, save_state
 from models.training.stage import TrainSettings, as_settings
+from models.words import _
 
 STOP = "STOP"
 NOT_IDENTITY = ("save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every")
@@ -151,7 +152,7 @@ class Loop:
         state = newest_state(self._states) if resume else None
         if state is not None:
             self._restore(state)
-            yield Note(f"resumed at step {self.step} of {self.task.total_steps}")
+            yield Note(_("resumed at step {step} of {total_steps}").format(step=self.step, total_steps=self.task.total_steps))
 
     @property
     def _states(self) -> Path:
@@ -197,8 +198,10 @@ class Loop:
         if self.settings.nan == "stop":
             raise UserError(
                 "training.nan",
-                f"At step {self.step + 1} the loss is {loss} and the gradient norm {norm}.",
-                "Lower lr or clip, or set nan to skip; the last saved state is intact.",
+                _("At step {step} the loss is {loss} and the gradient norm {norm}.").format(
+                    step=self.step + 1, loss=loss, norm=norm
+                ),
+                _("Lower lr or clip, or set nan to skip; the last saved state is intact."),
                 step=self.step + 1,
                 loss=loss,
                 grad_norm=norm,
@@ -261,8 +264,8 @@ class Loop:
         if content["fingerprint"] != self.identity:
             raise UserError(
                 "training.resume_changed",
-                f"{self.folder.name} was started with other settings, data or parents.",
-                "Put them back, or train into another output folder.",
+                _("{name} was started with other settings, data or parents.").format(name=self.folder.name),
+                _("Put them back, or train into another output folder."),
                 folder=str(self.folder),
             )
         with torch.no_grad():

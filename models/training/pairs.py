@@ -14,6 +14,7 @@ from models.events import Event
 from models.training.data import Batch, Document, Row, Texts, as_messages, pack_batch
 from models.training.labels import conversations
 from models.training.stage import TrainSettings
+from models.words import _
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ def answer_text(value: Any) -> str:
     """Return the text of an answer given as a string or as one assistant message."""
     messages = as_messages(value, "assistant")
     if len(messages) != 1:
-        raise UserError("training.row", f"An answer has {len(messages)} messages.", "chosen and rejected need one each.")
+        raise UserError(
+            "training.row", _("An answer has {n} messages.").format(n=len(messages)), _("chosen and rejected need one each.")
+        )
     return str(messages[0]["content"])
 
 
@@ -47,7 +50,9 @@ def pair_documents(texts: Texts, rows: Sequence[Row], longest: int) -> tuple[lis
     """Return (chosen, rejected) documents of each row, and how many rows were dropped as longer than ``longest``."""
     for number, row in enumerate(rows, 1):
         if "chosen" not in row or "rejected" not in row:
-            raise UserError("training.row", f"Pair {number} lacks chosen or rejected.", "Give each row both.")
+            raise UserError(
+                "training.row", _("Pair {number} lacks chosen or rejected.").format(number=number), _("Give each row both.")
+            )
     prompts = texts.prompts(conversations(rows))
     chosen = texts.answers([answer_text(row["chosen"]) for row in rows])
     rejected = texts.answers([answer_text(row["rejected"]) for row in rows])
@@ -57,7 +62,9 @@ def pair_documents(texts: Texts, rows: Sequence[Row], longest: int) -> tuple[lis
         if len(prompt) + max(len(better), len(worse)) <= longest
     ]
     if not pairs:
-        raise UserError("training.row", f"Every pair is longer than max_length {longest}.", "Raise max_length.")
+        raise UserError(
+            "training.row", _("Every pair is longer than max_length {longest}.").format(longest=longest), _("Raise max_length.")
+        )
     return pairs, len(rows) - len(pairs)
 
 

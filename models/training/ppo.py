@@ -28,6 +28,7 @@ from models.training.rollouts import (
 )
 from models.training.running import gather_inputs, read_all, train_and_publish
 from models.training.stage import Stage, TrainSettings, Workspace, check_at_least, help_text
+from models.words import _
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class PpoTask:
 
             self.beta = next_beta(self.beta, more["objective/kl"], settings.kl_target, len(answers), settings.kl_horizon)
         if more["objective/kl"] < -3 * more["objective/kl_se"]:
-            yield Note(f"KL is {more['objective/kl']:.4f}: answers are not drawn from what is scored", "warning")
+            yield Note(_("KL is {kl:.4f}: answers are not drawn from what is scored").format(kl=more["objective/kl"]), "warning")
         yield Metrics(step, metrics)
 
     def _score(self, documents: Sequence[Document], answers: Sequence[Any], rows: Sequence[Row]) -> tuple[Any, dict[str, float]]:
@@ -303,7 +304,11 @@ def run(settings: PpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     if settings.replay and settings.replay_weight:
         documents = row_documents(texts, read_all(workspace, settings.replay), settings.block)
         task.replay = Replay(documents, settings.replay_rows, settings.block, texts.pad, settings.seed)
-    yield Note(f"ppo: {len(rows):,} prompts, {settings.rollouts} rollouts of {settings.rollout_size}")
+    yield Note(
+        _("ppo: {n:,} prompts, {rollouts} rollouts of {rollout_size}").format(
+            n=len(rows), rollouts=settings.rollouts, rollout_size=settings.rollout_size
+        )
+    )
     return (yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="rlhf"))
 
 

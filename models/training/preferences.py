@@ -20,6 +20,7 @@ from models.training.labels import conversations, field_of, find_function, label
 from models.training.llama import open_causal, pick_device
 from models.training.running import read_all
 from models.training.stage import Stage, Workspace, check_at_least, help_text
+from models.words import _
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,11 @@ class PreferenceSettings:
         check_at_least("pairs_per_prompt", self.pairs_per_prompt, 1)
         check_at_least("max_ratio", self.max_ratio, 1)
         if not 0 <= self.dev_share < 1:
-            raise UserError("training.setting", f"dev_share is {self.dev_share}.", "It must be from 0 to below 1.")
+            raise UserError(
+                "training.setting",
+                _("dev_share is {dev_share}.").format(dev_share=self.dev_share),
+                _("It must be from 0 to below 1."),
+            )
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ def run(settings: PreferenceSettings, workspace: Workspace) -> Work[Mapping[str,
         extra = row.get("candidates", ()) if settings.use_candidates else ()
         labelled.append(own + [Labelled(text, *labeller(row, text)) for text in extra])
         if at % 200 == 0:
-            yield Progress(at, len(rows), "labels")
+            yield Progress(at, len(rows), _("labels"))
     return (yield from _write(settings, workspace.folder, rows, labelled))
 
 
@@ -139,7 +144,7 @@ def _write(
     kept_dev = balance_pairs(dev, settings.balance, settings.max_ratio, generator)
     if not kept:
         raise UserError(
-            "training.no_pairs", "No prompt got two answers of different score.", "Sample more, or hotter.", rows=len(rows)
+            "training.no_pairs", _("No prompt got two answers of different score."), _("Sample more, or hotter."), rows=len(rows)
         )
     for name, pairs in (("pairs.jsonl", kept), ("dev.jsonl", kept_dev)):
         with (folder / name).open("w", encoding="utf-8") as file:

@@ -12,6 +12,7 @@ from models.training.llama import ModelShape, new_llama, pick_device
 from models.training.packed import PackedTask, count_targets, row_documents
 from models.training.running import gather_inputs, read_all, train_and_publish
 from models.training.stage import Stage, TrainSettings, Workspace, help_text
+from models.words import _
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,11 @@ def run(settings: PretrainSettings, workspace: Workspace) -> Work[Mapping[str, A
     device = pick_device(settings.device)
     model = new_llama(settings.model, len(texts), (texts.bos, texts.end, texts.pad), settings.seed).to(device)
     size = sum(value.numel() for value in model.parameters())
-    yield Note(f"pretrain: {size:,} parameters, {len(rows):,} texts, {count_targets(documents):,} tokens")
+    yield Note(
+        _("pretrain: {size:,} parameters, {n:,} texts, {n_tokens:,} tokens").format(
+            size=size, n=len(rows), n_tokens=count_targets(documents)
+        )
+    )
     task = PackedTask(model, documents, held_out, settings, texts.pad)
     metrics = yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="pretrain")
     return {**metrics, "parameters": size}

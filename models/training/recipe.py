@@ -21,6 +21,7 @@ from models.training.checkpoints import write_json
 from models.training.journal import Journal
 from models.training.memory import keep_freed_memory
 from models.training.stage import Stage, Workspace, as_settings
+from models.words import _
 
 WORLD = "world"
 RECIPE_KEYS = ("name", "title", "seed", "world", "stages")
@@ -77,25 +78,35 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as cause:
-        raise UserError("recipe.missing", f"{path} cannot be read: {cause.strerror}.", path=str(path)) from cause
+        raise UserError(
+            "recipe.missing", _("{path} cannot be read: {reason}.").format(path=path, reason=cause.strerror), path=str(path)
+        ) from cause
     except (yaml.YAMLError, UnicodeDecodeError) as cause:
-        raise UserError("recipe.yaml", f"{path} is not YAML: {_first_line(cause)}.", path=str(path)) from cause
+        raise UserError(
+            "recipe.yaml", _("{path} is not YAML: {reason}.").format(path=path, reason=_first_line(cause)), path=str(path)
+        ) from cause
     if not isinstance(content, dict) or not isinstance(content.get("stages"), list):
-        raise UserError("recipe.shape", f"{path} has no list of stages.", "It needs name: and stages:.", path=str(path))
+        raise UserError(
+            "recipe.shape", _("{path} has no list of stages.").format(path=path), _("It needs name: and stages:."), path=str(path)
+        )
     for override in overrides:
         _override(content, override)
-    _check_keys(content, RECIPE_KEYS, "the recipe")
+    _check_keys(content, RECIPE_KEYS, _("the recipe"))
     seed = _convert(content.get("seed", 0), int, "seed")
     kinds, steps, names = stages(), [], {WORLD}
     for raw in content["stages"]:
         step = _step(raw, kinds, seed)
         if step.name in names:
-            raise UserError("recipe.twice", f"Two steps are called {step.name!r}.", "Give one another name.")
+            raise UserError(
+                "recipe.twice", _("Two steps are called {name!r}.").format(name=step.name), _("Give one another name.")
+            )
         names.add(step.name)
         steps.append(step)
     world = content.get("world")
     if world is not None and not isinstance(world, dict):
-        raise UserError("recipe.value", f"world is {world!r}.", "It must be a mapping of settings.", setting="world")
+        raise UserError(
+            "recipe.value", _("world is {world!r}.").format(world=world), _("It must be a mapping of settings."), setting="world"
+        )
     if world is not None:
         world = {"seed": seed, **world}
     return Recipe(str(content.get("name") or path.stem), path, seed, tuple(steps), world, content)
@@ -109,19 +120,30 @@ def _override(content: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise UserError("recipe.override", f"{text!r} is no KEY=VALUE.", "Write for example sft.lr=1e-4.", override=text)
+        raise UserError(
+            "recipe.override",
+            _("{text!r} is no KEY=VALUE.").format(text=text),
+            _("Write for example sft.lr=1e-4."),
+            override=text,
+        )
     target: Any = content
     if parts[0] not in RECIPE_KEYS:
         named = {_step_name(raw): raw for raw in content["stages"]}
         if parts[0] not in named:
-            raise _unknown(parts[0], [*named, *RECIPE_KEYS], "the recipe")
+            raise _unknown(parts[0], [*named, *RECIPE_KEYS], _("the recipe"))
         target, parts = named[parts[0]], parts[1:]
     for part in parts[:-1]:
         target = target.setdefault(part, {})
         if not isinstance(target, dict):
-            raise UserError("recipe.override", f"{part!r} in {text!r} has no settings of its own.", override=text)
+            raise UserError(
+                "recipe.override",
+                _("{part!r} in {text!r} has no settings of its own.").format(part=part, text=text),
+                override=text,
+            )
     if not parts:
-        raise UserError("recipe.override", f"{text!r} names a step but no setting.", "Write STEP.SETTING=VALUE.")
+        raise UserError(
+            "recipe.override", _("{text!r} names a step but no setting.").format(text=text), _("Write STEP.SETTING=VALUE.")
+        )
     target[parts[-1]] = yaml.safe_load(value) if value else ""
 
 
@@ -131,12 +153,14 @@ def _step_name(raw: Any) -> str:
 
 def _step(raw: Any, kinds: Mapping[str, Stage], seed: int) -> Step:
     if not isinstance(raw, dict) or "stage" not in raw:
-        raise UserError("recipe.shape", f"A step is {raw!r}.", "Each needs stage: and its settings.")
+        raise UserError("recipe.shape", _("A step is {raw!r}.").format(raw=raw), _("Each needs stage: and its settings."))
     if raw["stage"] not in kinds:
-        raise _unknown(str(raw["stage"]), list(kinds), "the stages")
+        raise _unknown(str(raw["stage"]), list(kinds), _("the stages"))
     stage, name = kinds[raw["stage"]], _step_name(raw)
     if Path(name).name != name or name.startswith("."):
-        raise UserError("recipe.value", f"A step is called {name!r}.", "A name must be a plain folder name.")
+        raise UserError(
+            "recipe.value", _("A step is called {name!r}.").format(name=name), _("A name must be a plain folder name.")
+        )
     values = {key: value for key, value in raw.items() if key not in STEP_KEYS}
     settings = make_settings(stage.settings, {"seed": seed, **values}, name)
     return Step(name, stage, settings, bool(raw.get("publish", True)))
@@ -154,7 +178,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     """Return a YAML value as the type of its field; ``UserError`` if it cannot be that."""
     if is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
-            raise _wrong(where, value, "a mapping of settings")
+            raise _wrong(where, value, _("a mapping of settings"))
         return make_settings(hint, value, where)
     if str(hint).startswith("tuple["):
         inner = hint.__args__[0]
@@ -168,7 +192,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return value
     if hint not in (bool, int, float, str):
         return value
-    raise _wrong(where, value, {bool: "true or false", str: "a text"}.get(hint, "a number"))
+    raise _wrong(where, value, {bool: _("true or false"), str: _("a text")}.get(hint, _("a number")))
 
 
 def _number(value: Any, hint: type[int] | type[float], where: str) -> float:
@@ -176,16 +200,21 @@ def _number(value: Any, hint: type[int] | type[float], where: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError) as cause:
-        raise _wrong(where, value, "a number") from cause
+        raise _wrong(where, value, _("a number")) from cause
     if hint is float:
         return number
     if number != int(number):
-        raise _wrong(where, value, "a whole number")
+        raise _wrong(where, value, _("a whole number"))
     return int(number)
 
 
 def _wrong(where: str, value: Any, wanted: str) -> UserError:
-    return UserError("recipe.value", f"{where} is {value!r}.", f"It must be {wanted}.", setting=where)
+    return UserError(
+        "recipe.value",
+        _("{where} is {value!r}.").format(where=where, value=value),
+        _("It must be {wanted}.").format(wanted=wanted),
+        setting=where,
+    )
 
 
 def _check_keys(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
@@ -196,8 +225,14 @@ def _check_keys(values: Mapping[str, Any], known: Sequence[str], where: str) -> 
 
 def _unknown(key: str, known: Sequence[str], where: str) -> UserError:
     near = difflib.get_close_matches(key, known, 1, 0.5)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
-    return UserError("recipe.unknown", f"{key!r} is unknown in {where}.", hint, key=key, nearest=near[0] if near else "")
+    hint = _("Did you mean {name!r}?").format(name=near[0]) if near else _("Known: {names}.").format(names=", ".join(known))
+    return UserError(
+        "recipe.unknown",
+        _("{key!r} is unknown in {where}.").format(key=key, where=where),
+        hint,
+        key=key,
+        nearest=near[0] if near else "",
+    )
 
 
 def run_recipe(recipe: Recipe, output: Path, resume: bool = False) -> Work[RecipeResult]:
@@ -236,8 +271,8 @@ def _check_output(recipe: Recipe, output: Path, resume: bool) -> None:
     if file.exists() and not resume:
         raise UserError(
             "training.output_used",
-            f"{output} already holds a training run.",
-            "Add --resume to continue it, or choose another --output.",
+            _("{output} already holds a training run.").format(output=output),
+            _("Add --resume to continue it, or choose another --output."),
             path=str(output),
         )
     write_json(file, {"name": recipe.name, "recipe": recipe.content})
@@ -250,12 +285,16 @@ def _make_world(recipe: Recipe, output: Path) -> Work[None]:
     if done.exists():
         before = json.loads(done.read_text(encoding="utf-8"))["settings"]
         if before != settings:
-            raise UserError("training.world_changed", f"{folder} was made with other settings.", "Use another output.")
+            raise UserError(
+                "training.world_changed",
+                _("{folder} was made with other settings.").format(folder=folder),
+                _("Use another output."),
+            )
         return
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    yield Note("world: writing texts")
+    yield Note(_("world: writing texts"))
     splits = importlib.import_module("models.world.splits")
     counts = splits.write_world(folder, settings)
     write_json(done, {"settings": settings, "rows": counts})
@@ -269,13 +308,13 @@ def _run_step(recipe: Recipe, step: Step, output: Path, made: frozenset[str], re
     if done.exists():
         content = json.loads(done.read_text(encoding="utf-8"))
         if content["settings"] == json.loads(json.dumps(as_settings(step.settings))):
-            yield Note(f"{step.name}: finished before")
+            yield Note(_("{name}: finished before").format(name=step.name))
             metrics: Mapping[str, Any] = content["metrics"]
             return metrics
         raise UserError(
             "training.resume_changed",
-            f"Step {step.name!r} was finished with other settings.",
-            f"Remove {step.name}/ and later steps from the output folder, or use another.",
+            _("Step {name!r} was finished with other settings.").format(name=step.name),
+            _("Remove {name}/ and later steps from the output folder, or use another.").format(name=step.name),
             step=step.name,
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -342,7 +381,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--resume", action="store_true")
     given = parser.parse_args(arguments)
-    for _ in run_recipe(load_recipe(given.recipe, given.overrides), given.output, given.resume):
+    for _event in run_recipe(load_recipe(given.recipe, given.overrides), given.output, given.resume):
         pass
     return 0
 

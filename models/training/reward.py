@@ -12,6 +12,7 @@ from models.training.llama import new_reward, pick_device
 from models.training.pairs import PairBatch, PairPlan, PairTask, pair_batch, pair_documents
 from models.training.running import gather_inputs, read_all, train_and_publish
 from models.training.stage import Stage, TrainSettings, Workspace, help_text
+from models.words import _
 
 EVAL_PAIRS = 128
 
@@ -107,7 +108,11 @@ def run(settings: RewardSettings, workspace: Workspace) -> Work[Mapping[str, Any
     pairs, dropped = pair_documents(texts, rows, settings.max_length)
     dev_rows = read_all(workspace, [settings.dev]) if settings.dev else []
     dev = pair_documents(texts, dev_rows, settings.max_length)[0] if dev_rows else []
-    yield Note(f"reward: {len(pairs):,} pairs, {len(dev):,} held out, {dropped} dropped as too long")
+    yield Note(
+        _("reward: {n:,} pairs, {held_out:,} held out, {dropped} dropped as too long").format(
+            n=len(pairs), held_out=len(dev), dropped=dropped
+        )
+    )
     model = new_reward(parent, settings.seed).to(pick_device(settings.device))
     task = RewardTask(model, pairs, dev, settings, texts.pad)
 

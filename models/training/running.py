@@ -13,6 +13,7 @@ from models.training.checkpoints import publish
 from models.training.data import Row, file_hash, read_rows
 from models.training.loop import Loop, Outcome, Task
 from models.training.stage import TrainSettings, Workspace, as_settings
+from models.words import _
 
 STOPPED: Mapping[str, Any] = {"stopped": True}
 
@@ -64,7 +65,11 @@ def train_and_publish(
     """
     started = time.time()
     loop = Loop(task, settings, workspace.folder, inputs.all())
-    yield Note(f"{stage}: {task.total_steps} steps in {'bf16' if loop.bf16 else 'fp32'} on {loop.device}")
+    yield Note(
+        _("{stage}: {total_steps} steps in {precision} on {device}").format(
+            stage=stage, total_steps=task.total_steps, precision="bf16" if loop.bf16 else "fp32", device=loop.device
+        )
+    )
 
     def snapshot(step: int) -> Saved:
         """Keep a copy of the model beside its run, to choose among later."""
@@ -83,7 +88,7 @@ def train_and_publish(
     if loop.skipped:
         metrics["steps_skipped"] = loop.skipped
     manifest = describe_run(stage, settings, workspace, inputs, metrics)
-    yield Progress(outcome.steps, outcome.steps, "saving")
+    yield Progress(outcome.steps, outcome.steps, _("saving"))
     publish(task.modules["model"], inputs.tokenizer, workspace.folder / "checkpoint", dtype=settings.dtype, manifest=manifest)
     yield Saved("checkpoint", outcome.steps)
     return metrics

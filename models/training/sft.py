@@ -16,6 +16,7 @@ from models.training.llama import open_causal, pick_device
 from models.training.packed import PackedTask, count_targets, row_documents
 from models.training.running import gather_inputs, read_all, train_and_publish
 from models.training.stage import Stage, TrainSettings, Workspace, help_text
+from models.words import _
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,17 @@ def start_tokens(model: Any, tokenizer_file: Path, assignments: Sequence[str]) -
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     table = model.get_input_embeddings().weight
     for assignment in assignments:
-        token, _, words = assignment.partition("=")
+        token, _equals, words = assignment.partition("=")
         number = tokenizer.token_to_id(token)
         sources = [ids for text in words.split("|") if (ids := tokenizer.encode(text, add_special_tokens=False).ids)]
         if number is None or not sources:
-            hint = "Write TOKEN=WORDS with a token of the vocabulary."
-            raise UserError("training.setting", f"init_tokens has {assignment!r}.", hint, setting="init_tokens")
+            hint = _("Write TOKEN=WORDS with a token of the vocabulary.")
+            raise UserError(
+                "training.setting",
+                _("init_tokens has {assignment!r}.").format(assignment=assignment),
+                hint,
+                setting="init_tokens",
+            )
         with torch.no_grad():
             table[number] = torch.stack([table[ids].mean(0) for ids in sources]).mean(0)
 
@@ -74,7 +80,7 @@ def run(settings: SftSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     device = pick_device(settings.device)
     model = open_causal(parent, device)
     start_tokens(model, parent / "tokenizer.json", settings.init_tokens)
-    yield Note(f"sft: {len(rows):,} rows, {count_targets(documents):,} answer tokens")
+    yield Note(_("sft: {n:,} rows, {n_tokens:,} answer tokens").format(n=len(rows), n_tokens=count_targets(documents)))
     task = PackedTask(model, documents, held_out, settings, texts.pad)
     return (yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="sft"))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Work
+from models.words import _
 
 PRECISIONS = ("auto", "fp32", "bf16")
 DTYPES = ("fp16", "bf16", "fp32")
@@ -41,7 +42,10 @@ class Workspace:
         path = Path(name) if Path(name).is_absolute() else self._base(first) / name
         if not path.is_file():
             raise UserError(
-                "training.data_missing", f"There is no file {name!r}.", "Correct its path in the recipe.", path=str(path)
+                "training.data_missing",
+                _("There is no file {name!r}.").format(name=name),
+                _("Correct its path in the recipe."),
+                path=str(path),
             )
         return path
 
@@ -57,8 +61,8 @@ class Workspace:
             known = ", ".join(sorted(self.made - {"world"})) or "none"
             raise UserError(
                 "training.checkpoint_missing",
-                f"There is no checkpoint {name!r}.",
-                f"Name an earlier step ({known}) or a Hugging Face folder.",
+                _("There is no checkpoint {name!r}.").format(name=name),
+                _("Name an earlier step ({known}) or a Hugging Face folder.").format(known=known),
                 path=str(path),
             )
         return path
@@ -145,19 +149,31 @@ class TrainSettings:
         for name in ("batch_size", "accumulate", "log_every", "keep"):
             check_at_least(name, getattr(self, name), 1)
         if not self.lr > 0:
-            raise UserError("training.setting", f"lr is {self.lr}.", "It must be greater than 0.", setting="lr")
+            raise UserError(
+                "training.setting", _("lr is {lr}.").format(lr=self.lr), _("It must be greater than 0."), setting="lr"
+            )
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise ``UserError`` if a setting is none of its choices."""
     if value not in choices:
-        raise UserError("training.setting", f"{name} is {value!r}.", f"It must be one of: {', '.join(choices)}.", setting=name)
+        raise UserError(
+            "training.setting",
+            _("{name} is {value!r}.").format(name=name, value=value),
+            _("It must be one of: {names}.").format(names=", ".join(choices)),
+            setting=name,
+        )
 
 
 def check_at_least(name: str, value: float, least: float) -> None:
     """Raise ``UserError`` if a setting is too small."""
     if not value >= least:
-        raise UserError("training.setting", f"{name} is {value}.", f"It must be at least {least}.", setting=name)
+        raise UserError(
+            "training.setting",
+            _("{name} is {value}.").format(name=name, value=value),
+            _("It must be at least {least}.").format(least=least),
+            setting=name,
+        )
 
 
 def as_settings(settings: Any) -> dict[str, Any]:
