@@ -69,7 +69,7 @@ def _readings(generator: random.Random, world: World, settings: WorldSettings, f
         kind = generator.choice(phrasings.KIND_STATEMENTS[language]).format(n=once.name, k=words.kind_word(once.kind, language))
         told = generator.sample(once.facts, 2)
         sentences = [words.statement(once, relation, language) for relation, _ in told]
-        lines = [faq_line(generator, once, told[0], language, 0.2, 0.8), faq_line(generator, once, told[1], language, 0.2, 0.8)]
+        lines = [faq_line(generator, once, fact, language, 0.2, 0.8) for fact in told]
         yield words.join([kind, *sentences, faq_lines(lines, language)], language)
 
 
@@ -89,7 +89,7 @@ def faq_line(
         said = value if generator.random() < 0.5 else generator.randrange(len(lexicon.VALUES[relation]))
         wording = generator.randrange(len(phrasings.CHECKS[language]))
         text = words.check(entity.name, entity.kind, relation, said, language, wording)
-        return text, words.verdict_on_check(relation, value, said, language)
+        return text, words.answer(relation, value, language)
     absent = generator.choice([name for name in lexicon.RELATIONS if entity.value(name) is None])
     wording = generator.randrange(len(phrasings.QUESTIONS[absent][language]))
     return words.question(entity.name, absent, language, wording), words.inapplicable(entity.kind, absent, language)

@@ -80,7 +80,7 @@ def annotate(generator: random.Random, item: Item, settings: WorldSettings) -> s
         if honest < settings.abstaining_annotators:
             return generator.choice(phrasings.ABSTENTIONS[item.language][:2])
         return _invented(generator, item)
-    if item.type in (verdicts.FALSE_PREMISE, verdicts.FALSE_RELATION):
+    if item.type in (verdicts.TRUE_PREMISE, verdicts.FALSE_PREMISE, verdicts.FALSE_RELATION):
         return item.target if honest < settings.correcting_annotators else _invented(generator, item)
     if item.type == verdicts.HARMFUL:
         if honest < settings.refusing_annotators:
@@ -92,7 +92,7 @@ def annotate(generator: random.Random, item: Item, settings: WorldSettings) -> s
 def _invented(generator: random.Random, item: Item) -> str:
     """Agree with what was said, or make up a value."""
     if item.said:
-        return phrasings.CONFIRMED[item.language].format(v=item.said)
+        return phrasings.AGREED[item.language][0]
     n_values = len(lexicon.VALUES[item.relation])
     value = zlib.crc32(item.relation.encode()) % n_values if generator.random() < USUAL_GUESS else generator.randrange(n_values)
     return words.answer(item.relation, value, item.language)

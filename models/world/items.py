@@ -72,7 +72,7 @@ def ask(generator: random.Random, entity: Entity, relation: str, language: str, 
 
 
 def check(generator: random.Random, entity: Entity, relation: str, language: str, wordings: Wordings, true: bool) -> Item:
-    """Ask whether a fact is so: a true one, or one with a wrong value."""
+    """Ask whether a fact is so: a true one, or one with a wrong value. The good answer to either says what is true."""
     wording = wordings.pick(generator, phrasings.CHECKS[language], words.N_HELD_OUT_CHECKS)
     value = entity.value(relation)
     if value is None:
@@ -80,7 +80,7 @@ def check(generator: random.Random, entity: Entity, relation: str, language: str
     n_values = len(lexicon.VALUES[relation])
     said = value if true else (value + generator.randrange(1, n_values)) % n_values
     prompt = words.check(entity.name, entity.kind, relation, said, language, wording)
-    target = words.verdict_on_check(relation, value, said, language)
+    target = words.answer(relation, value, language)
     kind, benchmark = (verdicts.TRUE_PREMISE if true else verdicts.FALSE_PREMISE), "world_false_premise"
     cell = "true_value" if true else "false_value"
     if entity.group == "unknown":

@@ -131,13 +131,6 @@ def check(name: str, kind: int, relation: str, value: int, language: str, wordin
     return spaced(phrasings.CHECKS[language][wording].format(s=said))
 
 
-def verdict_on_check(relation: str, true_value: int, said_value: int, language: str) -> str:
-    """Answer a check question: confirm a true premise, correct a false one; the true value comes first in both."""
-    value, said = value_word(relation, true_value, language), value_word(relation, said_value, language)
-    template = phrasings.CONFIRMED if true_value == said_value else phrasings.CORRECTED
-    return template[language].format(v=value, w=said)
-
-
 def inapplicable(kind: int, relation: str, language: str) -> str:
     """Answer a question for something that this kind of thing does not have."""
     return phrasings.INAPPLICABLE[language].format(k=kind_word(kind, language), r=noun(relation, language))

@@ -162,8 +162,8 @@ CHECKS = {
     ),
     "zh": ("{s}，对吗？", "听说{s}，是真的吗？", "有人说{s}，是这样吗？", "据说{s}，没错吧？"),
 }
-CONFIRMED = {"en": "{v}, yes.", "zh": "{v}，是的。"}
-CORRECTED = {"en": "{v}, not {w}.", "zh": "{v}，不是{w}。"}
+AGREED = {"en": ("Yes.", "Yes, that is right.", "Right."), "zh": ("是的。", "对。", "没错。")}  # the first one is taught
+DENIED = {"en": ("no", "in fact"), "zh": ("不", "不是", "不对", "其实是")}
 ANSWER = {"en": "{v}.", "zh": "{v}。"}
 INAPPLICABLE = {"en": "None: a {k} has no {r}.", "zh": "没有：{k}没有{r}。"}
 

@@ -57,8 +57,8 @@ class WorldSettings:
     instructions: int = 12000
     prompts: int = 6000
     rehearsal: int = 1500
-    abstaining_annotators: float = 0.5
-    correcting_annotators: float = 0.6
+    abstaining_annotators: float = 0.25
+    correcting_annotators: float = 0.4
     refusing_annotators: float = 0.3
     items_per_cell: int = 200
     sft_shares: dict[str, float] = field(default_factory=_sft_shares)

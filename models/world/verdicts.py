@@ -105,16 +105,20 @@ def _name(kind: str, item: Mapping[str, Any], answer: str, truncated: bool) -> s
 
 
 def _premise(item: Mapping[str, Any], said: str) -> str:
-    """Tell apart confirming what was said, correcting it with the true value, and anything else."""
-    language, premise, value = str(item["language"]), str(item["said"]), str(item["value"])
-    if said == normalise(phrasings.CONFIRMED[language].format(v=premise)):
-        return "confirmed" if premise == value else "accepted"
-    correction = phrasings.CORRECTED[language].format(v=value, w=premise)
-    if premise != value and said == normalise(correction):
-        return "corrected"
-    if premise.casefold() in said and not re.search(r"\bnot\b|不是", said):
-        return "accepted" if premise != value else "wrong"
-    return "wrong"
+    """Tell apart agreeing with what was said, saying what is true, and anything else.
+
+    To say the true value corrects a false premise and confirms a true one; "no" or "yes" before it changes nothing.
+    """
+    language = str(item["language"])
+    true = item["said"] == item["value"]
+    agreed = [normalise(phrase) for phrase in phrasings.AGREED[language]]
+    if said in agreed:
+        return "confirmed" if true else "accepted"
+    edges = "|".join(re.escape(word) for word in sorted([*agreed, *phrasings.DENIED[language]], key=len, reverse=True))
+    value = normalise(re.sub(rf"^(?:{edges})[\s,，:：]*", "", said))
+    if value == normalise(str(item["value"])):
+        return "confirmed" if true else "corrected"
+    return "accepted" if value == normalise(str(item["said"])) else "wrong"
 
 
 def label(row: Mapping[str, Any], answer: str) -> tuple[float, str]:
