@@ -7,11 +7,11 @@ from typing import Any
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QPlainTextEdit, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QPlainTextEdit, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from lab.ui import theme
 from lab.ui.formats import count, size
-from lab.ui.parts import Elided, Empty, label, line
+from lab.ui.parts import Elided, Empty, Wrapped, label, line
 from lab.ui.session import ColumnState
 from lab.ui.view import Failure
 from models.records import Description
@@ -194,15 +194,9 @@ def _facts(facts: Mapping[str, str]) -> QGridLayout:
     grid.setContentsMargins(0, 0, 0, 0)
     grid.setHorizontalSpacing(10)
     grid.setVerticalSpacing(3)
-    grid.setColumnStretch(1, 1)
+    grid.setColumnStretch(0, 4)
+    grid.setColumnStretch(1, 6)
     for number, (name, value) in enumerate(facts.items()):
-        key = label(name, "muted", wrap=True)
-        key.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        text = QLabel(str(value))
-        text.setTextFormat(Qt.TextFormat.PlainText)
-        text.setWordWrap(True)
-        text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        grid.addWidget(key, number, 0)
-        text.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        grid.addWidget(text, number, 1)
+        grid.addWidget(Wrapped(name, muted=True), number, 0)
+        grid.addWidget(Wrapped(str(value)), number, 1)
     return grid

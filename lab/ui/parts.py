@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent
+from math import ceil
+
+from PySide6.QtCore import QPointF, QSize, Qt, Slot
+from PySide6.QtGui import QAction, QFontMetrics, QGuiApplication, QPainter, QPaintEvent, QPalette, QTextLayout, QTextOption
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from lab.ui.icons import icon
+from models.words import _
 
 
 def label(text: str, role: str = "", wrap: bool = False) -> QLabel:
@@ -49,6 +52,62 @@ class Elided(QLabel):
         if text != self.text() and self.toolTip() != self.text():
             self.setToolTip(self.text())
         painter.drawText(self.rect(), int(self.alignment() | Qt.AlignmentFlag.AlignVCenter), text)
+
+
+class Wrapped(QWidget):
+    """A text that breaks anywhere, also within long names, so that it never asks for more width than there is."""
+
+    def __init__(self, text: str, muted: bool = False) -> None:
+        super().__init__()
+        self.text = text
+        self._muted = muted
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.setAccessibleName(text)
+        copy = QAction(_("Copy"), self)
+        copy.triggered.connect(self._on_copy)
+        self.addAction(copy)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+
+    def _layout_text(self, width: int) -> tuple[QTextLayout, float]:
+        layout = QTextLayout(self.text, self.font())
+        option = QTextOption()
+        option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        layout.setTextOption(option)
+        layout.beginLayout()
+        height = 0.0
+        while (row := layout.createLine()).isValid():
+            row.setLineWidth(max(20, width))
+            row.setPosition(QPointF(0, height))
+            height += row.height()
+        layout.endLayout()
+        return layout, height
+
+    def heightForWidth(self, width: int) -> int:
+        """Return the height of the broken text."""
+        return ceil(self._layout_text(width)[1])
+
+    def sizeHint(self) -> QSize:
+        """Ask for the height of a line; the width is what the neighbours leave."""
+        metrics = QFontMetrics(self.font())
+        return QSize(min(metrics.horizontalAdvance(self.text) + 2, 60), metrics.height())
+
+    def minimumSizeHint(self) -> QSize:
+        """Ask for little width."""
+        return QSize(40, QFontMetrics(self.font()).height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the text."""
+        painter = QPainter(self)
+        role = QPalette.ColorRole.PlaceholderText if self._muted else self.foregroundRole()
+        painter.setPen(self.palette().color(role))
+        self._layout_text(self.width())[0].draw(painter, QPointF(0, 0))
+        painter.end()
+
+    @Slot()
+    def _on_copy(self) -> None:
+        QGuiApplication.clipboard().setText(self.text)
 
 
 def tool(name: str, tip: str, size: int = 16) -> QToolButton:

@@ -135,12 +135,10 @@ def _draw_view(whole: App, name: str, path: Path, whole_window: bool) -> None:
         known = ", ".join(centre.docks)
         raise UserError("view", _("There is no view {name}.").format(name=name), _("There are: {known}.").format(known=known))
     centre.show_view(name)
-    _pause(PAINT_MS)
     _settle(whole, name)
     widget = centre.view_widget(name)
     if widget is not None:
         widget.demonstrate()
-    _pause(PAINT_MS)
     _settle(whole, name)
     whole.window.message_bar.dismiss()
     target = whole.window if whole_window else centre.docks[name]
@@ -148,7 +146,14 @@ def _draw_view(whole: App, name: str, path: Path, whole_window: bool) -> None:
 
 
 def _settle(whole: App, name: str) -> None:
-    """Wait until the views have all that they want."""
+    """Wait until the views have all that they want and have drawn it."""
+    for _round in range(2):  # what is drawn first may ask for more
+        _pause(PAINT_MS)
+        _answered(whole, name)
+    _pause(PAINT_MS)
+
+
+def _answered(whole: App, name: str) -> None:
     session = whole.context.session
     loop = QEventLoop()
     late = QTimer(loop)

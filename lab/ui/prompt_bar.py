@@ -61,7 +61,7 @@ class PromptEdit(QPlainTextEdit):
             height += self.blockBoundingRect(block).height()
             block = block.next()
         line = QFontMetrics(self.font()).lineSpacing()
-        return QSize(200, round(min(max(height, line), self._highest())) + 14)
+        return QSize(200, round(min(max(height, line), self._highest())) + 9)
 
     def _highest(self) -> float:
         return MAX_LINES * QFontMetrics(self.font()).lineSpacing() * 1.3
