@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models import precision
+from models.adapters import base_folder, describe_adapter, no_base, read_adapter
 from models.columns import Column
 from models.describe import describe_folder, stage_of
 from models.errors import UserError
 from models.events import Work
 from models.headers import TensorInfo, no_weights, read_headers, read_json, sniff, visible, weight_files
+from models.hub import fetch, hub_name
 from models.opened import OpenModel
 from models.records import CheckpointRef, Description, Lineage
 from models.words import _
+
+if TYPE_CHECKING:
+    from models.loading import Settings
 
 STAGES = ("pretrain", "sft", "reward", "rlhf", "dpo", "other")
 LINEAGE = "lineage.json"
@@ -81,7 +86,8 @@ def _size(path: Path, kind: str) -> int:
     if kind == "folder":
         return sum(file.stat().st_size for file in weight_files(path))
     if kind == "adapter":
-        return sum(file.stat().st_size for file in path.glob("*.safetensors"))
+        read_adapter(path)
+        return (path / "adapter_model.safetensors").stat().st_size
     if kind == "gguf":
         return path.stat().st_size
     raise no_checkpoint(path)
@@ -197,6 +203,8 @@ def describe(path: str | os.PathLike[str]) -> Description:
     kind = what_is(place)
     if kind == "folder":
         return describe_folder(place, stage_of(place))
+    if kind == "adapter":
+        return describe_adapter(place, stage_of(place))
     if kind == "gguf":
         from models.gguf import describe_gguf
 
@@ -221,6 +229,12 @@ def forecast(path: str | os.PathLike[str], dtype: str = "auto", quantize: str = 
         file = read_gguf(place)
         tensors = {name: TensorInfo("F32", item.shape, 0, 0) for name, item in file.tensors.items()}
         return forecast_bytes(tensors, precision.dtype_name(dtype, "F32"), quantize)
+    if kind == "adapter":
+        adapter = read_adapter(place)
+        base = base_folder(adapter)
+        if base is None:
+            raise no_base(adapter)
+        return forecast(base, dtype, quantize) + forecast_bytes(adapter.tensors, "float32")
     if kind != "folder":
         raise no_checkpoint(place)
     stored = next(iter(describe_folder(place).memory), "F32")
@@ -241,21 +255,36 @@ def load(
     Raises:
         UserError: If it cannot be opened; nothing stays in memory then.
     """
-    from models.loading import Settings, load_folder
+    from models.loading import Settings
 
     if isinstance(source, Column):
         path, settings = source.checkpoint, Settings(source.device, source.dtype, source.quantize)
     else:
         path, settings = os.fspath(source), Settings(device, dtype, quantize)
-    kind = what_is(Path(path))
+    name = hub_name(path)
+    place = (yield from fetch(name)) if name else Path(path)
+    return (yield from _load(place, settings, path))
+
+
+def _load(place: Path, settings: Settings, path: str) -> Work[OpenModel]:
+    from models.loading import load_folder
+
+    kind = what_is(place)
     if kind == "folder":
-        return (yield from load_folder(Path(path), settings, path))
+        return (yield from load_folder(place, settings, path))
     if kind == "gguf":
         from models.gguf import converted
 
-        folder = yield from converted(Path(path))
-        return (yield from load_folder(folder, settings, path))
-    raise no_checkpoint(Path(path))
+        return (yield from load_folder((yield from converted(place)), settings, path))
+    if kind == "adapter":
+        adapter = read_adapter(place)
+        base = base_folder(adapter)
+        if base is None and hub_name(adapter.base):
+            base = yield from fetch(hub_name(adapter.base))
+        if base is None:
+            raise no_base(adapter)
+        return (yield from load_folder(base, settings, path, adapter))
+    raise no_checkpoint(place)
 
 
 def convert(path: str | os.PathLike[str], output: str | os.PathLike[str]) -> Work[str]:

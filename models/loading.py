@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models import devices, precision
+from models.adapters import Adapter, attach, describe_adapter
 from models.build import build_config, load_weights
 from models.configs import CheckedConfig, kind_of, read_config
 from models.describe import describe_folder
@@ -33,8 +34,14 @@ class Settings:
     quantize: str = ""
 
 
-def load_folder(folder: Path, settings: Settings, path: str = "") -> Work[OpenModel]:
-    """Open a Hugging Face folder.
+def load_folder(folder: Path, settings: Settings, path: str = "", adapter: Adapter | None = None) -> Work[OpenModel]:
+    """Open a Hugging Face folder, with a PEFT adapter laid into its layers if one is given.
+
+    Args:
+        folder: The folder, or the base of the adapter.
+        settings: Device, dtype and quantisation.
+        path: What the user asked for; the folder itself if empty.
+        adapter: A checked adapter.
 
     Raises:
         UserError: For everything that its files, the device or the memory make impossible; nothing stays loaded.
@@ -42,23 +49,27 @@ def load_folder(folder: Path, settings: Settings, path: str = "") -> Work[OpenMo
     started = time.monotonic()
     precision.check_quantize(settings.quantize)
     check_sizes(folder)
-    description = describe_folder(folder)
+    description = describe_adapter(adapter.folder) if adapter else describe_folder(folder)
     config = read_config(folder)
     files = weight_files(folder)
     tensors = read_headers(files)
     yield Progress(0, 1, _("starting torch"))
     device = yield from in_thread(lambda: devices.pick(settings.device), _("starting torch"))
     dtype = precision.dtype_name(settings.dtype, next(iter(description.memory), "F32"), device)
-    needed = forecast_bytes(tensors, dtype, settings.quantize)
+    whole = {**tensors, **{f"adapter.{name}": info for name, info in adapter.tensors.items()}} if adapter else tensors
+    needed = forecast_bytes(whole, dtype, settings.quantize)
     check_memory(folder, needed, device)
     yield Note(_("{name} will need about {n} MB").format(name=folder.name, n=needed // 10**6))
     before = free_memory(device)
     hf_config, model_class = yield from in_thread(lambda: build_config(config), _("starting transformers"))
     with out_of_memory(folder, needed, device):
         model, warnings = yield from load_weights(model_class, hf_config, files, tensors, dtype)
+        if adapter:
+            yield from in_thread(lambda: attach(adapter, model), _("laying in the adapter"))
         model = yield from _place(model, device, settings.quantize)
-    tokenizer = yield from in_thread(lambda: load_tokenizer(folder), _("opening the tokenizer"))
-    check_ids(folder, model, read_tokenizer(folder).n_ids)
+    texts = adapter.folder if adapter and read_tokenizer(adapter.folder).present else folder
+    tokenizer = yield from in_thread(lambda: load_tokenizer(texts), _("opening the tokenizer"))
+    check_ids(texts, model, read_tokenizer(texts).n_ids)
     actual = model_bytes(model)
     loaded = _loaded(config, model, path or str(folder), (device, dtype, settings.quantize), description)
     loaded = replace(

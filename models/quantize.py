@@ -26,7 +26,7 @@ def quantize_linears(model: Any, name: str) -> None:
             _("Install it: pip install 'triptych[quantize]'"),
         ) from cause
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    quantize_(model, _configuration(name), filter_fn=lambda module, _name: _is_body(module, head))
+    quantize_(model, _configuration(name), filter_fn=lambda module, name: "lora_" not in name and _is_body(module, head))
 
 
 def _configuration(name: str) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from models import library
 from models.errors import UserError
 from models.events import finish
+from models.hub import hub_name
 from tests.models.folders import edit_json, make_llama
 
 
@@ -197,12 +198,39 @@ def test_stored_quantised(folder: Path) -> None:
     refused(folder, "config.json", "gptq")
 
 
-def test_b47_a_folder_wins_only_when_it_is_named_as_one(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_b47_a_folder_is_never_taken_for_a_name(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(llama, tmp_path / "user" / "model")
     monkeypatch.chdir(tmp_path)
-    assert finish(library.load("./user/model")).folder == "user/model"
-    with pytest.raises(UserError, match=r"both.*\./user/model.*hub:user/model"):
-        finish(library.load("user/model"))
+    assert hub_name("user/model") == ""
+    assert hub_name("hub:user/model") == "user/model"
+    assert hub_name("user/other") == "user/other"
+    assert hub_name("user") == hub_name("./user/model") == hub_name("a/b/c") == ""
+    assert finish(library.load("user/model")).folder == "user/model"
+
+
+@pytest.mark.parametrize("name", ["hub:user/model", "user/model-that-is-not-here"])
+def test_b47_without_a_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match="cannot be fetched: HF_HUB_OFFLINE is set"):
+        finish(library.load(name))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"sha256": "sha256-../../x", "size": 1}, {"sha256": "a" * 63, "size": 1}, {"sha256": "A" * 64, "size": 1},
+     {"sha256": "a" * 64, "size": True}, "x"],
+)  # fmt: skip
+def test_b47_digests(entry: Any, folder: Path) -> None:
+    (folder / "manifest.json").write_text(json.dumps({"files": {"config.json": entry}}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"manifest\.json"):
+        finish(library.load(folder))
+
+
+@pytest.mark.parametrize("name", ["../config.json", "/etc/passwd", "a/b"])
+def test_b47_names_in_a_manifest(name: str, folder: Path) -> None:
+    (folder / "manifest.json").write_text(json.dumps({"files": {name: {"sha256": "a" * 64, "size": 1}}}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"manifest\.json"):
+        finish(library.load(folder))
 
 
 @pytest.mark.parametrize("name", ["hub:../x", "hub:a/../b", "hub:a/b/c", "hub:/etc", "hub:a b", "hub:", "hub:a/b@../../x"])
