@@ -111,7 +111,7 @@ def _rolling(opened: OpenModel, requests: Sequence[Request], batch_size: int) ->
 
 
 def _generate(opened: OpenModel, requests: Sequence[Request], batch_size: int) -> Work[list[Any]]:
-    from models.scoring import generate_many, max_length
+    from models.scoring import generate_many
 
     found: list[Any] = []
     settings = dict(requests[0].decoding)
@@ -123,8 +123,7 @@ def _generate(opened: OpenModel, requests: Sequence[Request], batch_size: int) -
         max_new_tokens=settings["max_new_tokens"],
         seed=requests[0].seed,
     )
-    room = max(max_length(opened) - sampler.max_new_tokens, 1)
-    prompts = [request.context[-room:] for request in same]
+    prompts = [request.context for request in same]
     seeds = [request.seed + 1_000_003 * request.repeat for request in same]
     answers = yield from generate_many(
         opened, prompts, sampler, until=settings["until"], batch_size=batch_size or len(same), seeds=seeds

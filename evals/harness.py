@@ -38,7 +38,12 @@ class Missing(Exception):
 
 
 class Rendered(str):
-    """A prompt that a chat template made: special tokens in it are meant."""
+    """A prompt that a chat template made: special tokens in it are meant.
+
+    Where a message held the text of a special token, ``ids`` are the tokens, with that text encoded as text.
+    """
+
+    ids: tuple[int, ...] = ()
 
 
 def identity(opened: OpenModel) -> Work[Identity]:
@@ -101,6 +106,7 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         self.keys: list[str] = []
         """Response keys of everything asked, in order: what a score rests on."""
         self._rendered: dict[str, Rendered] = {}
+        self._special: frozenset[str] = frozenset()
 
     @property
     def eot_token_id(self) -> int:
@@ -126,6 +132,8 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         """
         from models.tokens import encode_plain
 
+        if isinstance(string, Rendered) and string.ids:
+            return list(string.ids)
         rendered = isinstance(string, Rendered)
         if add_special_tokens is None:
             bos = self.tokenizer.bos_token
@@ -137,6 +145,8 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         if self.backend != "causal" or not isinstance(context, Rendered):
             pair: tuple[list[int], list[int]] = super()._encode_pair(context, continuation)
             return pair
+        if context.ids:
+            return list(context.ids), self.tok_encode(continuation, add_special_tokens=False)
         whole = self.tok_encode(Rendered(context + continuation))
         n_context = len(self.tok_encode(context))
         return whole[:n_context], whole[n_context:]
@@ -200,7 +210,7 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         made = []
         for request in requests:
             context, settings = request.args[:2]
-            ids = tuple(self.tok_encode(context))
+            ids = tuple(self.tok_encode(context)) or (self.prefix_token_id,)
             who = (request.task_name, request.doc_id, request.idx)
             made.append(Request("generate", ids, (), decoding(settings), self.seed, seen[who]))
             seen[who] += 1

@@ -74,10 +74,14 @@ class Index:
         """Read what is new or changed under these folders, and forget what is gone."""
         roots = [Path(os.path.realpath(folder)) for folder in folders]
         found = {str(path): path.stat() for root in roots for path in results_files(root)}
-        with self._engine.begin() as connection:
+        with self._engine.connect() as connection:
             known = {row.path: (row.changed, row.size) for row in connection.execute(sql.select(_files))}
-            gone = [path for path in known if path not in found and _below(path, roots)]
-            changed = [path for path, stat in found.items() if known.get(path) != (stat.st_mtime_ns, stat.st_size)]
+        gone = [path for path in known if path not in found and _below(path, roots)]
+        changed = [path for path, stat in found.items() if known.get(path) != (stat.st_mtime_ns, stat.st_size)]
+        if not gone and not changed:
+            return
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             for path in [*gone, *changed]:
                 connection.execute(sql.delete(_files).where(_files.c.path == path))
             for path in changed:

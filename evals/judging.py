@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from evals import answering, files, guard, harness, known, scores, tasks
+from evals import answering, fewshot, files, guard, harness, known, scores, tasks
 from evals.options import EvalSettings
 from evals.store import SCORER_REVISION, ResponseStore, score_key
 from models.events import Metrics, Partial, Progress, Saved, Work
@@ -31,6 +31,8 @@ def run(opened: OpenModel, store: ResponseStore, base: Cell, settings: EvalSetti
     started = time.time()
     planned = tasks.plan(base.benchmark, base.path, settings.include_path, settings.allow_code)
     guards = {name: guard.install(task) for name, task in planned.tasks.items()}
+    for task in planned.tasks.values():
+        fewshot.install(task)
     who = yield from harness.identity(opened)
     model = harness.CheckpointLM(opened, who, store, settings.seed)
     chat = _chat(planned, opened, settings)

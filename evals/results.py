@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +145,22 @@ def raw_samples(run: str, benchmark: str) -> list[dict[str, Any]]:
     path = Path(run)
     if path.is_dir():
         matching = sorted(path.rglob(f"samples_{files.sanitised(benchmark)}_*.jsonl"), key=lambda file: file.name)
-        return list(_lines(matching[-1])) if matching else []
+        return _kept(matching[-1]) if matching else []
     stamp = path.stem.removeprefix("results_")
-    return list(_lines(path.parent / f"samples_{files.sanitised(benchmark)}_{stamp}.jsonl"))
+    return _kept(path.parent / f"samples_{files.sanitised(benchmark)}_{stamp}.jsonl")
+
+
+def _kept(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a samples file, from memory if it is as it was."""
+    if not path.is_file():
+        return []
+    stat = path.stat()
+    return list(_rows(path, stat.st_mtime_ns, stat.st_size))
+
+
+@lru_cache(maxsize=16)
+def _rows(path: Path, _changed: int, _size: int) -> tuple[dict[str, Any], ...]:
+    return tuple(_lines(path))
 
 
 def samples(run: str, benchmark: str, checkpoint: str = "") -> list[Sample]:

@@ -135,4 +135,5 @@ def lm_eval_signature(metric: str) -> str:
     """Return the convention of a metric that lm-eval computes."""
     from importlib.metadata import version
 
-    return f"{metric}|lm-eval:{version('lm-eval')}"
+    ties = "|ties:1/k" if metric in ("acc", "acc_norm", "acc_bytes") else ""
+    return f"{metric}{ties}|lm-eval:{version('lm-eval')}"

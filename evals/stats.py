@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import TypeAlias
 
@@ -191,10 +192,13 @@ def newcombe(share_a: float, share_b: float, n: float) -> tuple[float, float]:
     return max(-1.0, low), min(1.0, high)
 
 
+@lru_cache(maxsize=4)
 def resample(n_clusters: int, seed: int, samples: int = RESAMPLES) -> Array:
-    """Return (samples, n_clusters) how often each cluster is drawn in each bootstrap sample."""
+    """Return (samples, n_clusters) how often each cluster is drawn in each bootstrap sample; not to be changed."""
     generator = np.random.default_rng(seed)
-    return generator.multinomial(n_clusters, np.full(n_clusters, 1.0 / n_clusters), size=samples).astype(np.float64)
+    drawn = generator.multinomial(n_clusters, np.full(n_clusters, 1.0 / n_clusters), size=samples).astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def cluster_sums(statistics: Array, clusters: Sequence[Hashable] | None) -> Array:

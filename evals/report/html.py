@@ -10,6 +10,7 @@ from pathlib import Path
 from evals import results, tasks
 from evals.report import charts
 from evals.report._text import escape, number, p_value, shown, signed
+from evals.report.titles import translated
 from models.files import write_text
 from models.records import Cell, Comparison, Sample
 from models.words import _
@@ -87,13 +88,13 @@ def _summary(cells: Sequence[Cell], names: Sequence[str]) -> str:
 def title_of(benchmark: str) -> str:
     """Return what a benchmark is called."""
     known = tasks.benchmarks().get(benchmark)
-    return _(known.title) if known is not None else benchmark
+    return translated(known.title) if known is not None else benchmark
 
 
 def metric_title(metric: str) -> str:
     """Return what a metric is called."""
     known = tasks.metrics().get(metric)
-    return _(known.title) if known is not None else metric
+    return translated(known.title) if known is not None else metric
 
 
 def _matrix(cells: Sequence[Cell], names: Sequence[str]) -> str:
@@ -135,7 +136,7 @@ def _score(cell: Cell | None, best: float) -> str:
     if cell is None:
         return '<td class="n quiet">–</td>'
     if not math.isfinite(cell.value):
-        return f'<td class="n bad">{escape(_(cell.state))}</td>'
+        return f'<td class="n bad">{escape(translated(cell.state))}</td>'
     mark = ' class="best"' if cell.value == best else ""
     interval = f"[{number(cell.low)}, {number(cell.high)}]" if math.isfinite(cell.low) else ""
     return f'<td class="n"><span{mark}>{number(cell.value)}</span><br><span class="ci">{interval} n={cell.n}</span></td>'
@@ -236,7 +237,9 @@ def _side_by_side(benchmark: str, answered: Mapping[str, Sequence[Sample]]) -> s
 def _answer(sample: Sample | None) -> str:
     if sample is None:
         return '<td class="quiet">–</td>'
-    notes = [escape(_(sample.verdict))] if sample.verdict else [number(sample.score)] if math.isfinite(sample.score) else []
+    notes = (
+        [escape(translated(sample.verdict))] if sample.verdict else [number(sample.score)] if math.isfinite(sample.score) else []
+    )
     return f'<td class="t">{shown(sample.answer)}<br><span class="ci">{" ".join(notes)}</span></td>'
 
 

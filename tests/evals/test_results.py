@@ -262,6 +262,17 @@ def test_results_json_has_exactly_its_fields(runs, tmp_path):
     assert content["cells"][-1]["value"] is None
 
 
+def test_every_title_of_ours_is_translated():
+    from evals import tasks
+    from evals.report import titles
+
+    known = titles._known()
+    names = {"BLEU", "chrF", "TER", "ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum"}
+    for thing in [*tasks.benchmarks().values(), *tasks.metrics().values()]:
+        assert thing.title in known or thing.title in names
+    assert titles.translated("something a plug-in brings") == "something a plug-in brings"
+
+
 def test_text_of_models_is_tamed():
     assert shown("a" * 5000).endswith(" …")
     assert len(shown("e" + "\u0301" * 10**5)) < 20

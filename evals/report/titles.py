@@ -1,0 +1,46 @@
+"""What people read for the names of benchmarks, metrics, verdicts and states, in the chosen language."""
+
+from __future__ import annotations
+
+from models.words import _
+
+
+def translated(text: str) -> str:
+    """Return a title or word of this package in the chosen language; what a plug-in brings stays as it is."""
+    return _known().get(text, text)
+
+
+def _known() -> dict[str, str]:
+    return {
+        "Perplexity of unseen articles": _("Perplexity of unseen articles"),
+        "Questions": _("Questions"),
+        "Translation": _("Translation"),
+        "Summaries": _("Summaries"),
+        "Unknown things": _("Unknown things"),
+        "False premises": _("False premises"),
+        "Refusals": _("Refusals"),
+        "Word perplexity": _("Word perplexity"),
+        "Byte perplexity": _("Byte perplexity"),
+        "Token perplexity": _("Token perplexity"),
+        "Bits per byte": _("Bits per byte"),
+        "Exact match": _("Exact match"),
+        "Hallucination rate": _("Hallucination rate"),
+        "Abstention rate": _("Abstention rate"),
+        "Refusal rate": _("Refusal rate"),
+        "Benign refusal rate": _("Benign refusal rate"),
+        "Correction rate": _("Correction rate"),
+        "Confirmation rate": _("Confirmation rate"),
+        "correct": _("correct"),
+        "wrong": _("wrong"),
+        "abstained": _("abstained"),
+        "hallucinated": _("hallucinated"),
+        "accepted": _("accepted"),
+        "corrected": _("corrected"),
+        "confirmed": _("confirmed"),
+        "refused": _("refused"),
+        "complied": _("complied"),
+        "invalid": _("invalid"),
+        "failed": _("failed"),
+        "running": _("running"),
+        "done": _("done"),
+    }
