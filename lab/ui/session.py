@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
-from lab.ui.answers import Answers
+from lab.ui.answers import PURE, Answers
 from lab.ui.engine import EngineClient, Handlers
 from lab.ui.history import History, Snapshot
 from lab.ui.view import Failure, ViewWidget, Want
@@ -163,9 +163,11 @@ class Session(QObject):
             self.history.push(snapshot)
         self._shown = snapshot
         if snapshot.columns != before.columns:
+            pairs = enumerate(zip(snapshot.columns, before.columns, strict=False))
+            same = {index for index, (new_column, old_column) in pairs if new_column == old_column}
             for view in self._views.values():
                 view.widget.set_columns(snapshot.columns)
-                view.told.clear()
+                view.told = {slot: want for slot, want in view.told.items() if slot[0] in same}
             self.columns_changed.emit(snapshot.columns)
         if snapshot.selection != before.selection:
             for name, view in self._views.items():
@@ -183,6 +185,7 @@ class Session(QObject):
         self.text = self._typed
         for view in self._views.values():
             view.widget.set_text(self.text)
+            view.told = {slot: want for slot, want in view.told.items() if want.op not in PURE}
         self.text_changed.emit(self.text)
         self._soon.start()
 

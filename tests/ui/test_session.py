@@ -273,6 +273,34 @@ def test_a_pressed_button_asks_an_equal_request_again(session: Any, client: Any,
     qtbot.waitUntil(lambda: len(client.of("tokens")) == 2)
 
 
+def test_a_text_that_comes_back_while_the_view_is_hidden_is_answered_again(
+    session: Any, client: Any, view: Any, qtbot: Any
+) -> None:
+    session.set_text("one")
+    shown(session, client, view, qtbot, A)
+    qtbot.waitUntil(lambda: len(client.of("tokens")) == 1)
+    client.answer(client.of("tokens")[0], "first")
+    session.set_visible("v", False)
+    session.set_text("two")
+    session.set_text("one")
+    qtbot.waitUntil(lambda: session.is_settled)
+    session.set_visible("v", True)
+    qtbot.waitUntil(lambda: len(view.answers) == 2)
+    assert len(client.of("tokens")) == 1
+
+
+def test_a_column_that_stays_is_not_asked_again(session: Any, client: Any, view: Any, qtbot: Any) -> None:
+    shown(session, client, view, qtbot, A)
+    qtbot.waitUntil(lambda: len(client.of("tokens")) == 1)
+    client.answer(client.of("tokens")[0], "first")
+    session.set_columns((A, B))
+    qtbot.waitUntil(lambda: len(client.of("open")) == 2)
+    client.answer(client.of("open")[1], Loaded("/b", "cpu", "float32", "", 1, 1, 0.0))
+    qtbot.waitUntil(lambda: len(client.of("tokens")) == 2)
+    assert client.asked[client.of("tokens")[1]][1]["column"] == B
+    assert len(view.answers) == 1
+
+
 def test_more_than_four_columns_are_cut(session: Any) -> None:
     session.set_columns(tuple(Column(f"/{n}") for n in range(6)))
     assert len(session.columns) == 4
