@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -69,12 +70,13 @@ def choose(logits: Tensor, generator: Any, temperature: float = 1.0, top_p: floa
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are drawn; ``temperature`` 0 is greedy."""
+    """How answers are drawn; ``temperature`` 0 is greedy, ``bf16`` draws from a copy of the weights in that type."""
 
     max_new_tokens: int = 48
     temperature: float = 1.0
     top_p: float = 1.0
     batch_size: int = 128
+    bf16: bool = False
 
 
 def sample_answers(
@@ -84,6 +86,8 @@ def sample_answers(
     import numpy as np
     import torch
 
+    if sampling.bf16:
+        model = copy.deepcopy(model).bfloat16()  # half the time of fp32, and of autocast, on a processor that has bf16
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(int(np.random.SeedSequence(list(seed)).generate_state(1)[0]))
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))

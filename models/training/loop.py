@@ -234,7 +234,15 @@ class Loop:
             "random": rng[1],
             "extra": self.task.extra(),
         }
-        path = save_state(self._states, self.step, {**tensors, "optimizer": moments, "random": rng[0]}, content)
+        try:
+            path = save_state(self._states, self.step, {**tensors, "optimizer": moments, "random": rng[0]}, content)
+        except OSError as cause:
+            raise UserError(
+                "training.save",
+                f"The state of step {self.step} of {self.folder.name} could not be written: {cause.strerror or cause}.",
+                "Make room and continue with --resume; the state saved before is intact.",
+                step=self.step,
+            ) from cause
         clean_states(self._states, self.settings.keep)
         self.saved_at = self.step
         return Saved(str(path.relative_to(self.folder)), self.step)

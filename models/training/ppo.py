@@ -133,7 +133,7 @@ class PpoTask:
         settings, number = self.settings, step // self.settings.updates
         chosen = prompt_numbers(len(self.rows), settings.rollout_size, number, settings.seed)
         prompts, rows = [self.prompts[at] for at in chosen], [self.rows[at] for at in chosen]
-        sampling = Sampling(settings.max_new_tokens, settings.temperature, 1.0, settings.rollout_size)
+        sampling = Sampling(settings.max_new_tokens, settings.temperature, 1.0, settings.rollout_size, self.bf16)
         answers = yield from sample_answers(self.actors.policy, prompts, self.texts.end, sampling, [settings.seed, 19, number])
         documents = answer_documents(prompts, answers)
         measured = self._measure(documents, number)

@@ -17,9 +17,9 @@ from models.events import Note, Progress, Saved, Work
 from models.training.data import Row, Texts, as_messages, need_rows
 from models.training.decoding import Sampling, sample_answers
 from models.training.labels import conversations, field_of, find_function, label_answer
-from models.training.llama import open_causal, pick_device
+from models.training.llama import open_causal, pick_device, uses_bf16
 from models.training.running import read_all
-from models.training.stage import Stage, Workspace, check_at_least, help_text
+from models.training.stage import PRECISIONS, Stage, Workspace, check_at_least, check_choice, help_text
 from models.words import _
 
 
@@ -44,11 +44,13 @@ class PreferenceSettings:
         default=("item.entity", "entity", "id"), metadata=help_text("First field found keeps rows on one side of dev.")
     )
     max_rows: int = field(default=0, metadata=help_text("Use at most so many prompts of each file; 0 uses all."))
+    precision: str = field(default="auto", metadata=help_text("Of sampling: auto, fp32 or bf16."))
     device: str = field(default="auto", metadata=help_text("auto, cpu, cuda or cuda:N."))
     seed: int = field(default=0, metadata=help_text("Seed of sampling, pairing and splitting."))
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` for a value that cannot work."""
+        check_choice("precision", self.precision, PRECISIONS)
         check_at_least("samples", self.samples, 1)
         check_at_least("pairs_per_prompt", self.pairs_per_prompt, 1)
         check_at_least("max_ratio", self.max_ratio, 1)
@@ -112,8 +114,9 @@ def run(settings: PreferenceSettings, workspace: Workspace) -> Work[Mapping[str,
     parent = workspace.checkpoint(settings.parent)
     texts, model = Texts(parent), open_causal(parent, pick_device(settings.device))
     prompts = texts.prompts(conversations(rows))
+    bf16 = uses_bf16(settings.precision, next(model.parameters()).device.type)
     repeated = [prompt for prompt in prompts for _ in range(settings.samples)]
-    sampling = Sampling(settings.max_new_tokens, settings.temperature, settings.top_p, settings.batch_size)
+    sampling = Sampling(settings.max_new_tokens, settings.temperature, settings.top_p, settings.batch_size, bf16)
     answers = yield from sample_answers(model, repeated, texts.end, sampling, [settings.seed, 3])
     labelled: list[list[Labelled]] = []
     for at, row in enumerate(rows):

@@ -106,4 +106,4 @@ def run(settings: TokenizerSettings, workspace: Workspace) -> Work[Mapping[str, 
     return {"vocab_size": size, "rows": len(rows)}
 
 
-STAGE = Stage("tokenizer", "Tokenizer", TokenizerSettings, run)
+STAGE = Stage("tokenizer", "Tokenizer", TokenizerSettings, run, parent_field="")

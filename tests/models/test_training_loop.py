@@ -221,6 +221,24 @@ def test_nan_is_never_hidden(root, monkeypatch, choice):
     assert metrics["steps_skipped"] == 1
 
 
+def test_a_full_disk_is_a_sentence_and_costs_nothing_saved(root, reference, monkeypatch):
+    from models.training import checkpoints
+
+    honest, calls = checkpoints.os.fsync, []
+
+    def fsync(handle):
+        calls.append(handle)
+        if len(calls) > 9:
+            raise OSError(28, "No space left on device")
+        honest(handle)
+
+    monkeypatch.setattr(checkpoints.os, "fsync", fsync)
+    with pytest.raises(UserError, match="step 6 of pretrain could not be written: No space left"):
+        list(start(root))
+    monkeypatch.undo()
+    assert course(start(root, resume=True))[12] == reference[0][12]
+
+
 def test_weights_that_are_not_finite_are_never_published(root, tmp_path):
     from models.training.checkpoints import publish
     from models.training.llama import new_llama
