@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import cancelling
 from models.columns import Sampler
 from models.errors import UserError
 from models.events import Note, Partial, Progress, Work
@@ -14,6 +13,7 @@ from models.generation import answer_text, refuse_unless_generating, start
 from models.opened import OpenModel
 from models.prompts import eos_ids, start_id
 from models.readout import left_padded
+from models.running import forward_of
 from models.sampling import check_sampler, draw, sampled
 from models.trace import accepts, check_ids, context_length
 from models.words import _
@@ -142,7 +142,7 @@ class _State:
             options["logits_to_keep"] = 1
         if self.cache is not None:
             options["past_key_values"] = self.cache
-        with torch.inference_mode(), cancelling.cancellable(model):
+        with torch.inference_mode(), forward_of(self.opened):
             outputs = model(**self._given(ids), **options, return_dict=True)
         self.cache = getattr(outputs, "past_key_values", None)
         return outputs.logits[:, -1].float()
@@ -185,7 +185,7 @@ def _begin(opened: OpenModel, prompts: Sequence[Sequence[int]]) -> tuple[_State,
     width = max(len(prompt) for prompt in prompts)
     batch = torch.tensor([[*prompt] + [0] * (width - len(prompt)) for prompt in prompts], device=opened.device)
     mask = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in prompts], device=opened.device)
-    with torch.inference_mode(), cancelling.cancellable(opened.model):
+    with torch.inference_mode(), forward_of(opened):
         encoded = opened.model.get_encoder()(input_ids=batch, attention_mask=mask, return_dict=True)
     first = torch.full((len(prompts), 1), start_id(opened), device=opened.device)
     return _State(opened, {"encoder_outputs": encoded, "attention_mask": mask}, None), first

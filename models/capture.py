@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.running import adapter as switched
+
 NAME = "triptych_keep"
 _CROSS = re.compile(r"encoder_attn|encdec|cross", re.IGNORECASE)
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
@@ -60,6 +62,7 @@ class ModuleCall:
     n_heads: int
     n_queries: int
     n_keys: int
+    adapter: bool = True
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -139,13 +142,13 @@ def kind_of(name: str, is_encoder_decoder: bool) -> str:
 
 
 @contextmanager
-def keeping(model: Any) -> Iterator[Kept]:
-    """While the block runs, keep what every attention call of ``model`` is given."""
+def keeping(model: Any, adapter: bool = True) -> Iterator[Kept]:
+    """While the block runs, keep what every attention call of ``model`` is given (``adapter``: is its adapter on)."""
     global _keeping
     both = bool(getattr(model.config, "is_encoder_decoder", False))
     kept = Kept(kinds={id(module): kind_of(name, both) for name, module in model.named_modules()})
     if not has_interface(model):
-        with _keeping_inputs(model, kept):
+        with _keeping_inputs(model, kept, adapter):
             yield kept
         return
     _register()
@@ -160,11 +163,11 @@ def keeping(model: Any) -> Iterator[Kept]:
 
 
 @contextmanager
-def _keeping_inputs(model: Any, kept: Kept) -> Iterator[None]:
+def _keeping_inputs(model: Any, kept: Kept, adapter: bool) -> Iterator[None]:
     def remember(module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         states: Any = arguments[0] if arguments else keywords.get("hidden_states")
         time = int(states.shape[1]) if getattr(states, "ndim", 0) == 3 else 0
-        kept.add(module, ModuleCall(module, arguments, dict(keywords), heads_of(model.config), time, time))
+        kept.add(module, ModuleCall(module, arguments, dict(keywords), heads_of(model.config), time, time, adapter))
 
     handles = [module.register_forward_pre_hook(remember, with_kwargs=True) for module in _attention_modules(model)]
     try:
@@ -207,7 +210,7 @@ def weights_of(call: ModuleCall) -> Any:
         place = list(parameters).index("output_attentions")
         if place >= len(call.arguments):
             keywords["output_attentions"] = True
-    with torch.inference_mode():
+    with torch.inference_mode(), switched(call.module, call.adapter):
         outputs = call.module(*call.arguments, **keywords)
     for item in outputs if isinstance(outputs, tuple) else (outputs,):
         if getattr(item, "ndim", 0) == 4 and tuple(item.shape[1:]) == call.shape:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from models import cancelling
 from models.columns import Sampler
 from models.errors import UserError
 from models.events import Partial, Progress, Work
 from models.opened import OpenModel
 from models.prompts import Prepared, eos_ids, start_id, tokenizer_of
 from models.records import Generation, Step
+from models.running import forward_of
 from models.sampling import check_sampler, draw, sampled
 from models.tokens import token_texts
 from models.trace import accepts, check_ids, check_length, context_length
@@ -45,7 +45,7 @@ class Decoder:
         if self.cache is not None:
             options["past_key_values"] = self.cache
         batch = torch.tensor([given], device=self.opened.device)
-        with torch.inference_mode(), cancelling.cancellable(model):
+        with torch.inference_mode(), forward_of(self.opened):
             if self.source is not None:
                 outputs = model(encoder_outputs=self.source, decoder_input_ids=batch, return_dict=True, **options)
             else:
@@ -68,7 +68,7 @@ def start(opened: OpenModel, ids: Sequence[int]) -> tuple[Decoder, list[int]]:
     if opened.kind != "encoder-decoder":
         return Decoder(opened), list(ids)
     batch = torch.tensor([list(ids)], device=opened.device)
-    with torch.inference_mode(), cancelling.cancellable(opened.model):
+    with torch.inference_mode(), forward_of(opened):
         source = opened.model.get_encoder()(input_ids=batch, return_dict=True)
     return Decoder(opened, source), [start_id(opened)]
 

@@ -26,6 +26,7 @@ class OpenModel:
         folder: The Hugging Face folder that was read in the end (the converted one of a GGUF, the base of an adapter).
         chat_template: Text of the chat template; empty if it has none.
         eos_ids: Every token id that ends an answer.
+        adapter: Whether the adapter inside the model is on in forwards of this column.
     """
 
     model: Any
@@ -41,3 +42,4 @@ class OpenModel:
     folder: str = ""
     chat_template: str = ""
     eos_ids: tuple[int, ...] = field(default=())
+    adapter: bool = True

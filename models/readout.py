@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from models import cancelling
 from models.opened import OpenModel
+from models.running import forward_of
 
 _CHUNK_VALUES = 24_000_000
 """Logits that are made at a time (96 MB in float32)."""
@@ -82,7 +82,7 @@ def forward(opened: OpenModel, inputs: Mapping[str, Any], keep_cache: bool = Fal
     model = opened.model if readout is None else body(opened)
     options: dict[str, Any] = {"use_cache": keep_cache} if accepts(opened.model, "use_cache") else {}
     given = {name: value for name, value in inputs.items() if name != "position_ids" or accepts(opened.model, name)}
-    with torch.inference_mode(), cancelling.cancellable(opened.model):
+    with torch.inference_mode(), forward_of(opened):
         outputs = model(**given, **options, return_dict=True)
     states = outputs.logits if readout is None else outputs.last_hidden_state
     return Output(states, readout, getattr(outputs, "past_key_values", None))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from models.columns import Column
@@ -75,6 +76,11 @@ def loader(column: Column) -> Work[Any]:
     return load(column)
 
 
+def _for_column(opened: Any, column: Column) -> Any:
+    """Return the open model with this column's adapter on or off; the weights are shared."""
+    return opened if column.adapter else replace(opened, adapter=False)
+
+
 class Shelf:
     """Open models by what must be equal for two columns to share one.
 
@@ -88,7 +94,7 @@ class Shelf:
         self._load = load
         self._models: OrderedDict[Key, Any] = OrderedDict()
         self._opening: set[Key] = set()
-        self._traces: OrderedDict[tuple[Key, tuple[int, ...], tuple[int, ...]], Any] = OrderedDict()
+        self._traces: OrderedDict[tuple[Key, bool, tuple[int, ...], tuple[int, ...]], Any] = OrderedDict()
         self._budget = budget or int(os.environ.get("TRIPTYCH_MEMORY") or 0)
         self.warm = Warm()
 
@@ -118,7 +124,7 @@ class Shelf:
             yield Progress(0, 0, _("opening {name}").format(name=column.name))
         if key in self._models:
             self._models.move_to_end(key)
-            return self._models[key]
+            return _for_column(self._models[key], column)
         self._opening.add(key)
         try:
             yield from self._make_room(column)
@@ -126,7 +132,7 @@ class Shelf:
         finally:
             self._opening.discard(key)
         self._models[key] = opened
-        return opened
+        return _for_column(opened, column)
 
     def _make_room(self, column: Column) -> Work[None]:
         from models.library import forecast
@@ -160,7 +166,7 @@ class Shelf:
         """Return the forward over these ids, run at most once while it is remembered."""
         from models.trace import run
 
-        key = (column.weights_key, tuple(ids), tuple(target_ids))
+        key = (column.weights_key, column.adapter, tuple(ids), tuple(target_ids))
         if key not in self._traces:
             self._traces[key] = run(opened, ids, target_ids)
             sizes = [trace.n_bytes for trace in self._traces.values()]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from models import cancelling
 from models.columns import Sampler
 from models.errors import UserError
 from models.events import Progress, Work
 from models.opened import OpenModel
 from models.prompts import Prepared
 from models.records import Array, Distribution, TokenStrip
+from models.running import forward_of
 from models.sampling import next_distribution
 from models.trace import Trace
 from models.words import _
@@ -90,7 +90,7 @@ def masked_logits(opened: OpenModel, ids: Sequence[int], positions: Sequence[int
     rows = torch.arange(len(positions), device=opened.device)
     places = torch.tensor(list(positions), device=opened.device)
     batch[rows, places] = int(mask)
-    with torch.inference_mode(), cancelling.cancellable(opened.model):
+    with torch.inference_mode(), forward_of(opened):
         return opened.model(input_ids=batch).logits[rows, places].float()
 
 

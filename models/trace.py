@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models import cancelling
 from models.capture import Kept, ModuleCall, has_interface, keeping
 from models.errors import UserError
 from models.opened import OpenModel
+from models.running import forward_of
 from models.words import _
 
 
@@ -147,7 +147,7 @@ def run(opened: OpenModel, ids: Sequence[int], target_ids: Sequence[int] = ()) -
     inputs: dict[str, Any] = {"input_ids": torch.tensor([list(ids)], device=opened.device)}
     if opened.kind == "encoder-decoder":
         inputs["decoder_input_ids"] = torch.tensor([list(target_ids)], device=opened.device)
-    with torch.inference_mode(), keeping(opened.model) as kept, cancelling.cancellable(opened.model):
+    with torch.inference_mode(), keeping(opened.model, opened.adapter) as kept, forward_of(opened):
         outputs = opened.model(**inputs, **_options(opened.model), output_hidden_states=True, return_dict=True)
     hidden = {kind: tuple(state[0] for state in states) for kind, states in _hidden(outputs)}
     trace = Trace(tuple(ids), tuple(target_ids), kept, hidden, has_interface(opened.model))
@@ -191,7 +191,7 @@ def _add_logits(trace: Trace, opened: OpenModel, outputs: Any, inputs: dict[str,
     trace.readout = prove_readout(opened, trace.hidden["self"][-1][-1:], logits[0, -1:])
     if trace.readout is None:
         options = {name: value for name, value in _options(opened.model).items() if name != "logits_to_keep"}
-        with torch.inference_mode(), cancelling.cancellable(opened.model):
+        with torch.inference_mode(), forward_of(opened):
             trace.logits = opened.model(**inputs, **options, return_dict=True).logits[0]
 
 

@@ -1,0 +1,68 @@
+"""A column's adapter is on or off in every forward, and the weights are shared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models.columns import Column, Sampler
+from models.events import finish
+from models.generation import generate
+from models.prompts import prepare
+from models.running import has_adapter
+from models.scoring import score
+from models.shelf import Shelf
+from models.surprisal import distribution_at
+from models.trace import run
+from tests.fakes import opened_model
+
+IDS = [1, 44, 60, 17]
+
+
+@pytest.fixture(scope="module")
+def adapted() -> object:
+    peft = pytest.importorskip("peft")
+    model = opened_model("llama")
+    config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    torch.manual_seed(0)
+    model.model = peft.get_peft_model(model.model, config).get_base_model().eval()
+    return model
+
+
+def test_the_adapter_is_switched_per_forward(adapted: object) -> None:
+    plain = opened_model("llama")
+    assert has_adapter(adapted.model)
+    assert not has_adapter(plain.model)
+    off = replace(adapted, adapter=False)
+    texts = [(plain, off), (off, plain)]
+    for one, other in texts:
+        assert torch.allclose(run(one, IDS).logits_of(0, 4), run(other, IDS).logits_of(0, 4), atol=1e-5)
+    assert not torch.allclose(run(adapted, IDS).logits_of(0, 4), run(plain, IDS).logits_of(0, 4), atol=1e-2)
+    greedy = Sampler(0.0, max_new_tokens=12)
+    assert finish(generate(off, IDS, greedy)).token_ids == finish(generate(plain, IDS, greedy)).token_ids
+    pair = [(IDS, [60, 61])]
+    assert finish(score(off, pair))[0][0] == pytest.approx(finish(score(plain, pair))[0][0], abs=1e-5)
+    assert finish(score(adapted, pair))[0][0] != pytest.approx(finish(score(plain, pair))[0][0], abs=1e-3)
+
+
+def test_the_shelf_shares_the_weights(adapted: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    from models import library
+
+    monkeypatch.setattr(library, "forecast", lambda path, dtype="auto", quantize="": 10)
+
+    def load(column: Column) -> object:
+        yield from ()
+        return adapted
+
+    shelf = Shelf(load)
+    on, off = finish(shelf.open(Column("x"))), finish(shelf.open(Column("x", adapter=False)))
+    assert on.model is off.model
+    assert (on.adapter, off.adapter) == (True, False)
+    ids = prepare(on, Column("x"), "The fox").ids
+    first = shelf.trace(Column("x"), on, ids)
+    second = shelf.trace(Column("x", adapter=False), off, ids)
+    assert first is not second
+    found = [distribution_at(on, prepare(on, Column("x"), "The fox"), trace, Sampler(), top=300) for trace in (first, second)]
+    assert abs(found[0].entropy - found[1].entropy) > 1e-6
