@@ -23,6 +23,7 @@ from models import cancelling
 from models.errors import UserError
 from models.events import Metrics, Note, Partial, Progress, Saved, Work
 from models.protocol import MAX_MESSAGE, PROTOCOL, ProtocolError, decode, encode
+from models.words import _
 
 Operation: TypeAlias = Callable[..., Work[Any]]
 
@@ -265,7 +266,7 @@ class Engine:
             self._send_error(number, error)
 
     def _send_cancelled(self, number: int) -> None:
-        error = {"kind": "cancelled", "id": "cancelled", "what": "Cancelled.", "hint": "", "details": ""}
+        error = {"kind": "cancelled", "id": "cancelled", "what": _("Cancelled."), "hint": "", "details": ""}
         self._send({"type": "error", "id": number, "error": error})
 
     def _send_error(self, number: int, error: BaseException) -> None:
@@ -279,8 +280,8 @@ def describe_error(error: BaseException) -> dict[str, str]:
     name = type(error).__name__
     if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in str(error):
         return {
-            "kind": "user", "id": "memory", "what": "There is not enough memory for this.",
-            "hint": "Close a checkpoint, use a shorter text or a smaller dtype.", "details": str(error)[:2000],
+            "kind": "user", "id": "memory", "what": _("There is not enough memory for this."),
+            "hint": _("Close a checkpoint, use a shorter text or a smaller dtype."), "details": str(error)[:2000],
         }  # fmt: skip
     details = "".join(traceback.format_exception(error))[-20_000:]
     return {"kind": "bug", "id": name, "what": f"{name}: {error}"[:2000], "hint": "", "details": details}
