@@ -92,7 +92,7 @@ class SamplerSliders(QWidget):
         self.values = [QLabel(self) for _name in names]
         grid = QGridLayout(self)
         grid.setContentsMargins(4, 2, 4, 2)
-        grid.setHorizontalSpacing(6)
+        grid.setHorizontalSpacing(4)
         grid.setVerticalSpacing(0)
         for row, (name, tip, slider) in enumerate(zip(names, tips, self.sliders(), strict=True)):
             label = QLabel(name, self)
@@ -100,11 +100,11 @@ class SamplerSliders(QWidget):
             slider.setAccessibleName(name)
             for widget in (label, slider, self.values[row]):
                 widget.setToolTip(tip)
-            self.values[row].setMinimumWidth(self.fontMetrics().horizontalAdvance("off 000"))
+            self.values[row].setMinimumWidth(self.fontMetrics().horizontalAdvance("0.00 0"))
             grid.addWidget(label, row, 0)
             grid.addWidget(slider, row, 1)
             grid.addWidget(self.values[row], row, 2)
-            slider.setMinimumWidth(60)
+            slider.setMinimumWidth(36)
             slider.valueChanged.connect(self._on_moved)
         grid.setColumnStretch(1, 1)
         self.set_sampler(self._sampler)

@@ -107,6 +107,7 @@ class SampleTable(QWidget):
         self.filter.setAccessibleName(_("Filter of items"))
         self.search.setPlaceholderText(_("Search in prompts and answers"))
         self.search.setClearButtonEnabled(True)
+        self.search.setAccessibleName(_("Search in prompts and answers"))
         self.search.setMinimumWidth(200)
         tools = ToolRow(self)
         tools.add(self.title, self.filter, self.search, self.count)
