@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog
 
+from lab.ui.as_python import script
 from lab.ui.engine import Handlers
 from lab.ui.export import save_picture, save_table
 from lab.ui.view import Failure, ViewWidget
@@ -105,6 +106,13 @@ class FileCommands:
         if widget is not None:
             QGuiApplication.clipboard().setPixmap(widget.grab())
             self._window.status.say(_("Copied."))
+
+    def copy_python(self) -> None:
+        """Copy a Python script that computes what the current view shows."""
+        session = self._window.context.session
+        if session.columns:
+            text = script(session.columns, session.text, self._window.centre.current, session.selection)
+            self._window.copy_text(text)
 
     def quit(self) -> None:
         """Close the window; jobs go on."""
