@@ -79,6 +79,7 @@ class App(QObject):
         context.catalogue.lineages_changed.connect(self._on_lineages)
         context.catalogue.job_ended.connect(self._on_job_ended)
         context.session.text_changed.connect(self._on_text)
+        context.store.failed.connect(self._on_unwritable)
         hints = QApplication.styleHints()
         hints.colorSchemeChanged.connect(self._on_system_theme)
 
@@ -159,6 +160,11 @@ class App(QObject):
             self.context.hub.post(Message("good", _("{title} is done.").format(title=title), action=show))
         elif job.state in ("failed", "crashed"):
             self.context.hub.post(Message("error", _("{title} failed.").format(title=title), job.error))
+
+    @Slot(str)
+    def _on_unwritable(self, reason: str) -> None:
+        what = _("The settings cannot be saved ({reason}).").format(reason=reason)
+        self.context.hub.warn(what, _("The window works on, but forgets what you change."))
 
     @Slot(str)
     def _on_text(self, text: str) -> None:

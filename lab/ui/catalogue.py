@@ -39,6 +39,7 @@ class Catalogue(QObject):
         self.jobs: tuple[Job, ...] = ()
         self.devices: tuple[dict[str, Any], ...] = ()
         self._rounds = 0
+        self._last_failure = ""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._on_timer)
@@ -47,7 +48,7 @@ class Catalogue(QObject):
     def refresh(self) -> None:
         """Ask for the lineages and jobs now."""
         folders = tuple(self._store.settings.folders)
-        self._client.ask("list", {"folders": folders}, Handlers(self._on_lineages, self.failed.emit), key="catalogue/list")
+        self._client.ask("list", {"folders": folders}, Handlers(self._on_lineages, self._on_failed), key="catalogue/list")
         self.refresh_jobs()
 
     def refresh_jobs(self) -> None:
@@ -104,10 +105,14 @@ class Catalogue(QObject):
         self._timer.start(BUSY_MS if alive else IDLE_MS)
 
     def _on_jobs_failed(self, failure: Failure) -> None:
-        if failure.kind != "cancelled":
+        self._on_failed(failure)
+        self._timer.start(IDLE_MS)
+
+    def _on_failed(self, failure: Failure) -> None:
+        """Tell a failure once, though it comes again every few seconds."""
+        if failure.kind != "cancelled" and failure.what != self._last_failure:
+            self._last_failure = failure.what
             self.failed.emit(failure)
-        else:
-            self._timer.start(IDLE_MS)
 
     def _on_job_changed(self, _job: object) -> None:
         self.refresh_jobs()

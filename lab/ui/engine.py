@@ -125,8 +125,8 @@ class EngineClient(QObject):
         process.start(self.command[0], self.command[1:])
 
     def restart(self) -> None:
-        """End this engine if there is one and start another."""
-        self._drop_process()
+        """End this engine at once if there is one and start another."""
+        self._drop_process(patience_ms=0)
         self._fail_all(_("The engine was restarted."), "cancelled")
         self.start()
 
@@ -323,8 +323,8 @@ class EngineClient(QObject):
         for item in pending:
             item.handlers.failure(Failure(kind, what, self._dead().hint))
 
-    def _drop_process(self) -> None:
-        """Let go of the process and make sure that it ends."""
+    def _drop_process(self, patience_ms: int = GOODBYE_MS) -> None:
+        """Let go of the process and make sure that it ends; it may take ``patience_ms`` to do so by itself."""
         process, self._process = self._process, None
         self._pump.stop()
         self._arrived.clear()
@@ -333,7 +333,7 @@ class EngineClient(QObject):
             return
         if process.state() != QProcess.ProcessState.NotRunning:
             process.closeWriteChannel()
-            if not process.waitForFinished(GOODBYE_MS):
+            if not patience_ms or not process.waitForFinished(patience_ms):
                 process.kill()
                 process.waitForFinished(GOODBYE_MS)
         process.deleteLater()

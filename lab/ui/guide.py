@@ -48,8 +48,11 @@ class GuideDialog(QDialog):
         self.setWindowTitle(_("Guide"))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(960, 680)
-        self.list = QListWidget()
+        self.list = QListWidget(self)
         self.list.setFixedWidth(230)
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.ensurePolished()  # the rows take the style's heights
         self.text = QTextBrowser()
         self.text.setOpenLinks(False)
         self.text.document().setDocumentMargin(22)

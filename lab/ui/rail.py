@@ -44,11 +44,13 @@ def _checkpoint_row(lineage: Lineage, ref: CheckpointRef) -> Row:
 
 def run_rows(runs: Sequence[Job]) -> list[Row]:
     """Return the rows of runs, newest first."""
-    newest = sorted(runs, key=lambda job: -job.started)[:N_RUNS]
-    return [
-        Row(f"run:{job.id}", job.title or job.kind, "run", job.state, duration(job.seconds), job.path, job.error)
-        for job in newest
-    ]
+    return [_run_row(job) for job in sorted(runs, key=lambda job: -job.started)[:N_RUNS]]
+
+
+def _run_row(job: Job) -> Row:
+    """Return a run's row; the time of one that is running is left out, so that the row stays equal."""
+    detail = "" if job.state == "running" else duration(job.seconds)
+    return Row(f"run:{job.id}", job.title or job.kind, "run", job.state, detail, job.path, job.error)
 
 
 class Rail(QWidget):
@@ -76,6 +78,7 @@ class Rail(QWidget):
         self._n_columns = 0
         self._collapsed: set[str] = set()
         self._filling = False
+        self._rows: list[Row] = []
         self.model = TreeModel()
         self._filter = QLineEdit()
         self._filter.setPlaceholderText(_("Filter"))
@@ -157,6 +160,10 @@ class Rail(QWidget):
         if runs or not query:
             empty = [Row("runs#none", _("none yet"), "note")]
             rows.append(Row("runs", _("Runs"), "lineage", children=tuple(runs or empty)))
+        if rows == self._rows:
+            return
+        self._rows = rows
+        place = self.tree.verticalScrollBar().value()
         self._filling = True
         self.model.set_rows(rows)
         for number in range(self.model.rowCount()):
@@ -167,6 +174,7 @@ class Rail(QWidget):
         if selected is not None:
             self.tree.setCurrentIndex(self.model.index_of(selected.id))
         self._filling = False
+        self.tree.verticalScrollBar().setValue(place)
 
     def current_row(self) -> Row | None:
         """Return the selected row."""

@@ -21,11 +21,14 @@ class Store(QObject):
 
     changed = Signal(object)
     """The new ``Settings``."""
+    failed = Signal(str)
+    """Why the settings could not be written; told once."""
 
     def __init__(self, settings: Settings, path: Path | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.settings = settings
         self._path = path
+        self._has_failed = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(WRITE_MS)
@@ -52,7 +55,12 @@ class Store(QObject):
     def flush(self) -> None:
         """Write the settings now."""
         self._timer.stop()
-        save(self.settings, self._path)
+        try:
+            save(self.settings, self._path)
+        except OSError as error:
+            if not self._has_failed:
+                self._has_failed = True
+                self.failed.emit(f"{error.filename or self._path}: {error.strerror}")
 
 
 def _at_top(item: str, items: tuple[str, ...], limit: int) -> tuple[str, ...]:

@@ -294,6 +294,7 @@ class Window(QMainWindow):
         """Remember everything and let go."""
         self.remember()
         super().closeEvent(event)
+        self.hide()
         self.closed.emit()
 
 
