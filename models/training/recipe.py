@@ -267,15 +267,15 @@ def _stop_file(output: Path) -> Path:
 
 def _check_output(recipe: Recipe, output: Path, resume: bool) -> None:
     """Refuse to mix two chains in one folder, then note the recipe there."""
-    file = output / "recipe.json"
-    if file.exists() and not resume:
+    worth = [*output.glob("*/done.json"), *output.glob("*/state/step-*")]
+    if worth and not resume:
         raise UserError(
             "training.output_used",
             _("{output} already holds a training run.").format(output=output),
             _("Add --resume to continue it, or choose another --output."),
             path=str(output),
         )
-    write_json(file, {"name": recipe.name, "recipe": recipe.content})
+    write_json(output / "recipe.json", {"name": recipe.name, "recipe": recipe.content})
 
 
 def _make_world(recipe: Recipe, output: Path) -> Work[None]:

@@ -1,0 +1,259 @@
+"""P4: training steps of our loop beside hand-written floors with the same transformers model, dtype and geometry."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.bench.rows import Row, alternate, timed
+
+VOCAB, BLOCK, BATCH, STEPS = 2048, 128, 32, 6
+ANSWER = 24
+
+
+def rows() -> Iterator[Row]:
+    """Measure pretrain, SFT, reward, DPO and PPO steps, and what the journal costs."""
+    from models.training.llama import ModelShape, uses_bf16
+
+    small = ModelShape(layers=2, width=128, heads=2, feed_forward=512)
+    shapes = {"256 wide": ModelShape(layers=4, width=256, heads=4, feed_forward=1024), "128 wide": small}
+    bf16 = uses_bf16("auto", "cpu")
+    for name, shape in shapes.items():
+        a, b = alternate(lambda s=shape: ours_packed(s, "fp32"), lambda s=shape: bare(s, False), 3)
+        yield row(f"P4 pretrain {name}", "pretraining, fp32, packed documents", a, b, 0.95, "bare loop")
+        if bf16:
+            a, b = alternate(lambda s=shape: ours_packed(s, "bf16"), lambda s=shape: bare(s, True), 3)
+            yield row(f"P4 pretrain bf16 {name}", "pretraining, bf16, packed documents", a, b, 0.95, "bare loop, bf16")
+            a, b = alternate(lambda s=shape: ours_packed(s, "auto"), lambda s=shape: bare(s, False), 3)
+            yield row(f"P4 auto {name}", "the precision chosen by itself", a, b, 1.9, "bare loop, fp32")
+    a, b = alternate(lambda: ours_packed(small, "fp32", answers=True), lambda: bare(small, False), 3)
+    yield row("P4 sft", "SFT on answers, fp32, packed conversations", a, b, 0.95, "bare loop")
+    a, b = alternate(lambda: ours_pairs(small, "reward"), lambda: floor_pairs(small, "reward"), 3)
+    yield row("P4 reward", "reward model steps of 32 pairs", a, b, 0.95, "floor")
+    a, b = alternate(lambda: ours_pairs(small, "dpo"), lambda: floor_pairs(small, "dpo"), 3)
+    yield row("P4 dpo", "DPO steps of 32 pairs", a, b, 0.95, "floor")
+    a, b = alternate(lambda: ours_ppo(small), lambda: floor_ppo(small), 3)
+    yield row("P4 ppo", "PPO rollouts of 64 answers of 24 tokens, 2 updates", a, b, 0.9, "floor with generate")
+    a, b = alternate(lambda: ours_packed(small, "fp32", journal=True), lambda: ours_packed(small, "fp32"), 3)
+    yield row("P4 journal", "with the journal of every step", a, b, 0.98, "without")
+
+
+def row(id: str, what: str, ours: tuple[float, ...], peer: tuple[float, ...], bar: float, name: str) -> Row:
+    """Return a claim about speed, in steps a second."""
+    return Row(id, what, ours, bar, peer, name, ">=", "ratio", "steps/s")
+
+
+def documents(count: int, answers: bool = False) -> list[Any]:
+    """Return documents of a whole row each, all of their tokens or only the last third trained."""
+    from models.training.data import Document
+
+    generator = np.random.default_rng(0)
+    trained = np.arange(BLOCK) >= (BLOCK * 2 // 3 if answers else 0)
+    return [Document(generator.integers(8, VOCAB, BLOCK), trained) for _ in range(count)]
+
+
+def model_of(shape: Any, seed: int = 0) -> Any:
+    """Return a new model."""
+    from models.training.llama import new_llama
+
+    return new_llama(shape, VOCAB, (1, 2, 0), seed)
+
+
+def speed(step: Callable[[], object], steps: int = STEPS) -> float:
+    """Return steps a second, after one to warm up."""
+    step()
+    return steps / timed(lambda: [step() for _ in range(steps)])
+
+
+def ours_packed(shape: Any, precision: str, answers: bool = False, journal: bool = False) -> float:
+    """Return our steps a second on packed rows."""
+    from models.training.packed import PackedTask
+    from models.training.stage import TrainSettings
+
+    settings = TrainSettings(steps=STEPS + 1, batch_size=BATCH, block=BLOCK, precision=precision)
+    task = PackedTask(model_of(shape), documents(BATCH * (STEPS + 1), answers), [], settings, 0)
+    return run_loop(task, settings, journal)
+
+
+def run_loop(task: Any, settings: Any, journal: bool = False, steps: int = STEPS) -> float:
+    """Drive a task through the loop; returns steps a second without the first one."""
+    from models.events import Metrics
+    from models.training.journal import Journal
+    from models.training.loop import Loop
+
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "events.jsonl") as writer:
+        work = Loop(task, settings, Path(folder), {}).run(resume=False)
+
+        def until(step: int) -> None:
+            for event in work:
+                if journal:
+                    writer.write(event)
+                if isinstance(event, Metrics) and "loss" in event.values and event.step == step:
+                    return
+
+        until(task.total_steps - steps)
+        return steps / timed(lambda: until(task.total_steps))
+
+
+def optimizer_of(model: Any) -> Any:
+    """Return the optimizer of every floor."""
+    import torch
+
+    return torch.optim.AdamW(model.parameters(), lr=3e-4, fused=True)
+
+
+def bare(shape: Any, bf16: bool) -> float:
+    """Return steps a second of the shortest loop there is."""
+    import torch
+
+    model = model_of(shape).train()
+    optimizer = optimizer_of(model)
+    data = [torch.tensor(np.stack([d.ids for d in documents(BATCH)])) for _ in range(2)]
+
+    def step() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            loss = model(input_ids=data[0], labels=data[0], use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return speed(step)
+
+
+def pairs() -> list[Any]:
+    """Return 32 pairs of 64 tokens, the last 24 of them the answer."""
+    from models.training.pairs import answer_document
+
+    generator = np.random.default_rng(1)
+    made = [generator.integers(8, VOCAB, 64).tolist() for _ in range(2 * BATCH)]
+    return [
+        (answer_document(a[: 64 - ANSWER], a[64 - ANSWER :]), answer_document(b[: 64 - ANSWER], b[64 - ANSWER :]))
+        for a, b in zip(made[::2], made[1::2], strict=True)
+    ]
+
+
+def reward_of(shape: Any) -> Any:
+    """Return a reward model of a shape."""
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    config = LlamaConfig.from_dict({**model_of(shape).config.to_dict(), "id2label": {0: "reward"}})
+    config._attn_implementation = "eager"
+    return LlamaForSequenceClassification(config)
+
+
+def ours_pairs(shape: Any, kind: str) -> float:
+    """Return our steps a second on pairs."""
+    from models.training.dpo import DpoSettings, DpoTask
+    from models.training.reward import RewardSettings, RewardTask
+
+    common = {"steps": STEPS + 1, "batch_size": BATCH, "precision": "fp32", "block": BLOCK}
+    if kind == "reward":
+        settings: Any = RewardSettings(**common)
+        return run_loop(RewardTask(reward_of(shape), pairs(), [], settings, 0), settings)
+    settings = DpoSettings(**common)
+    frozen = model_of(shape).requires_grad_(False)
+    return run_loop(DpoTask(model_of(shape), frozen, pairs(), [], settings, 0), settings)
+
+
+def floor_pairs(shape: Any, kind: str) -> float:
+    """Return steps a second of a hand-written reward or DPO step on the same pairs, which need no padding."""
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    ids = torch.tensor(np.stack([d.ids for pair in pairs() for d in pair]))
+    mask = torch.ones_like(ids)
+    model, frozen = (reward_of(shape) if kind == "reward" else model_of(shape)), model_of(shape)
+    optimizer = optimizer_of(model.train())
+
+    def logps(of: Any) -> Any:
+        logits = of(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=ANSWER + 1).logits[:, :-1]
+        return logits.log_softmax(-1).gather(-1, ids[:, -ANSWER:, None]).sum((1, 2))
+
+    def step() -> None:
+        if kind == "reward":
+            scores = model.score(model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, -1])
+            loss = -logsigmoid(scores[::2] - scores[1::2]).mean()
+        else:
+            with torch.no_grad():
+                reference = logps(frozen)
+            gain = logps(model) - reference
+            loss = -logsigmoid(0.1 * (gain[::2] - gain[1::2])).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return speed(step)
+
+
+class _Ids:
+    """Stands for a tokenizer where prompts are token ids already and nothing ever ends."""
+
+    end, pad = -1, 0
+
+    def prompts(self, conversations: list[Any]) -> list[list[int]]:
+        """Return the ids that a prompt's one message holds."""
+        return [[int(word) for word in messages[0]["content"].split()] for messages in conversations]
+
+
+def ours_ppo(shape: Any) -> float:
+    """Return our updates a second, rollouts included."""
+    import torch
+
+    from models.training.ppo import Actors, PpoSettings, PpoTask, new_value_head
+
+    settings = PpoSettings(rollouts=4, rollout_size=64, passes=1, minibatch=32, max_new_tokens=ANSWER, precision="fp32")
+    asked = [{"prompt": " ".join(map(str, pair[0].ids[:40]))} for pair in pairs()] * 2
+    policy, reference = model_of(shape), model_of(shape).requires_grad_(False)
+    actors = Actors(policy, new_value_head(shape.width, 0), reference, reward_of(shape).requires_grad_(False))
+    task = PpoTask(actors, _Ids(), asked, replace(settings, whiten_advantages=True))  # type: ignore[arg-type]
+    with torch.random.fork_rng():
+        return run_loop(task, settings, steps=6)
+
+
+def floor_ppo(shape: Any) -> float:
+    """Return updates a second of a hand-written PPO: generate, score, two passes without gradient, two updates."""
+    import torch
+
+    policy, reference, judge = model_of(shape), model_of(shape), reward_of(shape)
+    head = torch.nn.Linear(shape.width, 1)
+    optimizer = optimizer_of(torch.nn.ModuleList([policy, head]))
+    prompts = torch.tensor(np.stack([pair[0].ids[:40] for pair in pairs()] * 2))
+
+    def measure(of: Any, ids: Any) -> tuple[Any, Any]:
+        hidden = of.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).last_hidden_state
+        hidden = hidden[:, -ANSWER - 1 : -1]
+        return of.lm_head(hidden).log_softmax(-1).gather(-1, ids[:, -ANSWER:, None])[..., 0], hidden
+
+    def rollout() -> None:
+        ids = policy.generate(
+            prompts, attention_mask=torch.ones_like(prompts), do_sample=True, top_k=0, max_new_tokens=ANSWER,
+            min_new_tokens=ANSWER, pad_token_id=0, eos_token_id=None,
+        )  # fmt: skip
+        with torch.no_grad():
+            old, hidden = measure(policy, ids)
+            values = head(hidden)[..., 0]
+            kl = old - measure(reference, ids)[0]
+            body = judge.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).last_hidden_state
+            paid = -0.05 * kl
+            paid[:, -1] += judge.score(body[:, -1])[:, 0]
+            returns = paid.flip(1).cumsum(1).flip(1)
+            gain = returns - values
+            gain = (gain - gain.mean()) / (gain.std() + 1e-8)
+        for chosen in torch.randperm(64).split(32):
+            logp, hidden = measure(policy, ids[chosen])
+            ratio = (logp - old[chosen]).exp()
+            clipped = torch.maximum(-gain[chosen] * ratio, -gain[chosen] * ratio.clamp(0.8, 1.2)).mean()
+            fit = (head(hidden.detach())[..., 0] - returns[chosen]).pow(2).mean()
+            (clipped + 0.1 * fit).backward()
+            torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return 2 * speed(rollout, 3)
