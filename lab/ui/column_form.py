@@ -50,6 +50,8 @@ class ColumnForm(QWidget):
         self.device = combo([(name, name) for name in devices])
         self.dtype = combo([(name, name) for name in DTYPES])
         self.quantize = combo([("", _("none")), ("int8", "int8"), ("int4", "int4")])
+        self.adapter = combo([("on", _("on")), ("off", _("off"))])
+        self.adapter.setToolTip(_("Of a PEFT checkpoint: off shows its base alone, with the same weights in memory."))
 
     def _make_prompt(self) -> None:
         self.prompt = combo([("plain", _("plain text")), ("template", _("chat template"))])
@@ -66,7 +68,7 @@ class ColumnForm(QWidget):
     def _lay_out(self) -> None:
         weights = (
             (_("Name"), self.label), (_("Device"), self.device), (_("Precision"), self.dtype),
-            (_("Quantise"), self.quantize),
+            (_("Quantise"), self.quantize), (_("Adapter"), self.adapter),
         )  # fmt: skip
         prompt = ((_("Send as"), self.prompt), (_("System text"), self.system))
         sampling = (
@@ -87,7 +89,7 @@ class ColumnForm(QWidget):
                 name.setMinimumWidth(widest + 2)
 
     def _connect(self) -> None:
-        for box in (self.device, self.dtype, self.quantize, self.prompt):
+        for box in (self.device, self.dtype, self.quantize, self.adapter, self.prompt):
             box.currentIndexChanged.connect(self._on_edited)
         for field in (self.label, self.system):
             field.editingFinished.connect(self._on_edited)
@@ -102,7 +104,7 @@ class ColumnForm(QWidget):
         self.label.setPlaceholderText(replace(column, label="").name)
         for box, value in (
             (self.device, column.device), (self.dtype, column.dtype),
-            (self.quantize, column.quantize), (self.prompt, column.prompt),
+            (self.quantize, column.quantize), (self.prompt, column.prompt), (self.adapter, "on" if column.adapter else "off"),
         ):  # fmt: skip
             choose(box, value)
         self.system.setText(column.system)
@@ -124,7 +126,7 @@ class ColumnForm(QWidget):
         return replace(
             self._column, label=self.label.text().strip(), device=self.device.currentData(),
             dtype=self.dtype.currentData(), quantize=self.quantize.currentData(), prompt=self.prompt.currentData(),
-            system=self.system.text(), sampler=sampler,
+            system=self.system.text(), sampler=sampler, adapter=self.adapter.currentData() == "on",
         )  # fmt: skip
 
     @Slot()

@@ -114,7 +114,7 @@ def test_jobs_are_listed_with_those_alive_first(qtbot: Any) -> None:
 
 
 def test_the_form_returns_the_column_it_was_given(qtbot: Any) -> None:
-    column = Column("/m", "cuda:3", "float16", "int8", "template", "Be brief.", True, Sampler(0.7, 40, 0.9, 32, 11), "mine")
+    column = Column("/m", "cuda:3", "float16", "int8", "template", "Be brief.", False, Sampler(0.7, 40, 0.9, 32, 11), "mine")
     form = ColumnForm(column, ("auto", "cpu"))
     qtbot.addWidget(form)
     assert form.column() == column
