@@ -60,6 +60,11 @@ class Catalogue(QObject):
         """Ask what a checkpoint is."""
         self._client.ask("describe", {"path": path}, _Describing(self, path).handlers(), key="catalogue/describe")
 
+    def name_of(self, path: str) -> str:
+        """Return what a checkpoint is called in its lineage, empty if it is in none."""
+        refs = (ref for lineage in self.lineages for ref in lineage.checkpoints)
+        return next((ref.name for ref in refs if ref.path == path), "")
+
     def device_names(self) -> tuple[str, ...]:
         """Return the names of the devices that the engine has."""
         return tuple(str(device.get("name") or device.get("device") or "cpu") for device in self.devices)

@@ -38,7 +38,7 @@ class ColumnCommands:
     def open_path(self, path: str, index: int = -1) -> None:
         """Show a checkpoint in a new column, or in the one at ``index``."""
         settings = self._window.context.store.settings
-        label = self._label_of(path)
+        label = self._window.context.catalogue.name_of(path)
         session = self._window.context.session
         if 0 <= index < len(session.columns):
             column = replace(session.columns[index], checkpoint=path, label=label)
@@ -61,13 +61,6 @@ class ColumnCommands:
             return
         self._window.context.store.remember_checkpoint(column.checkpoint)
         session.set_columns(columns)
-
-    def _label_of(self, path: str) -> str:
-        for lineage in self._window.context.catalogue.lineages:
-            for ref in lineage.checkpoints:
-                if ref.path == path:
-                    return ref.name
-        return ""
 
     def add(self) -> None:
         """Choose a checkpoint for a new column."""

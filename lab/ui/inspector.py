@@ -194,8 +194,8 @@ def _facts(facts: Mapping[str, str]) -> QGridLayout:
     grid.setContentsMargins(0, 0, 0, 0)
     grid.setHorizontalSpacing(10)
     grid.setVerticalSpacing(3)
-    grid.setColumnStretch(0, 4)
-    grid.setColumnStretch(1, 6)
+    grid.setColumnStretch(0, 9)
+    grid.setColumnStretch(1, 11)
     for number, (name, value) in enumerate(facts.items()):
         grid.addWidget(Wrapped(name, muted=True), number, 0)
         grid.addWidget(Wrapped(str(value)), number, 1)

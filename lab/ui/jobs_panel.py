@@ -90,6 +90,7 @@ class JobRow(QFrame):
             self.bar.setValue(round(1000 * min(1.0, job.done / job.total)))
         else:
             self.bar.setRange(0, 0 if job.state == "running" else 1)
+            self.bar.setValue(0)
         self.stop.setVisible(job.state in ALIVE)
         self.copy.setVisible(bool(job.command))
         self.setToolTip(f"{job.path}\n{command_line(job)}\n{job.error}".strip())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QByteArray, Qt, QTimer, Signal, Slot
@@ -242,7 +243,8 @@ class Window(QMainWindow):
     @Slot(object)
     def _on_described(self, description: Description) -> None:
         states = {column.checkpoint: self.context.session.state_of(column) for column in self.context.session.columns}
-        self.inspector.show_description(description, states.get(description.path))
+        name = self.context.catalogue.name_of(description.path) or description.name
+        self.inspector.show_description(replace(description, name=name), states.get(description.path))
 
     @Slot(object)
     def _on_settings(self, settings: Any) -> None:
