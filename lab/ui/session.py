@@ -127,7 +127,7 @@ class Session(QObject):
         widget.set_text(self.text)
         widget.set_selection(self.selection)
         widget.changed.connect(self._soon.start)
-        widget.selected.connect(_Origin(self, name).on_selected)
+        widget.selected.connect(_Origin(self, name, widget).on_selected)
 
     def detach_all(self) -> None:
         """Forget every view, as when the window is built anew."""
@@ -315,10 +315,10 @@ class _Opening:
 
 
 class _Origin(QObject):
-    """Remembers which view a selection comes from."""
+    """Remembers which view a selection comes from; lives as long as the view."""
 
-    def __init__(self, session: Session, name: str) -> None:
-        super().__init__(session)
+    def __init__(self, session: Session, name: str, view: QObject) -> None:
+        super().__init__(view)
         self._session = session
         self._name = name
 
