@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ def _never() -> bool:
     return False
 
 
+_known: weakref.WeakKeyDictionary[Any, list[weakref.ref[Any]]] = weakref.WeakKeyDictionary()
 _wanted_no_more: Callable[[], bool] = _never
 
 
@@ -40,13 +42,18 @@ def _hook(*_arguments: Any) -> None:
     check()
 
 
+def _layers(model: Any) -> list[Any]:
+    """Return the members of a model's module lists, found once per model."""
+    if model not in _known:
+        lists = [module for module in model.modules() if type(module).__name__ == "ModuleList"]
+        _known[model] = [weakref.ref(layer) for members in lists for layer in members]
+    return [layer for layer in (known() for known in _known[model]) if layer is not None]
+
+
 @contextmanager
 def cancellable(model: Any) -> Iterator[None]:
     """While the block runs, every layer of ``model`` (a member of a module list) checks before it computes."""
-    handles = []
-    for module in model.modules():
-        if type(module).__name__ == "ModuleList":
-            handles += [child.register_forward_pre_hook(_hook) for child in module]
+    handles = [layer.register_forward_pre_hook(_hook) for layer in _layers(model)]
     try:
         yield
     finally:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from models.columns import Column
+from models.columns import Column, Sampler
 from models.errors import UserError
 from models.events import Event, Work
 from models.places import bundled_root
@@ -23,6 +24,9 @@ from models.records import (
 )  # fmt: skip
 from models.shelf import Shelf
 from models.words import _, set_language
+
+LONGEST_TEXT = 1_000_000
+"""Characters. Tokenizers are slow on more, and no model takes it."""
 
 
 def nothing() -> Iterator[Event]:
@@ -167,7 +171,11 @@ class Operations:
         opened = []
         for column in columns:
             opened.append((yield from self.shelf.open(column)))
-        return (yield from project(self.shelf, tuple(columns), opened, request))
+        key = (tuple(replace(column, sampler=Sampler()) for column in columns), request)
+        found: tuple[Projection, ...] = yield from self.shelf.remembered(
+            key, lambda: project(self.shelf, tuple(columns), opened, request)
+        )
+        return found
 
     def neighbours(
         self, column: Column, token: int | str, metric: str = "cosine", k: int = 12, source: str = "input"
@@ -183,3 +191,9 @@ def check_text(text: Any) -> None:
     """Raise ``UserError`` unless this is a text with something in it."""
     if not isinstance(text, str) or not text:
         raise UserError("text.empty", _("There is no text."), _("Type one."))
+    if len(text) > LONGEST_TEXT:
+        raise UserError(
+            "text.long",
+            _("The text has {n} characters; at most {most} are looked into at a time.").format(n=len(text), most=LONGEST_TEXT),
+            _("Use a shorter text."),
+        )

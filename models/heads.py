@@ -236,7 +236,7 @@ def grid(trace: Trace, kind: str, names: dict[str, tuple[str, ...]]) -> Work[Att
             apart = apart.to(one.device)
             numbers[-1].append(statistics(one, apart))
             pictures.append(max_pool(one, factor).cpu().numpy().astype(np.float16))
-        yield Progress(layer + 1, len(calls), _("attention"))
+            yield Progress(layer + (head + 1) / n_heads, len(calls), _("attention"))
     table = np.array(numbers, dtype=np.float32)  # (layers, heads, 4)
     thumbnails = np.stack(pictures).reshape(len(calls), n_heads, *pictures[0].shape)
     queries, keys = axis_names(names, kind)

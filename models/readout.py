@@ -48,7 +48,7 @@ class Output:
                 # ln p = (x − max) − ln Σ exp(x − max), in place: a second matrix of logits would double the memory
                 own = logits.gather(1, wanted[:, None])[:, 0] - top.values
                 total = logits.sub_(top.values[:, None]).exp_().sum(-1)
-                logs.append((own - total.log()).double().cpu())
+                logs.append((own - total.log()).cpu().double())
                 best.append((top.indices == wanted).cpu())
         if not logs:
             return torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.bool)

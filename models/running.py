@@ -28,6 +28,7 @@ def adapter(model: Any, on: bool) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.enable_adapters(True)
+            layer.requires_grad_(False)  # PEFT makes an adapter that it switches on trainable
 
 
 def _is_adapter(module: Any) -> bool:

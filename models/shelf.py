@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from models.records import Loaded
 from models.words import _
 
 Key = tuple[str, str, str, str]
+RESULTS = 12
 TRACES = 16
 TRACE_BYTES = 1_500_000_000
 """Of all remembered forwards together; the newest is always kept."""
@@ -95,6 +96,7 @@ class Shelf:
         self._models: OrderedDict[Key, Any] = OrderedDict()
         self._opening: set[Key] = set()
         self._traces: OrderedDict[tuple[Key, bool, tuple[int, ...], tuple[int, ...]], Any] = OrderedDict()
+        self._results: OrderedDict[Hashable, Any] = OrderedDict()
         self._budget = budget or int(os.environ.get("TRIPTYCH_MEMORY") or 0)
         self.warm = Warm()
 
@@ -147,8 +149,18 @@ class Shelf:
         """Return the bytes of all open models."""
         return sum(int(opened.loaded.actual_bytes) for opened in self._models.values())
 
+    def remembered(self, key: Hashable, work: Callable[[], Work[Any]]) -> Work[Any]:
+        """Return the result of work, done at most once for a key while all models stay open."""
+        if key not in self._results:
+            self._results[key] = yield from work()
+            while len(self._results) > RESULTS:
+                self._results.popitem(last=False)
+        self._results.move_to_end(key)
+        return self._results[key]
+
     def _drop(self, key: Key) -> None:
         del self._models[key]
+        self._results.clear()
         for trace_key in [known for known in self._traces if known[0] == key]:
             del self._traces[trace_key]
         gc.collect()

@@ -6,12 +6,15 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from models.capture import Kept, ModuleCall, has_interface, keeping
 from models.errors import UserError
 from models.opened import OpenModel
 from models.running import forward_of
 from models.words import _
+
+_parameters: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
 
 
 @dataclass
@@ -82,8 +85,10 @@ class Trace:
 
 
 def accepts(model: Any, name: str) -> bool:
-    """Return whether the model's ``forward`` names this parameter."""
-    return name in inspect.signature(model.forward).parameters
+    """Return whether the model's ``forward`` names this parameter (found once per model: it is asked for each token)."""
+    if model not in _parameters:
+        _parameters[model] = frozenset(inspect.signature(model.forward).parameters)
+    return name in _parameters[model]
 
 
 def check_length(opened: OpenModel, n_tokens: int, room: int = 0) -> None:

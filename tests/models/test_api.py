@@ -116,6 +116,32 @@ def test_heads_that_are_not_there(checkpoint: Checkpoint, layer: int, head: int,
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_quantised_weights_are_looked_into_alike(tiny: Callable[..., Path], checkpoint: Checkpoint, quantize: str) -> None:
+    pytest.importorskip("torchao")
+    small = open_checkpoint(str(tiny("llama")), quantize=quantize)
+    assert small.generate(TEXT, temperature=0.0, max_new_tokens=3).stop in ("length", "eos")
+    assert small.attention(TEXT, 1, 2).matrix.shape == checkpoint.attention(TEXT, 1, 2).matrix.shape
+    ours, whole = small.tokens(TEXT).surprisal[1:], checkpoint.tokens(TEXT).surprisal[1:]
+    assert np.isfinite(ours).all()
+    assert 0 < np.abs(ours - whole).max() < 5
+    assert np.isfinite(small.score("The", " fox")[0])
+    assert small.neighbours("The", k=2).ids.shape == (2,)
+
+
+def test_a_projection_is_computed_once(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    from models import embeddings
+
+    first = checkpoint.project()
+    monkeypatch.setattr(embeddings, "pca", lambda matrices: pytest.fail("computed again"))
+    assert checkpoint.project() is first
+
+
+def test_a_book_is_not_a_text(checkpoint: Checkpoint) -> None:
+    with pytest.raises(UserError, match="1000001 characters"):
+        checkpoint.tokens("a" * 1_000_001)
+
+
 class Loads:
     """A loader that remembers what it loaded, in two steps."""
 
