@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from models.words import _
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
+EMBEDDING = re.compile(r"(embed_tokens|wte|embed_in|lm_head|embed_out)\.weight$")
 KINDS = frozenset(
     {"LORA", "IA3", "ADALORA", "LOHA", "LOKR", "VERA", "OFT", "BOFT", "HRA", "FOURIERFT", "LN_TUNING", "MISS", "BONE"}
 )
@@ -146,8 +148,12 @@ def attach(adapter: Adapter, model: Any) -> None:
         inject_adapter_in_model(settings, model)
     except (ValueError, TypeError, AttributeError, NotImplementedError) as cause:
         raise _unfit(adapter, visible(" ".join(str(cause).split()), 300).rstrip(".")) from cause
-    expected = {name: tuple(value.shape) for name, value in get_peft_model_state_dict(model).items()}
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
+    expected = {name: tuple(value.shape) for name, value in own.items()}
     given = {name.removeprefix(PREFIX): info.shape for name, info in adapter.tensors.items()}
+    # Embeddings may be stored along, trained or not; they then take the place of the base's.
+    plain = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    expected |= {name: plain[name] for name in given if EMBEDDING.search(name) and name in plain}
     _compare(adapter, expected, given)
     loaded = load_file(adapter.folder / WEIGHTS, backend="pread")
     set_peft_model_state_dict(model, {name.removeprefix(PREFIX): value for name, value in loaded.items()})

@@ -57,7 +57,8 @@ def build_config(config: CheckedConfig) -> tuple[Any, Any]:
             ),
             path=str(config.path),
         )
-    if not isinstance(hf_config, getattr(model_class, "config_class", None) or object):
+    own_config = getattr(model_class, "config_class", None)
+    if own_config is None or not isinstance(hf_config, own_config):
         raise UserError(
             "config.architecture",
             _("{path}: the architecture {name!r} does not belong to the family {family!r}.").format(

@@ -21,9 +21,11 @@ TASKS = {
 }
 FORBIDDEN = (
     "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn", "subprocess.Popen",
-    "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "urllib.Request", "ctypes.dlopen",
+    "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "urllib.Request",
     "webbrowser.open", "ftplib.connect", "smtplib.connect",
 )  # fmt: skip
+NATIVE = ("gguf_transformers",)
+"""Tasks that may load native libraries after they have begun; torch does so late."""
 CHANGING = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate", "shutil.rmtree")
 
 
@@ -54,8 +56,9 @@ def follow_parent() -> None:
         libc.unshare(new_user | new_network)
 
 
-def watch(writable: list[str]) -> None:
+def watch(writable: list[str], native: bool = False) -> None:
     """Refuse, from now on, to start processes, to use the network, and to write outside the given folders."""
+    forbidden = FORBIDDEN if native else (*FORBIDDEN, "ctypes.dlopen")
     roots = tuple(os.path.realpath(folder) + os.sep for folder in writable)
 
     def allowed(path: Any) -> bool:
@@ -65,7 +68,7 @@ def watch(writable: list[str]) -> None:
         return text == os.devnull or os.path.realpath(text).startswith(roots)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event.startswith(FORBIDDEN):
+        if event.startswith(forbidden):
             raise PermissionError(f"{event} is not allowed here")
         if event == "open":
             path, mode, flags = (*args, 0, 0)[:3]
@@ -133,7 +136,7 @@ def main() -> None:
     from models.words import set_language
 
     set_language(setup["language"])
-    watch(setup["writable"])
+    watch(setup["writable"], setup["task"] in NATIVE)
     serve(function, output)
 
 

@@ -22,18 +22,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from models import words
 from models.errors import UserError
 from models.events import Progress, Work
 
 MB = 1024 * 1024
-OUTPUT_LIMIT = 16 * MB
+PATIENCE = 10
+OUTPUT_LIMIT = 64 * MB
+"""Longest message of a child; a longer one is cut, and then no message."""
 SCRIPT = Path(__file__).with_name("child.py")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use: wall-clock seconds, bytes of address space, and the folder it may write into."""
+    """What a child may use: seconds of processor time, bytes of address space, and the folder it may write into."""
 
     seconds: float
     memory: int = 2048 * MB
@@ -99,6 +103,14 @@ class Child:
         """Whether the process still runs."""
         return self._process.poll() is None
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the child has used, in seconds."""
+        try:
+            times = psutil.Process(self._process.pid).cpu_times()
+        except psutil.Error:  # it has ended; its last message may still wait
+            return 0.0
+        return float(times.user + times.system)
+
     def send(self, params: Mapping[str, Any]) -> None:
         """Give the child its next request.
 
@@ -155,17 +167,13 @@ class Child:
             return ChildFailure("crash", "closed its output")
         text = bytes(self._errors).decode("utf-8", "replace").strip()
         last = text.splitlines()[-1] if text else f"exit code {code}"
-        memory = "MemoryError" in text or "memory allocation" in text or code in (-9, -signal.SIGSEGV)
+        memory = "MemoryError" in text or "memory allocation" in text or code == -signal.SIGSEGV
         return ChildFailure("memory" if memory else "crash", last[:300])
 
     def _read_lines(self) -> None:
         assert self._process.stdout is not None
-        total = 0
         try:
-            for line in self._process.stdout:
-                total += len(line)
-                if total > OUTPUT_LIMIT:
-                    break
+            while line := self._process.stdout.readline(OUTPUT_LIMIT):
                 self._lines.put(line)
         except (OSError, ValueError):
             pass
@@ -196,12 +204,17 @@ def run_limited(task: str, params: Mapping[str, Any], limits: Limits) -> Work[An
 
 
 def answer(child: Child, seconds: float) -> Work[Any]:
-    """Wait for the answer to the request that was sent last, passing progress on."""
-    deadline = time.monotonic() + seconds
+    """Wait for the answer to the request that was sent last, passing progress on.
+
+    ``seconds`` are of the child's own processor time, so that a busy machine is no reason to stop it; waiting ends
+    after ``PATIENCE`` times as long in any case.
+    """
+    used = child.cpu_seconds()
+    deadline = time.monotonic() + PATIENCE * seconds
     progress = Progress(0, 0, "")
     while True:
         left = deadline - time.monotonic()
-        if left <= 0:
+        if left <= 0 or child.cpu_seconds() - used > seconds:
             raise ChildFailure("time", f"{seconds:g} s")
         message = child.receive(min(left, 0.1))
         if message is None:

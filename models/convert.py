@@ -15,9 +15,9 @@ from models.manifest import FILE, file_hash, write_json
 from models.words import _
 
 COMPANIONS = (
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja", "tokenizer.model",
-    "spiece.model", "sentencepiece.bpe.model",
+    "config.json", "adapter_config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
+    "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip
 TORCH_INDEX = "pytorch_model.bin.index.json"
 
@@ -32,19 +32,20 @@ def convert_torch(path: Path, output: Path) -> Work[str]:
     """
     inputs = torch_inputs(path)
     home = path if path.is_dir() else path.parent
+    target = "adapter_model.safetensors" if inputs[0].name == "adapter_model.bin" else SINGLE
     with _Staged(output) as staged:
         size = sum(file.stat().st_size for file in inputs)
         limits = Limits(120 + size / (20 * MB), memory=3 * size + 1024 * MB, writable=str(staged))
-        params = {"inputs": [str(file.resolve()) for file in inputs], "output": str(staged / SINGLE)}
+        params = {"inputs": [str(file.resolve()) for file in inputs], "output": str(staged / target)}
         try:
             written = yield from run_limited("torch_file", params, limits)
         except ChildFailure as failure:
             raise stopped(path, failure) from failure
-        read_header(staged / SINGLE)
+        read_header(staged / target)
         for name in COMPANIONS:
             if (home / name).is_file() and not (home / name).is_symlink():
                 shutil.copyfile(home / name, staged / name)
-        if not (staged / "config.json").is_file():
+        if target == SINGLE and not (staged / "config.json").is_file():
             yield Note(
                 _("There is no config.json beside {path}; the folder cannot be opened without it.").format(path=path),
                 "warning",

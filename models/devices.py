@@ -8,7 +8,7 @@ from typing import Any
 from models.errors import UserError
 from models.words import _
 
-NAMES = re.compile(r"^(auto|cpu|mps|cuda(:\d+)?)$")
+NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
 
 
 def pick(device: str = "auto") -> str:
@@ -17,7 +17,7 @@ def pick(device: str = "auto") -> str:
     Raises:
         UserError: If the name is unknown or the machine does not have that device.
     """
-    if not NAMES.match(device):
+    if not NAMES.fullmatch(device):
         raise UserError(
             "device.unknown",
             _("There is no device called {device!r}.").format(device=device),

@@ -66,9 +66,7 @@ def convert(params: dict[str, Any]) -> Steps:
     with file.path.open("rb") as source:
         if frequencies is not None:
             config["rope_parameters"] |= llama3_rope(_numbers(source, frequencies))
-        tokenizer, tokenizer_config = tokenizer_files(file.values)
-        for name, content in (("config", config), ("tokenizer", tokenizer), ("tokenizer_config", tokenizer_config)):
-            (output / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        _write_texts(output, config, file)
         total = sum(target.n_bytes for target in targets)
         done = 0
         with open(output / "model.safetensors", "wb") as weights:
@@ -80,6 +78,15 @@ def convert(params: dict[str, Any]) -> Steps:
             weights.flush()
             os.fsync(weights.fileno())
     return {"tensors": len(targets), "bytes": total, "by": "direct"}
+
+
+def _write_texts(output: Path, config: dict[str, Any], file: GgufFile) -> None:
+    """Write tokenizer.json, tokenizer_config.json, and config.json unless it is empty."""
+    tokenizer, tokenizer_config = tokenizer_files(file.values)
+    contents = {"config": config, "tokenizer": tokenizer, "tokenizer_config": tokenizer_config}
+    for name, content in contents.items():
+        if content:
+            (output / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def _target(file: GgufFile, tensor: GgufTensor) -> _Target:
@@ -147,14 +154,21 @@ def convert_with_transformers(params: dict[str, Any]) -> Steps:
     yield 0, 0, _("starting transformers")
     import transformers
 
-    source, output = {"gguf_file": file.path.name}, params["output"]
+    folder, source, output = str(file.path.parent), {"gguf_file": file.path.name}, Path(params["output"])
+    own_tokenizer = can_build(file.values)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(file.path.parent), **source)
-        model = transformers.AutoModelForCausalLM.from_pretrained(str(file.path.parent), **source)
+        tokenizer = None if own_tokenizer else transformers.AutoTokenizer.from_pretrained(folder, **source)
+        plain = transformers.GgufConfig(dequantize=True)
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, quantization_config=plain, **source)
     except (ValueError, NotImplementedError, KeyError, OSError) as cause:
         reason = " ".join(str(cause).split())[:300].rstrip(".")
         raise bad(file.path, _("transformers cannot convert it: {reason}").format(reason=reason)) from cause
     yield 0, 0, _("writing safetensors")
+    model.hf_quantizer = None  # it is plain now, but still called quantised, and such are not saved
+    vars(model.config).pop("quantization_config", None)
     model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
+    if tokenizer is None:
+        _write_texts(output, {}, file)
+    else:
+        tokenizer.save_pretrained(output)
     return {"tensors": len(file.tensors), "bytes": 0, "by": "transformers"}

@@ -85,7 +85,10 @@ def _family_settings(file: GgufFile, head_width: int) -> dict[str, Any]:
     if file.architecture in ("llama", "qwen2", "qwen3"):
         more["rope_parameters"] = {"rope_type": "default", "rope_theta": theta} | _rope_scaling(file)
     else:
-        more |= {"rope_theta": theta, "sliding_window": n("attention.sliding_window", 4096), "query_pre_attn_scalar": head_width}
+        more |= {"rope_theta": theta, "sliding_window": n("attention.sliding_window", 4096)}
+        # The 27B models, alone, scale attention by the width per head of the residual stream (llama.cpp).
+        large = n("block_count") == {"gemma2": 46, "gemma3": 62}[file.architecture]
+        more["query_pre_attn_scalar"] = n("embedding_length") // n("attention.head_count") if large else head_width
     if file.architecture == "llama":
         more["attention_bias"] = "blk.0.attn_q.bias" in file.tensors
     if file.architecture == "gemma2":

@@ -137,8 +137,9 @@ def forecast_bytes(tensors: Mapping[str, TensorInfo], dtype: str, quantize: str 
     total = 0
     for name, info in tensors.items():
         linear = len(info.shape) == 2 and "embed" not in name and "wte" not in name and "lm_head" not in name
-        if quantize and linear:
-            total += info.n_elements * precision.BITS[quantize] // 8 + info.n_elements * 8 // precision.GROUP // 2
+        if quantize and linear and "lora_" not in name and info.shape[-1] % precision.GROUP == 0:
+            per_row = info.shape[0] * width if quantize == "int8" else 0
+            total += int(info.n_elements * precision.QUANTIZED_BYTES[quantize]) + per_row
         elif info.dtype in precision.STORED:
             total += info.n_elements * width
         else:

@@ -16,9 +16,11 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 STORED = {"F64": "float32", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """What a stored type is opened as when no dtype is asked for."""
 QUANTIZE = ("", "int8", "int4")
-BITS = {"int8": 8, "int4": 4}
 GROUP = 32
-"""Weights of int4 share one scale per so many; rows that it does not divide stay int8."""
+"""Weights of int4 share one scale and one zero point per so many."""
+QUANTIZED_BYTES = {"int8": 1.0, "int4": 1.0 + 5 / GROUP}
+"""Bytes per weight, besides one scale per row of int8. torchao keeps numbers of 4 bits in whole bytes, except in layouts
+for particular GPUs: int4 here has the precision of 4 bits and about the memory of 8."""
 
 
 def dtype_name(name: str, stored: str = "F32", device: str = "cpu") -> str:

@@ -20,7 +20,9 @@ from models.words import _
 TEMPLATE_SECONDS = 2.0
 START_SECONDS = 5.0
 """What the first answer of a child may take in addition, for starting Python on a busy machine."""
-TOKENIZER_SECONDS = 20.0
+TOKENIZER_SECONDS = 3.0
+BYTES_PER_SECOND = 2 * MB
+"""What reading a tokenizer.json may take in addition."""
 ALLOWED = frozenset({
     "add_generation_prompt", "continue_final_message", "bos_token", "eos_token", "pad_token", "unk_token",
     "sep_token", "cls_token", "mask_token", "additional_special_tokens", "tools", "documents", "date_string",
@@ -145,11 +147,12 @@ def _verdict(place: Path) -> str | None:
 def _try(path: Path) -> str:
     """Return why the tokenizer cannot be used; empty if it can."""
     params = {"path": str(path.resolve()), "samples": list(SAMPLES)}
+    seconds = TOKENIZER_SECONDS + path.stat().st_size / BYTES_PER_SECOND
     try:
-        finish(run_limited("tokenizer", params, Limits(TOKENIZER_SECONDS, 2048 * MB)))
+        finish(run_limited("tokenizer", params, Limits(seconds, 2048 * MB)))
     except ChildFailure as failure:
         return {
-            "time": _("it takes longer than {n:g} seconds on short texts").format(n=TOKENIZER_SECONDS),
+            "time": _("it takes longer than {n:.0f} seconds on short texts").format(n=seconds),
             "memory": _("it uses too much memory"),
             "crash": failure.details,
         }[failure.reason]

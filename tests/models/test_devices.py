@@ -65,7 +65,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_folder(tmp_path_factory.mktemp("made") / "wide", "llama", **sizes)
 
 
-@pytest.mark.parametrize(("name", "error"), [("int8", 0.03), ("int4", 0.3)])
+@pytest.mark.parametrize(("name", "error"), [("int8", 0.03), ("int4", 0.5)])
 def test_quantised_model_is_smaller_and_nearly_the_same(name: str, error: float, wide: Path) -> None:
     import torch
 
@@ -73,16 +73,12 @@ def test_quantised_model_is_smaller_and_nearly_the_same(name: str, error: float,
     plain, small = finish(library.load(wide)), finish(library.load(wide, quantize=name))
     assert small.quantize == small.loaded.quantize == name
     assert small.loaded.actual_bytes < 0.55 * plain.loaded.actual_bytes
-    assert abs(small.loaded.forecast_bytes / small.loaded.actual_bytes - 1) < 0.1
+    assert abs(small.loaded.forecast_bytes / small.loaded.actual_bytes - 1) < 0.02
     assert small.model.lm_head.weight.dtype == torch.float32
     ids = torch.tensor([[1, 40, 41, 42, 77]])
     with torch.no_grad():
         a, b = plain.model(ids).logits, small.model(ids).logits
     assert 0 < float((a - b).norm() / a.norm()) < error
-
-
-def test_int4_takes_less_than_int8(wide: Path) -> None:
-    assert library.forecast(wide, quantize="int4") < library.forecast(wide, quantize="int8") < library.forecast(wide)
 
 
 class TestMemory:

@@ -58,6 +58,7 @@ def logits(opened: Any) -> Any:
         return opened.model(torch.tensor([[1, 40, 41, 42, 77]])).logits
 
 
+@pytest.mark.filterwarnings("ignore:.*an_unknown_key.*:UserWarning", "ignore:Could not find a config file:UserWarning")
 def test_same_logits_as_peft(adapter: Path, base: Path) -> None:
     import torch
     import transformers
@@ -167,3 +168,15 @@ def test_weights_in_the_old_format(adapter: Path) -> None:
     (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
     with pytest.raises(UserError, match="triptych models convert"):
         finish(library.load(adapter))
+
+
+def test_weights_in_the_old_format_convert(adapter: Path, base: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    expected = logits(finish(library.load(adapter)))
+    weights = adapter / "adapter_model.safetensors"
+    torch.save(load_file(weights), adapter / "adapter_model.bin")
+    weights.unlink()
+    output = finish(library.convert(adapter / "adapter_model.bin", base.parent / "new"))
+    assert torch.equal(logits(finish(library.load(output))), expected)

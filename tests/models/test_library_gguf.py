@@ -48,7 +48,10 @@ GEMMA = (*BASE, "post_attention_norm", "post_ffw_norm")
 FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "llama": ({**COMMON, "rope__dimension_count": 8, "vocab_size": N}, llama_like(BASE)),
     "qwen2": (COMMON, llama_like((*BASE, "attn_q.bias", "attn_k.bias", "attn_v.bias"))),
-    "qwen3": ({**COMMON, "attention__key_length": 8}, llama_like((*BASE, "attn_q_norm", "attn_k_norm"))),
+    "qwen3": (
+        {**COMMON, "attention__key_length": 128},  # the width that transformers, which does not read the key, assumes
+        llama_like((*BASE, "attn_q_norm", "attn_k_norm"), width=128),
+    ),
     "gemma2": ({**COMMON, "attention__key_length": 8, "attention__sliding_window": 4}, llama_like(GEMMA)),
     "gemma3": (
         {**COMMON, "attention__key_length": 8, "attention__sliding_window": 4},
@@ -59,6 +62,8 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 def make(path: Path, family: str) -> Path:
     values, tensors = FAMILIES[family]
+    if family == "gemma2":  # always tied
+        tensors = {name: value for name, value in tensors.items() if name != "output.weight"}
     pairs = [*g.settings(family, **values), *g.vocabulary(N)]
     return g.write(path, pairs, {name: g.floats(value) for name, value in tensors.items()})
 
