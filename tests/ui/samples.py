@@ -46,7 +46,7 @@ def tokens(text, bos=True):
     return tuple(found)
 
 
-def strip(text=TEXT, seed=0, bos=True):
+def token_strip(text=TEXT, seed=0, bos=True):
     made = tokens(text, bos)
     random = np.random.default_rng(seed)
     surprisal = random.gamma(1.2, 2.0, len(made)).astype(np.float32)

@@ -45,7 +45,7 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
     """Return what the engine could answer to a want."""
     column, params = want.column, want.params
     if want.op == "tokens":
-        return made.strip(text, column)
+        return made.token_strip(text, column)
     if want.op == "attention_grid":
         return made.grid(seed=column)
     if want.op == "attention":

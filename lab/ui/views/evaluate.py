@@ -15,8 +15,8 @@ from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.panel import BusyLine, Elided, MessagePage
 from lab.ui.widgets.run_form import RunForm, evaluating, job_text
-from lab.ui.widgets.sample_table import SampleTable, items
-from lab.ui.widgets.score_table import ScoreMatrix, ScoreTable, arrange, with_baseline
+from lab.ui.widgets.sample_table import SampleTable, item_rows, items
+from lab.ui.widgets.score_table import ScoreMatrix, ScoreTable, arrange, score_rows, with_baseline
 from models.columns import Column
 from models.discover import discover
 from models.events import Progress
@@ -48,7 +48,7 @@ class EvaluateView(ViewWidget):
         self._tick = self._revision = self._starts = 0
         self._argv: tuple[str, ...] = ()
         self._stopping = ""
-        self._known: list[tuple[str, int]] | None = None
+        self._known: list[tuple[str, int, str]] | None = None
         self._build()
         self._soon = self._timer(25, self.redraw, single=True)
         self._poll = self._timer(POLL_MILLISECONDS, self._on_poll, single=False)
@@ -61,7 +61,10 @@ class EvaluateView(ViewWidget):
         return timer
 
     def _build(self) -> None:
-        self.baseline, self.only = QComboBox(self), QCheckBox(_("Only open columns"), self)
+        self.origin, self.baseline = QComboBox(self), QComboBox(self)
+        self.only = QCheckBox(_("Only open columns"), self)
+        self.origin.addItem(_("All results"), "")
+        self.origin.setMinimumContentsLength(10)
         self.baseline.setMinimumContentsLength(10)
         self.run = QPushButton(_("Run…"), self)
         self.run.setCheckable(True)
@@ -72,6 +75,7 @@ class EvaluateView(ViewWidget):
         self.stop.setToolTip(_("Ask the running evaluation to stop; what is done stays"))
         self.status, self.busy = Elided(parent=self), BusyLine(self)
         self.tools = ToolRow(self)
+        self.tools.labelled(_("Show"), self.origin, _("The results of all runs, or of one that was opened from the list of jobs"))
         self.tools.labelled(_("Baseline"), self.baseline, _("Paired differences from this checkpoint, Holm-adjusted"))
         self.tools.add(self.only, self.run, self.refresh, self.stop)
         self.form = RunForm(benchmark_names(), self)
@@ -104,6 +108,7 @@ class EvaluateView(ViewWidget):
         self.refresh.clicked.connect(self._on_poll)
         self.stop.clicked.connect(self._on_stop)
         self.only.toggled.connect(self._on_shown_changed)
+        self.origin.currentIndexChanged.connect(self._on_shown_changed)
         self.baseline.currentIndexChanged.connect(self._on_shown_changed)
         self.table_view.chosen.connect(self._on_chosen)
         self.form.started.connect(self._on_start)
@@ -123,9 +128,10 @@ class EvaluateView(ViewWidget):
 
     def wants(self) -> list[Want]:
         """Return the requests for scores, jobs, differences, samples and a new job."""
-        found = [Want("results", "results", {"paths": ()}, fresh=self._tick), Want("jobs", "jobs", {}, fresh=self._tick)]
+        paths = (self._run(),) if self._run() else ()
+        found = [Want("results", "results", {"paths": paths}, fresh=self._tick), Want("jobs", "jobs", {}, fresh=self._tick)]
         if self._baseline():
-            found.append(Want("compare", "compare", {"paths": (), "baseline": self._baseline()}, fresh=self._revision))
+            found.append(Want("compare", "compare", {"paths": paths, "baseline": self._baseline()}, fresh=self._revision))
         if self._chosen is not None:
             for name, cell in self._sample_cells().items():
                 params = {"run": cell.run, "benchmark": cell.benchmark, "checkpoint": cell.checkpoint}
@@ -171,10 +177,24 @@ class EvaluateView(ViewWidget):
         if want.slot == "results" and not self._answered:
             self.busy.set_share(min(progress.done / progress.total, 1) if progress.total > 0 else 2)
 
+    def set_selection(self, selection: dict[str, Any]) -> None:
+        """Show the results of a run that was opened elsewhere."""
+        run = selection.get("run")
+        if isinstance(run, str) and run and run != self._run():
+            self._show_run(run)
+            self._redraw_soon()
+
+    def _show_run(self, run: str) -> None:
+        self.origin.blockSignals(True)
+        if self.origin.findData(run) < 0:
+            self.origin.addItem(run.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1], run)
+        self.origin.setCurrentIndex(self.origin.findData(run))
+        self.origin.blockSignals(False)
+
     def state(self) -> dict[str, Any]:
         """Return baseline, chosen score and filter."""
         return {
-            "baseline": self._baseline(), "only": self.only.isChecked(), "chosen": list(self._chosen or ()),
+            "run": self._run(), "baseline": self._baseline(), "only": self.only.isChecked(), "chosen": list(self._chosen or ()),
             "filter": self.details.filter.currentIndex(),
         }  # fmt: skip
 
@@ -183,6 +203,9 @@ class EvaluateView(ViewWidget):
         for widget in (self.only, self.baseline):
             widget.blockSignals(True)
         self.only.setChecked(bool(state.get("only", False)))
+        run = state.get("run")
+        if isinstance(run, str) and run:
+            self._show_run(run)
         name = state.get("baseline")
         if isinstance(name, str) and name:
             if self.baseline.findData(name) < 0:
@@ -198,6 +221,9 @@ class EvaluateView(ViewWidget):
         self._redraw_soon()
 
     # data ------------------------------------------------------------------------------------------------------------
+    def _run(self) -> str:
+        return str(self.origin.currentData() or "")
+
     def _baseline(self) -> str:
         return str(self.baseline.currentData() or "")
 
@@ -256,7 +282,7 @@ class EvaluateView(ViewWidget):
 
     def _missing(self) -> bool:
         """Return whether something is wanted now that was not when the session asked last."""
-        wanted = [(want.slot, want.fresh) for want in self.wants()]
+        wanted = [(want.slot, want.fresh, str(want.params.get("paths", ""))) for want in self.wants()]
         known, self._known = self._known, wanted
         return known is not None and known != wanted
 
@@ -357,32 +383,10 @@ class EvaluateView(ViewWidget):
     # data for CSV ----------------------------------------------------------------------------------------------------
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return one row per score."""
-        header = [
-            "checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better", "n_failed",
-            "n_skipped", "seed", "signature", "run", "difference", "p_adjusted",
-        ]  # fmt: skip
-        matrix, rows = self.matrix(), []
-        for row in matrix.rows:
-            for name in matrix.checkpoints:
-                cell, comparison = matrix.cells.get((row, name)), matrix.comparisons.get((row, name))
-                if cell is not None:
-                    delta = [comparison.difference, comparison.p_adjusted] if comparison else [None, None]
-                    rows.append([getattr(cell, field) for field in header[:14]] + delta)
-        return header, rows
+        return score_rows(self.matrix())
 
     def _samples_table(self) -> tuple[list[str], list[list[Any]]]:
-        names = tuple(self.samples)
-        header = ["doc_id", "prompt", "target"]
-        for name in names:
-            header += [f"{name} answer", f"{name} verdict", f"{name} score"]
-        rows: list[list[Any]] = []
-        for item in self.details.shown():
-            row: list[Any] = [item.doc_id, item.prompt, item.target]
-            for name in names:
-                sample = item.samples.get(name)
-                row += [sample.answer, sample.verdict, sample.score] if sample else [None, None, None]
-            rows.append(row)
-        return header, rows
+        return item_rows(self.details.shown(), tuple(self.samples))
 
 
 def _title() -> str:

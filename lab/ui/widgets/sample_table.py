@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PySide6.QtCore import QItemSelection, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QSplitter, QVBoxLayout, QWidget
@@ -83,6 +84,21 @@ def filtered(rows: Sequence[Item], which: str, search: str) -> list[Item]:
 
 def _texts(item: Item) -> list[str]:
     return [item.prompt, item.target, *(s.answer for s in item.samples.values()), *(s.verdict for s in item.samples.values())]
+
+
+def item_rows(found: Sequence[Item], names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
+    """Return header and one row per item, with answer, verdict and score of every checkpoint."""
+    header = ["doc_id", "prompt", "target"]
+    for name in names:
+        header += [f"{name} answer", f"{name} verdict", f"{name} score"]
+    rows: list[list[Any]] = []
+    for item in found:
+        row: list[Any] = [item.doc_id, item.prompt, item.target]
+        for name in names:
+            sample = item.samples.get(name)
+            row += [sample.answer, sample.verdict, sample.score] if sample else [None, None, None]
+        rows.append(row)
+    return header, rows
 
 
 class SampleTable(QWidget):

@@ -141,6 +141,22 @@ def cell_tip(matrix: ScoreMatrix, row: Row, name: str) -> str:
     return tooltip(*lines)
 
 
+def score_rows(matrix: ScoreMatrix) -> tuple[list[str], list[list[Any]]]:
+    """Return header and one row per score, with its difference from the baseline."""
+    header = [
+        "checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better", "n_failed",
+        "n_skipped", "seed", "signature", "run", "difference", "p_adjusted",
+    ]  # fmt: skip
+    rows: list[list[Any]] = []
+    for row in matrix.rows:
+        for name in matrix.checkpoints:
+            cell, comparison = matrix.cells.get((row, name)), matrix.comparisons.get((row, name))
+            if cell is not None:
+                delta = [comparison.difference, comparison.p_adjusted] if comparison else [None, None]
+                rows.append([getattr(cell, field) for field in header[:14]] + delta)
+    return header, rows
+
+
 def swatch(color: Rgb) -> QPixmap:
     """Return a small square of a colour, as the columns' headers have it."""
     picture = QPixmap(10, 10)

@@ -1,0 +1,418 @@
+"""What each view does beyond the contract: clicks, differences, streams, questions that follow from answers."""
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QGuiApplication
+
+from lab.ui.view import Failure
+from lab.ui.views import attention, chat, embeddings, evaluate, sampling, tokens
+from lab.ui.widgets.attention_panel import axis_labels, block_of, grid_numbers, pair_of, shown_pattern, value_text
+from lab.ui.widgets.conversation import Exchange, Reply, messages_for
+from lab.ui.widgets.points_panel import moves, search
+from lab.ui.widgets.token_panel import glyph_values, same_tokens, scale_top, summary, token_at, token_values
+from models.columns import Sampler
+from models.records import difference_distributions
+from tests.ui import samples as made
+from tests.ui.test_view_contract import answer
+
+
+@pytest.fixture
+def show(qtbot):
+    def build(module, n=2, text=made.TEXT, state=None):
+        widget = module.VIEW.make()
+        qtbot.addWidget(widget)
+        widget.resize(1000, 620)
+        widget.set_columns(made.COLUMNS[:n])
+        widget.set_text(text)
+        if state:
+            widget.restore(state)
+        widget.show()
+        widget.redraw()
+        return widget
+
+    return build
+
+
+def fill(widget, only=None):
+    for _round in range(3):
+        for want in widget.wants():
+            if only is None or want.op in only:
+                widget.set_answer(want, answer(want, widget))
+        widget.redraw()
+
+
+DIFFERENCE = {"difference": {"on": True, "first": 0, "second": 1}}
+
+
+# tokens --------------------------------------------------------------------------------------------------------------
+def test_glyph_values_add_up_and_skip_what_has_no_value():
+    values = np.array([np.nan, 1.0, 2.0, 4.0, np.nan], dtype=np.float32)
+    assert glyph_values(values, [(0, 1), (1, 4), (4, 5)])[1] == 7
+    assert np.isnan(glyph_values(values, [(0, 1), (4, 5)])).all()
+
+
+def test_summary_is_total_mean_and_perplexity():
+    strip = made.token_strip("one two")
+    strip.surprisal[:] = [np.nan, 1.0, 3.0]
+    assert summary(strip, 1.0, "nats") == "3 tokens · total 4.0 nats · mean 2.00 · perplexity 7.39"
+    assert "none of them predicted" in summary(made.token_strip("", bos=True), 1.0, "nats")
+
+
+def test_scales_and_spans():
+    assert scale_top([np.array([0.1, np.nan])], 1.0) == 1.0
+    assert scale_top([], 1.0) == 1.0
+    strip = made.token_strip("one two")
+    assert token_at(strip, 4, 5) == (2, 3)
+    assert token_at(strip, 40, 50) == (-1, -1)
+    assert same_tokens([strip, made.token_strip("one two", seed=5)])
+    assert not same_tokens([strip, made.token_strip("one", seed=5)])
+    assert np.isnan(token_values(strip, "rank")[0])
+
+
+def test_a_click_on_a_token_selects_it_in_every_column_and_in_the_table(show, qtbot):
+    view = show(tokens)
+    fill(view)
+    strip = view.panels[0].content.strip
+    place = strip._places[3]
+    said = []
+    view.selected.connect(said.append)
+    at = QPointF(place.x + 10, place.row * strip.row_height() + 12).toPoint()
+    qtbot.mouseClick(strip.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert said == [{"token": 3, "column": 0}]
+    assert view.panels[1].content.strip._selected == (3, 4)
+    assert {index.row() for index in view.grid.selectedIndexes()} == {3}
+    qtbot.keyClick(strip, Qt.Key.Key_Right)
+    assert said[-1]["token"] == 4
+
+
+def test_columns_that_split_differently_are_aligned_and_cannot_be_subtracted(show):
+    view = show(tokens, state=DIFFERENCE)
+    first, second = view.wants()
+    view.set_answer(first, made.token_strip(made.TEXT))
+    view.set_answer(second, made.token_strip(made.TEXT, bos=False))
+    view.redraw()
+    assert "different tokens" in view.panels[0].message()
+    view.difference.button.setChecked(False)
+    view.redraw()
+    assert view.panels[0].message() == ""
+    assert len(view.table()[1]) == len(made.tokens(made.TEXT))  # the table is of one column
+
+
+def test_the_difference_is_the_second_minus_the_first(show):
+    view = show(tokens, state=DIFFERENCE)
+    fill(view)
+    a, b = made.token_strip(made.TEXT, 0), made.token_strip(made.TEXT, 1)
+    header, rows = view.table()
+    place = header.index("difference, nats")
+    assert rows[4][place] == pytest.approx(float(b.surprisal[4] - a.surprisal[4]))
+
+
+# attention -----------------------------------------------------------------------------------------------------------
+def test_the_head_is_asked_for_once_the_grid_is_there(show):
+    view = show(attention)
+    assert {want.op for want in view.wants()} == {"attention_grid"}
+    said = []
+    view.changed.connect(lambda: said.append(1))
+    for want in view.wants():
+        view.set_answer(want, made.grid(layers=2, heads=3))
+    assert said == []
+    view.redraw()
+    assert said == [1]
+    assert [(w.params["layer"], w.params["head"]) for w in view.wants() if w.op == "attention"] == [(0, 0)] * 2
+
+
+def test_a_click_in_the_grid_asks_for_that_head_and_tells(show, qtbot):
+    view = show(attention)
+    fill(view)
+    grid = view.panels[1].content.grid
+    said = []
+    view.selected.connect(said.append)
+    qtbot.mouseClick(grid, Qt.MouseButton.LeftButton, pos=grid.rect_of(3, 1).center().toPoint())
+    assert (said[0]["layer"], said[0]["head"], said[0]["title"]) == (3, 1, "L3H1")
+    assert all((w.params["layer"], w.params["head"]) == (3, 1) for w in view.wants() if w.op == "attention")
+
+
+def test_a_pooled_cell_is_asked_for_exactly(show):
+    view = show(attention, n=1)
+    fill(view, only={"attention_grid"})
+    (want,) = (want for want in view.wants() if want.op == "attention")
+    head = made.head(0, 0, n=6, pooled=4)
+    view.set_answer(want, head)
+    view.redraw()
+    view._on_hovered(3, 2)
+    exact = next(want for want in view.wants() if want.slot == "exact")
+    assert exact.params["region"] == (12, 16, 8, 12)
+    assert "largest of 4 × 4" in view.panels[0].content.readout.whole()
+    block = made.head(0, 0, n=4)
+    view.set_answer(exact, block)
+    view._on_hovered(3, 2)
+    place = np.unravel_index(int(np.argmax(block.matrix)), (4, 4))
+    assert f"#{12 + place[0]} → " in view.panels[0].content.readout.whole()
+    assert f"{block.matrix.max():.4f}" in view.panels[0].content.readout.whole()
+    view._exact.stop()
+
+
+def test_pattern_functions():
+    head = made.head(n=5)
+    assert np.isnan(shown_pattern(head, mask_first=True, log=False)[:, 0]).all()
+    log = shown_pattern(head, mask_first=False, log=True)
+    assert np.isnan(log[0, 1])  # blank above the diagonal
+    assert np.nanmax(log) <= 1
+    pooled = made.head(n=5, pooled=3)
+    assert pair_of(pooled, 1, 2) == (3, 6)
+    assert block_of(pooled, 4, 4) == (12, 15, 12, 15)
+    assert axis_labels(pooled.queries, 0, 5, 3) == ["t0", "t3", "t6", "t9", "t12"]
+    assert value_text(head, (2, 1), None, None) == f"t2 #2 → t1 #1: {head.matrix[2, 1]:.4f}"
+    grid = made.grid(kinds=("encoder", "cross"))
+    assert np.array_equal(grid_numbers(grid, "patterns"), grid.entropy)
+
+
+def test_kinds_are_offered_where_there_are_several(show):
+    view = show(attention, n=1)
+    view.set_answer(view.wants()[0], made.grid(kinds=("encoder", "decoder", "cross")))
+    view.redraw()
+    assert view.kind.isVisible()
+    view.kind.setCurrentIndex(2)
+    assert view.wants()[0].params["kind"] == "cross"
+
+
+# embeddings ----------------------------------------------------------------------------------------------------------
+def test_nothing_is_projected_before_it_is_asked_for(show, qtbot):
+    view = show(embeddings)
+    assert view.wants() == []
+    assert "Project" in view.panels[0].message()
+    qtbot.mouseClick(view.go, Qt.MouseButton.LeftButton)
+    (want,) = view.wants()
+    assert want.op == "project"
+    assert want.params["columns"] == made.COLUMNS[:2]
+
+
+def test_search_and_return_ask_for_neighbours_in_every_column(show, qtbot):
+    view = show(embeddings)
+    view._on_project()
+    fill(view)
+    view.search.setText("word12")
+    qtbot.keyClick(view.search, Qt.Key.Key_Return)
+    asked = [want for want in view.wants() if want.op == "neighbours"]
+    assert [want.params["token"] for want in asked] == [12, 12]
+    fill(view)
+    assert "word7" in view.panels[0].content.title.whole()  # the answer's own query
+    assert len(view.panels[1].content.bars.bars) == 12
+
+
+def test_search_finds_exact_ones_first_and_ids():
+    labels = ("xword", " word", "wordy", "Word")
+    assert search(labels, np.arange(4) + 10, "word") == [1, 3, 0, 2]
+    assert search(labels, np.arange(4) + 10, "#12") == [2]
+    assert search(labels, np.arange(4), "  ") == []
+
+
+def test_a_planted_move_is_the_largest():
+    a, b = made.projection("a", 50), made.projection("b", 50)
+    b.xy[:] = a.xy
+    b.xy[17] += (3, 4)
+    first, second, distance = moves(a, b)
+    assert (int(first[0]), int(second[0])) == (17, 17)
+    assert distance[0] == pytest.approx(5, abs=1e-5)
+    assert distance[1] == 0
+
+
+# sampling ------------------------------------------------------------------------------------------------------------
+def test_a_slider_asks_with_the_new_sampler_in_all_columns(show):
+    view = show(sampling)
+    said = []
+    view.changed.connect(lambda: said.append(1))
+    view.panels[1].content.sliders.temperature.setValue(10)
+    assert said
+    assert [want.params["column"].sampler.temperature for want in view.wants()] == [0.5, 0.5]
+    view.shared.setChecked(False)
+    view.panels[0].content.sliders.top_p.setValue(90)
+    assert [want.params["column"].sampler.top_p for want in view.wants()] == [0.9, 1.0]
+    assert made.COLUMNS[0].sampler == Sampler()  # the session's columns are not touched
+
+
+def test_the_place_follows_the_selected_token_and_a_new_text(show):
+    view = show(sampling)
+    view.set_selection({"token": 4})
+    assert [want.params["position"] for want in view.wants()] == [4, 4]
+    view.set_text("Something else")
+    assert [want.params["position"] for want in view.wants()] == [-1, -1]
+
+
+def test_bars_say_what_the_sampler_cut():
+    rows = sampling.bars(made.distribution(temperature=0.5))
+    assert rows[3].marked
+    assert rows[20].label.endswith("→ cut")
+    plain = made.distribution()
+    plain.sampled[:] = plain.probabilities
+    assert "→" not in sampling.bars(plain)[0].label
+
+
+def test_difference_of_distributions_is_over_all_tokens_of_either():
+    a, b = made.distribution(0, k=5), made.distribution(1, k=8)
+    ids, texts, delta = difference_distributions(a, b)
+    assert ids.tolist() == list(range(100, 108))
+    assert texts[6] == " word6"
+    assert delta[0] == pytest.approx(float(b.probabilities[0] - a.probabilities[0]))
+    assert delta[7] == pytest.approx(float(b.probabilities[7]))
+    assert [abs(row.value) for row in sampling.difference_bars(a, b)] == sorted(map(abs, delta.tolist()), reverse=True)
+
+
+# chat ----------------------------------------------------------------------------------------------------------------
+def send(view, text):
+    view.edit.setPlainText(text)
+    view.redraw()
+    view._on_send()
+    return [want for want in view.wants() if want.op == "generate"]
+
+
+def test_every_column_answers_token_by_token(show):
+    view = show(chat)
+    fill(view)
+    wants = send(view, "Who?")
+    assert [want.column for want in wants] == [0, 1]
+    assert wants[0].streamed
+    for step in made.steps(" Ombra <i>is</i>."):
+        view.set_partial(wants[0], step)
+    view.redraw()
+    assert "Ombra <i>is</i>." in view.panels[0].content.toPlainText()
+    view.set_answer(wants[0], made.generation(" Ombra <i>is</i>."))
+    view.redraw()
+    assert "finished" in view.panels[0].content.toPlainText()
+    assert [want.column for want in view.wants() if want.op == "generate"] == [1]
+
+
+def test_stop_keeps_what_was_said_and_regenerate_takes_the_next_seed(show):
+    view = show(chat)
+    fill(view)
+    wants = send(view, "Who?")
+    view.set_partial(wants[0], made.steps(" Ombra")[0])
+    view._on_stop()
+    assert [want for want in view.wants() if want.op == "generate"] == []
+    assert view.table()[1][0][3] == " Ombra"
+    view._on_again()
+    again = [want for want in view.wants() if want.op == "generate"]
+    assert again[0] != wants[0]
+    assert again[0].params["column"].sampler.seed == wants[0].params["column"].sampler.seed + 1
+    view.set_partial(wants[0], made.steps(" late")[0])  # a late token of the old answer
+    assert view.exchanges[-1].replies[0].steps == []
+
+
+def test_the_conversation_is_given_back_and_the_last_message_can_be_edited(show):
+    view = show(chat)
+    fill(view)
+    for want in send(view, "One"):
+        view.set_answer(want, made.generation(f" answer {want.column}"))
+    view.redraw()
+    (first, second) = send(view, "Two")
+    contents = [message["content"] for message in second.params["messages"]]
+    assert contents == ["One", " answer 1", "Two"]
+    assert first.params["messages"][1]["content"] == " answer 0"
+    view._on_stop()
+    view._on_edit_last()
+    assert view.edit.toPlainText() == "Two"
+    assert len(view.exchanges) == 1
+    view._on_copy()
+    assert QGuiApplication.clipboard().text().startswith("You: One\npretrain:  answer 0")
+
+
+def test_what_cannot_chat_says_why_and_is_not_asked(show):
+    view = show(chat)
+    first, second = view.wants()
+    view.set_answer(first, made.description(template=""))
+    view.set_answer(second, made.description(unavailable={"generate": "A reward model predicts no tokens."}))
+    view.redraw()
+    assert "A reward model predicts no tokens." in view.panels[1].message()
+    assert [want.column for want in send(view, "Hi")] == [0]
+    view.redraw()
+    assert "plainly" in view.panels[0].note.whole()
+
+
+def test_system_message_comes_first():
+    exchanges = [Exchange("a", {0: Reply("done", text="b")}), Exchange("c")]
+    assert [m["role"] for m in messages_for(exchanges, 0, "be kind")] == ["system", "user", "assistant", "user"]
+    assert messages_for(exchanges, 1, " ") == ({"role": "user", "content": "c"},)
+
+
+def test_a_failed_answer_is_told_in_the_conversation(show):
+    view = show(chat)
+    fill(view)
+    wants = send(view, "Who?")
+    view.set_failure(wants[0], Failure("user", "Out of memory.", "Close a column."))
+    view.redraw()
+    assert "Out of memory. Close a column." in view.panels[0].content.toPlainText()
+    assert view.panels[0].message() == ""
+
+
+# evaluate ------------------------------------------------------------------------------------------------------------
+def test_a_click_on_a_score_asks_for_everybodys_samples(show):
+    view = show(evaluate, n=3)
+    fill(view)
+    model = view.table_view.scores
+    row = model.matrix.rows.index(("world_questions", "exact_match"))
+    view.table_view._on_chosen(model.index(row, 2))
+    asked = [want for want in view.wants() if want.op == "samples"]
+    assert [want.params["checkpoint"] for want in asked] == ["pretrain", "sft", "ppo"]
+    assert asked[0].params["run"] == "run-pretrain"
+    for want in asked:
+        view.set_answer(want, made.samples(want.column % 3 + 1 if want.slot.endswith("sft") else 0))
+    view.redraw()
+    assert view.below.currentWidget() is view.details
+    view.details.filter.setCurrentIndex(1)
+    assert all(item.flipped for item in view.details.shown())
+    assert view.details.shown()
+
+
+def test_it_looks_again_while_an_evaluation_runs_and_once_more_after(show):
+    view = show(evaluate)
+    fill(view, only={"results"})
+    jobs = next(want for want in view.wants() if want.op == "jobs")
+    view.set_answer(jobs, (made.job(),))
+    view.redraw()
+    assert view._poll.isActive()
+    assert "30 %" in view.status.whole()
+    assert view.stop.isVisible()
+    before = next(want for want in view.wants() if want.op == "results").fresh
+    view._on_poll()
+    assert next(want for want in view.wants() if want.op == "results").fresh == before + 1
+    view.set_answer(jobs, (made.job(state="done", done=100),))
+    view.redraw()
+    assert not view._poll.isActive()
+    assert next(want for want in view.wants() if want.op == "results").fresh == before + 2
+
+
+def test_start_asks_once_for_the_job_that_the_form_describes(show):
+    view = show(evaluate)
+    for box in view.form.boxes[1:]:
+        box.setChecked(False)
+    view.form.limit.setValue(7)
+    view._on_start()
+    (want,) = (want for want in view.wants() if want.op == "start_job")
+    name = view.form.boxes[0].text()
+    assert want.params["argv"] == ("eval", "/models/demo/pretrain", "/models/demo/sft", "--tasks", name, "--limit", "7")
+    view.set_answer(want, made.job("queued"))
+    assert not [want for want in view.wants() if want.op == "start_job"]
+    view._poll.stop()
+    view._on_copy()
+    assert QGuiApplication.clipboard().text().startswith("triptych eval /models/demo/pretrain")
+
+
+def test_a_baseline_asks_for_paired_differences(show):
+    view = show(evaluate, n=3)
+    fill(view)
+    view.baseline.setCurrentIndex(view.baseline.findData("pretrain"))
+    want = next(want for want in view.wants() if want.op == "compare")
+    assert want.params["baseline"] == "pretrain"
+    view.set_answer(want, made.comparisons())
+    view.redraw()
+    header, rows = view.table()
+    assert 0.2 in [row[header.index("difference")] for row in rows]
+
+
+def test_a_run_that_was_opened_elsewhere_is_shown_alone(show):
+    view = show(evaluate)
+    view.set_selection({"run": "/runs/today"})
+    assert next(want for want in view.wants() if want.op == "results").params["paths"] == ("/runs/today",)
+    view.origin.setCurrentIndex(0)
+    assert next(want for want in view.wants() if want.op == "results").params["paths"] == ()
