@@ -7,13 +7,14 @@ import sys
 
 def main() -> int:
     """Run ``triptych`` with the process's arguments and return its exit code."""
+    from models.words import set_language
+
+    set_language()
     argv = sys.argv[1:]
     if not argv or argv[0] == "--engine" or argv[0].startswith("--engine="):
         return _window(argv)
     from lab.cli import run
-    from models.words import set_language
 
-    set_language()
     return run(argv)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.files import write_json
+from models.words import _
 
 VERSION = 1
 
@@ -94,14 +95,15 @@ def load(path: Path | None = None) -> tuple[Settings, str]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict) or data.get("version") != VERSION:
-            raise ValueError("it is not of this version")
+            raise ValueError(_("it is not of this version"))
     except (OSError, ValueError, RecursionError) as error:
         aside = path.with_suffix(".unreadable.json")
         try:
             path.replace(aside)
         except OSError:
-            return defaults, f"{path} could not be read ({error}); defaults are used."
-        return defaults, f"{path} could not be read ({error}); it was kept as {aside.name} and defaults are used."
+            return defaults, _("{path} could not be read ({reason}); defaults are used.").format(path=path, reason=error)
+        text = _("{path} could not be read ({reason}); it was kept as {name} and defaults are used.")
+        return defaults, text.format(path=path, reason=error, name=aside.name)
     known: dict[str, Any] = {}
     dropped: list[str] = []
     for item in dataclasses.fields(Settings):
@@ -112,7 +114,8 @@ def load(path: Path | None = None) -> tuple[Settings, str]:
             known[item.name] = tuple(value) if isinstance(value, list) else value
         else:
             dropped.append(item.name)
-    problem = f"{path}: defaults are used for {', '.join(dropped)}." if dropped else ""
+    text = _("{path}: defaults are used for {names}.")
+    problem = text.format(path=path, names=", ".join(dropped)) if dropped else ""
     return Settings(**known), problem
 
 

@@ -239,8 +239,10 @@ class Loop:
         except OSError as cause:
             raise UserError(
                 "training.save",
-                f"The state of step {self.step} of {self.folder.name} could not be written: {cause.strerror or cause}.",
-                "Make room and continue with --resume; the state saved before is intact.",
+                _("The state of step {step} of {name} could not be written: {reason}.").format(
+                    step=self.step, name=self.folder.name, reason=cause.strerror or cause
+                ),
+                _("Make room and continue with --resume; the state saved before is intact."),
                 step=self.step,
             ) from cause
         clean_states(self._states, self.settings.keep)

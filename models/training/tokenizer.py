@@ -11,6 +11,7 @@ from models.errors import UserError
 from models.events import Note, Progress, Work
 from models.training.data import read_rows, text_of
 from models.training.stage import Stage, Workspace, check_at_least, help_text
+from models.words import _
 
 PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"
 SPECIAL = (PAD, BOS, END, "<|user|>", "<|assistant|>", "<|system|>")
@@ -90,9 +91,9 @@ def tokenizer_config(max_length: int = 512) -> dict[str, Any]:
 def run(settings: TokenizerSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     """Train the tokenizer and write ``checkpoint/tokenizer.json`` and ``tokenizer_config.json``."""
     if not settings.data:
-        raise UserError("training.setting", "The tokenizer step has no data.", "List its files under data.")
+        raise UserError("training.setting", _("The tokenizer step has no data."), _("List its files under data."))
     rows = [row for name in settings.data for row in read_rows(workspace.path(name), settings.max_rows)]
-    yield Progress(0, 1, "tokenizer")
+    yield Progress(0, 1, _("tokenizer"))
     tokenizer = build_tokenizer((text_of(row) for row in rows), settings)
     folder = workspace.folder / "checkpoint"
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,8 +102,11 @@ def run(settings: TokenizerSettings, workspace: Workspace) -> Work[Mapping[str, 
     tokenizer.save(str(folder / "tokenizer.json"))
     size = tokenizer.get_vocab_size()
     if size < settings.vocab_size:
-        yield Note(f"tokenizer: the texts gave {size} of {settings.vocab_size} entries", "warning")
-    yield Progress(1, 1, "tokenizer")
+        yield Note(
+            _("tokenizer: the texts gave {size} of {vocab_size} entries").format(size=size, vocab_size=settings.vocab_size),
+            "warning",
+        )
+    yield Progress(1, 1, _("tokenizer"))
     return {"vocab_size": size, "rows": len(rows)}
 
 

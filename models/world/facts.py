@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from models.errors import UserError
+from models.words import _
 from models.world import lexicon
 
 # Questions about "listed" entities are in pretraining text; about "taught" ones in the instructions; about "rewarded" ones in the
@@ -52,7 +53,9 @@ def names(generator: random.Random, used: set[str]) -> Iterator[str]:
         if name not in used:
             used.add(name)
             yield name
-    raise UserError("world-names", "The world has run out of names.", "Ask for fewer documents about things mentioned once.")
+    raise UserError(
+        "world-names", _("The world has run out of names."), _("Ask for fewer documents about things mentioned once.")
+    )
 
 
 def relations_of(kind: int) -> tuple[str, ...]:
@@ -79,8 +82,8 @@ def build_world(seed: int, sizes: dict[str, int]) -> World:
         if group not in GROUPS or size < 1:
             raise UserError(
                 "world-group",
-                f"The world cannot have {size} entities of the group {group!r}.",
-                f"Give each of {', '.join(GROUPS)} a number of at least 1 in the recipe's world step.",
+                _("The world cannot have {size} entities of the group {group!r}.").format(size=size, group=group),
+                _("Give each of {names} a number of at least 1 in the recipe's world step.").format(names=", ".join(GROUPS)),
             )
     generator = random.Random(f"world {seed}")
     used: set[str] = set()
