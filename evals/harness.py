@@ -157,15 +157,26 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         Raises:
             UserError: If there is no template, or it fails.
         """
-        from models.safety import render_template
-
         key = _digest(repr([list(map(dict, chat_history)), add_generation_prompt]))
         if key not in self._rendered:
-            tokens = {name: getattr(self.tokenizer, name) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
-            given = {name: token for name, token in tokens.items() if isinstance(token, str)}
-            text = render_template(self.opened.chat_template, chat_history, add_generation_prompt=add_generation_prompt, **given)
-            self._rendered[key] = Rendered(text)
+            self._rendered[key] = self._render(chat_history, add_generation_prompt)
         return self._rendered[key]
+
+    def _render(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> Rendered:
+        from models import prompts
+        from models.safety import render_template
+
+        self._special = self._special or prompts.special_names(self.tokenizer)
+        if add_generation_prompt and any(name in message["content"] for message in messages for name in self._special):
+            prepared = prompts.render(self.opened, messages)
+            found = Rendered(prepared.text)
+            found.ids = prepared.ids
+            return found
+        names = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
+        tokens = {name: getattr(self.tokenizer, name, None) for name in names}
+        given = {name: token for name, token in tokens.items() if isinstance(token, str)}
+        template = prompts.chat_template(self.opened)
+        return Rendered(render_template(template, messages, add_generation_prompt=add_generation_prompt, **given))
 
     def chat_template(self, chat_template: bool | str = False) -> str:
         """Return the template's text, for the results file."""
@@ -201,6 +212,14 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         made = [
             Request("rolling", prefix, tuple(self.tok_encode(request.args[0], add_special_tokens=False))) for request in requests
         ]
+        for place, one in enumerate(made):
+            if not one.continuation:
+                raise UserError(
+                    "task.text",
+                    _("Text {row} of the task has no tokens.").format(row=place + 1),
+                    _("Correct the data of the task."),
+                    row=place + 1,
+                )
         values = self._answers(made)
         return [Likelihood.of(unnumber(value), len(request.continuation)) for value, request in zip(values, made, strict=True)]
 

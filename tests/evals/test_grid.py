@@ -348,15 +348,14 @@ for event in work:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_killed_evaluation_goes_on_where_it_was(small_world, drain, tmp_path):
     output = tmp_path / "run"
     store = output / "sft" / "responses.jsonl"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(small_world / "sft"), str(output)], env=environment)
-    deadline = time.monotonic() + 200
     while not store.exists() or store.stat().st_size < 2500:
         assert child.poll() is None
-        assert time.monotonic() < deadline
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
