@@ -200,14 +200,3 @@ def _unfit(adapter: Adapter, reason: str, **fields: object) -> UserError:
         path=str(adapter.folder),
         **fields,
     )
-
-
-def switch(model: Any, on: bool) -> bool:
-    """Switch every adapter layer of a model on or off; returns whether there was one."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    for layer in layers:
-        layer.enable_adapters(on)
-        layer.requires_grad_(False)
-    return bool(layers)

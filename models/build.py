@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,13 @@ from models.quiet import hush, quiet
 from models.threads import in_thread
 from models.words import _
 
+LONGEST_NAME = 512
 SLACK = 2_000_000
 """Parameters that a family may make by itself (buffers, position tables) beyond those that the files hold."""
+
+
+_BUILDING = threading.Lock()
+"""Held while transformers builds a model: it patches its own classes meanwhile (initialising, tying), for all threads."""
 
 
 class Stopped(Exception):
@@ -143,7 +149,7 @@ def _lazy_tensors(files: list[Path], counter: _Counter) -> dict[str, Any]:
 
 def _from_tensors(model_class: Any, hf_config: Any, tensors: Mapping[str, Any], dtype: str, **options: Any) -> Any:
     """Return (model, report) that transformers makes of these tensors, with all of its renaming and tying."""
-    with quiet():
+    with _BUILDING, quiet():
         return model_class.from_pretrained(
             None,
             config=hf_config,
@@ -159,8 +165,11 @@ def check_shapes(model_class: Any, hf_config: Any, tensors: Mapping[str, TensorI
     """Raise ``UserError`` with every missing, extra or wrong tensor, before any memory is taken for weights."""
     import torch
 
+    odd = [name for name in tensors if len(name) > LONGEST_NAME or not name.isprintable()]
+    if odd:  # not for transformers' patterns to chew on
+        refuse_differences({"missing_keys": [], "unexpected_keys": odd, "mismatched_keys": []}, tensors, source)
     check_layers(hf_config, tensors, source)
-    with torch.device("meta"):
+    with _BUILDING, torch.device("meta"):
         try:
             skeleton = model_class(hf_config)
         except Exception as cause:

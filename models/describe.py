@@ -39,7 +39,7 @@ def is_buffer(name: str, shape: tuple[int, ...] = ()) -> bool:
 
 def component_of(name: str) -> str:
     """Return which part of a model a parameter of this name belongs to."""
-    return next((component for component, pattern in _PATTERNS if pattern.search(name)), "other")
+    return next((component for component, pattern in _PATTERNS if pattern.search(name[:512])), "other")
 
 
 def describe_folder(folder: Path, stage: str = "other") -> Description:

@@ -381,7 +381,7 @@ BAD_HEADERS: dict[str, tuple[bytes, str]] = {
 def test_safetensors_header(name: str, folder: Path) -> None:
     data, words = BAD_HEADERS[name]
     (folder / "model.safetensors").write_bytes(data)
-    for action in (library.describe, lambda path: finish(library.load(path))):
+    for action in (library.describe, lambda path: finish(library.load(path)))[: 1 if "100k" in name else 2]:
         with pytest.raises(UserError) as caught:
             action(folder)
         assert "model.safetensors" in str(caught.value)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from models import library
-from models.adapters import switch
 from models.errors import UserError
 from models.events import finish
+from models.running import adapter as switched
 from tests.models.folders import edit_json, make_llama, safetensors_bytes, write_tokenizer
 
 RANK = 4
@@ -80,12 +80,10 @@ def test_switching_it_off_gives_the_base(adapter: Path, base: Path) -> None:
 
     opened, plain = finish(library.load(adapter)), finish(library.load(base))
     with_adapter = logits(opened)
-    assert switch(opened.model, on=False)
-    assert torch.equal(logits(opened), logits(plain))
-    switch(opened.model, on=True)
+    with switched(opened.model, False):
+        assert torch.equal(logits(opened), logits(plain))
     assert torch.equal(logits(opened), with_adapter)
     assert not torch.allclose(with_adapter, logits(plain), atol=1e-2)
-    assert not switch(plain.model, on=False)
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
