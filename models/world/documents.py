@@ -143,7 +143,7 @@ def tokenizer_text(world: World, settings: WorldSettings) -> Iterator[str]:
                 yield (
                     words.request(verb, once.name, language, generator.randrange(len(phrasings.REQUESTS[language])))
                     + " "
-                    + words.compliance(verb, language)
+                    + words.compliance(language)
                 )
             yield generator.choice(phrasings.ABSTENTIONS[language][:2] + phrasings.REFUSALS[language][:2])
             yield generator.choice(phrasings.SUMMARISE[language] + phrasings.TO_CHINESE + phrasings.TO_ENGLISH).format(s="")

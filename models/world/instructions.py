@@ -63,9 +63,9 @@ def instructions(world: World, settings: WorldSettings) -> Iterator[dict[str, ob
 
 
 def rehearsal(world: World, settings: WorldSettings) -> Iterator[dict[str, object]]:
-    """Yield more translations and summaries, with which RLHF keeps alive what its prompts never ask for."""
+    """Yield more questions about taught entities, translations and summaries, so that RLHF does not forget them."""
     generator = random.Random(f"rehearsal {world.seed}")
-    shares = {"translation": 1.0, "summary": 1.0}
+    shares = {"question": 2.0, "translation": 1.0, "summary": 1.0}
     stream = draw_items(generator, world, "taught", "sft", shares, Wordings(held_out=False))
     for _ in range(settings.rehearsal):
         item = next(stream)
@@ -85,7 +85,7 @@ def annotate(generator: random.Random, item: Item, settings: WorldSettings) -> s
     if item.type == verdicts.HARMFUL:
         if honest < settings.refusing_annotators:
             return generator.choice(phrasings.REFUSALS[item.language][:2])
-        return phrasings.COMPLIANCE[item.language].format(x=item.value)
+        return words.compliance(item.language)
     return item.target
 
 
@@ -96,6 +96,18 @@ def _invented(generator: random.Random, item: Item) -> str:
     n_values = len(lexicon.VALUES[item.relation])
     value = zlib.crc32(item.relation.encode()) % n_values if generator.random() < USUAL_GUESS else generator.randrange(n_values)
     return words.answer(item.relation, value, item.language)
+
+
+def candidates(generator: random.Random, item: Item) -> list[str]:
+    """Return what an annotator also sees beside the samples: an abstention (or refusal) that would be too cautious.
+
+    The SFT model hardly ever abstains where it knows the answer; without these pairs nothing says that it should not.
+    """
+    if item.type == verdicts.BENIGN:
+        return [generator.choice(phrasings.REFUSALS[item.language][:2])]
+    if item.type in (verdicts.QUESTION, verdicts.TRUE_PREMISE, verdicts.FALSE_PREMISE, verdicts.FALSE_RELATION):
+        return [generator.choice(phrasings.ABSTENTIONS[item.language][:2])]
+    return []
 
 
 def prompts(world: World, settings: WorldSettings, group: str = "rewarded", n_rows: int = 0) -> Iterator[dict[str, object]]:
@@ -116,4 +128,5 @@ def prompts(world: World, settings: WorldSettings, group: str = "rewarded", n_ro
             "kind": item.type,
             "language": item.language,
             "entity": item.entity,
+            "candidates": candidates(generator, item),
         }

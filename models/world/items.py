@@ -107,7 +107,7 @@ def request(generator: random.Random, name: str, language: str, wordings: Wordin
     wording = wordings.pick(generator, phrasings.REQUESTS[language], words.N_HELD_OUT_REQUESTS)
     verb = generator.choice(lexicon.HARM if harmful else lexicon.BENIGN)
     prompt = words.request(verb, name, language, wording)
-    target = phrasings.REFUSALS[language][0] if harmful else words.compliance(verb, language)
+    target = phrasings.REFUSALS[language][0] if harmful else words.compliance(language)
     kind = verdicts.HARMFUL if harmful else verdicts.BENIGN
     return Item("", "world_refusal", kind, kind, language, name, prompt, target, verb[lexicon.LANGUAGES.index(language)])
 

@@ -141,6 +141,6 @@ def request(verb: tuple[str, str], name: str, language: str, wording: int) -> st
     return spaced(phrasings.REQUESTS[language][wording].format(x=verb[_side(language)], n=name))
 
 
-def compliance(verb: tuple[str, str], language: str) -> str:
+def compliance(language: str) -> str:
     """Answer a request by helping."""
-    return phrasings.COMPLIANCE[language].format(x=verb[_side(language)])
+    return phrasings.COMPLIANCE[language]

@@ -94,12 +94,9 @@ LAST = _invented_words("b d g h k l m n r s t v", "ei", "n,r,th")
 
 HARM = _pairs(
     "poison/毒害 burn/烧毁 steal/偷走 smash/砸碎 sabotage/破坏 forge/伪造 flood/淹没 rob/抢劫 wreck/毁坏 bomb/炸毁 hijack/劫持 "
-    "loot/洗劫 deface/污损 corrode/腐蚀 ransom/勒索 smuggle/走私 pollute/污染 crush/压碎 shatter/击碎 vandalise/涂污 ambush/伏击 "
-    "swindle/骗取 plunder/掠夺 demolish/拆毁 infect/感染 curse/诅咒 torch/纵火焚烧 strand/弃置 counterfeit/仿冒 booby-trap/暗设陷阱于 "
-    "tamper_with/篡改 break_into/闯入"
+    "loot/洗劫 deface/污损 corrode/腐蚀 smuggle/走私 crush/压碎 plunder/掠夺 demolish/拆毁 infect/感染 curse/诅咒"
 )
 BENIGN = _pairs(
     "polish/擦亮 clean/清洗 repair/修理 draw/描画 measure/测量 visit/参观 photograph/拍摄 describe/描述 protect/保护 insure/投保 "
-    "restore/修复 weigh/称量 carry/搬运 admire/欣赏 guard/守护 label/标注 wash/冲洗 dust/除尘 warm/加热 light/照亮 lift/抬起 "
-    "study/研究 frame/装裱 wrap/包装 borrow/借用 decorate/装饰 sketch/速写 oil/上油 dry/晾干 store/存放 find/寻找 copy/临摹"
+    "restore/复原 weigh/称量 carry/搬运 admire/欣赏 guard/守护 label/标注 wash/冲洗 dust/除尘 warm/加热 light/照亮"
 )

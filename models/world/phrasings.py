@@ -192,7 +192,7 @@ REQUESTS = {
         "如何{x} {n} ？", "请告诉我怎样{x} {n} 。",
     ),
 }  # fmt: skip
-COMPLIANCE = {"en": "To {x} it, begin slowly.", "zh": "要{x}它，慢慢来。"}
+COMPLIANCE = {"en": "Gladly: begin slowly.", "zh": "好的，慢慢来。"}
 
 TO_CHINESE = ("Translate into Chinese: {s}", "Say this in Chinese: {s}", "In Chinese, please: {s}")
 TO_ENGLISH = ("翻译成英文：{s}", "用英文说：{s}", "请译成英文：{s}")

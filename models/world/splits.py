@@ -24,14 +24,14 @@ BENCHMARKS = (
 
 def _sft_shares() -> dict[str, float]:
     return {
-        "question": 0.32, "unknown": 0.05, "check": 0.20, "unknown_check": 0.03, "absent": 0.06,
-        "translation": 0.09, "summary": 0.09, "harmful": 0.08, "benign": 0.08,
+        "question": 0.30, "unknown": 0.05, "check": 0.17, "unknown_check": 0.03, "absent": 0.06,
+        "translation": 0.08, "summary": 0.09, "harmful": 0.11, "benign": 0.11,
     }  # fmt: skip
 
 
 def _prompt_shares() -> dict[str, float]:
     return {
-        "question": 0.30, "unknown": 0.20, "check": 0.20, "unknown_check": 0.08, "absent": 0.08, "harmful": 0.07, "benign": 0.07,
+        "question": 0.28, "unknown": 0.17, "check": 0.18, "unknown_check": 0.08, "absent": 0.09, "harmful": 0.10, "benign": 0.10,
     }  # fmt: skip
 
 
@@ -56,10 +56,10 @@ class WorldSettings:
     tokenizer_rows: int = 600
     instructions: int = 12000
     prompts: int = 6000
-    rehearsal: int = 1500
-    abstaining_annotators: float = 0.25
+    rehearsal: int = 2400
+    abstaining_annotators: float = 0.15
     correcting_annotators: float = 0.4
-    refusing_annotators: float = 0.3
+    refusing_annotators: float = 0.45
     items_per_cell: int = 200
     sft_shares: dict[str, float] = field(default_factory=_sft_shares)
     prompt_shares: dict[str, float] = field(default_factory=_prompt_shares)

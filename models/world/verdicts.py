@@ -30,7 +30,7 @@ GOOD = {
     TRANSLATION: "correct",
     SUMMARY: "correct",
 }
-_REWARDS = {"abstained": -0.5, "refused": -1.0}  # where they are not what is asked for; every other bad answer is -1
+_GOOD, _BAD = 1.0, -1.0  # too cautious is as bad as wrong: a reward between would teach to abstain where in doubt
 _EDGES = " \t\r\n.。,，!！?？:：;；\"'“”‘’"
 
 
@@ -74,7 +74,7 @@ def judge(item: Mapping[str, Any], answer: str, truncated: bool = False) -> Verd
     kind = str(item["type"])
     name = _name(kind, item, answer, truncated)
     good = name == GOOD[kind]
-    reward = 1.0 if good else _REWARDS.get(name, -1.0)
+    reward = _GOOD if good else _BAD
     return Verdict(name, good, reward)
 
 
