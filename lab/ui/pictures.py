@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from PySide6.QtCore import QEventLoop, QRect, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QPainter
 from PySide6.QtWidgets import QApplication
 
+from lab.ui.prompt_bar import first_text
 from models.columns import Column
 from models.errors import UserError
 from models.words import _
@@ -101,6 +102,8 @@ def draw(plan: Plan) -> list[Path]:
 def _draw_all(app: QApplication, whole: App, plan: Plan) -> list[Path]:
     if plan.columns:
         whole.context.session.set_columns(plan.columns)
+    if not plan.text:
+        whole.context.session.set_text(first_text())
     whole.window.resize(*plan.size)
     whole.start()
     _wait_for_views(whole)
@@ -224,31 +227,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.ui.pictures")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--views", default="", help="comma-separated names; all unless given")
-    parser.add_argument("--themes", default="light")
-    parser.add_argument("--languages", default="en")
+    parser.add_argument("--themes", default="", help="light, unless --sheets is given: then light,dark")
+    parser.add_argument("--languages", default="", help="en, unless --sheets is given: then en,zh_CN")
     parser.add_argument("--columns", nargs="*", default=(), help="paths of checkpoints; the demo lineage unless given")
     parser.add_argument("--folders", nargs="*", default=(), help="folders to list in the rail")
     parser.add_argument("--text", default="")
     parser.add_argument("--size", default="1280x800")
-    parser.add_argument("--sheets", type=Path, help="also make one contact sheet for each view in this folder")
+    parser.add_argument("--sheets", action="store_true", help="write one contact sheet for each view instead of single pictures")
     parser.add_argument("--engine", default="")
     asked = parser.parse_args(arguments)
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     width, height = (int(part) for part in asked.size.split("x"))
     plan = Plan(
-        folder=asked.output, views=_words(asked.views), themes=_words(asked.themes), languages=_words(asked.languages),
-        columns=tuple(Column(path) for path in asked.columns), text=asked.text, size=(width, height),
-        folders=tuple(asked.folders), engine=asked.engine,
+        folder=asked.output, views=_words(asked.views), columns=tuple(Column(path) for path in asked.columns),
+        themes=_words(asked.themes or ("light,dark" if asked.sheets else "light")),
+        languages=_words(asked.languages or ("en,zh_CN" if asked.sheets else "en")),
+        text=asked.text, size=(width, height), folders=tuple(asked.folders), engine=asked.engine,
     )  # fmt: skip
     try:
-        drawn = draw(plan)
+        drawn = _draw_sheets(plan) if asked.sheets else draw(plan)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    if asked.sheets is not None:
-        drawn += sheets(drawn, asked.sheets)
     sys.stdout.write("".join(f"{path}\n" for path in drawn))
     return 0
+
+
+def _draw_sheets(plan: Plan) -> list[Path]:
+    """Draw single pictures in a folder that goes, and contact sheets of them in the plan's folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        return sheets(draw(replace(plan, folder=Path(folder))), plan.folder)
 
 
 def _words(text: str) -> tuple[str, ...]:

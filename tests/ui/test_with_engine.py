@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PySide6.QtGui import QImage
 
 from lab.settings import Settings
 from lab.ui.app import App
 from lab.ui.engine import Handlers
+from lab.ui.pictures import SHEET_WIDTH, contact_sheet
 from models.columns import Column, Sampler
 
 ROOT = Path(__file__).parents[2]
@@ -78,13 +80,16 @@ def test_one_picture_of_each_asked_view(tiny_lineage: Path, tmp_path: Path) -> N
     command = [
         sys.executable, "-m", "lab.ui.pictures", "--output", str(tmp_path / "out"), "--views", "tokens",
         "--columns", str(tiny_lineage / "pretrain"), str(tiny_lineage / "sft"), "--text", "The dog", "--size", "900x600",
-        "--themes", "light,dark", "--sheets", str(tmp_path / "sheets"),
+        "--themes", "light,dark",
     ]  # fmt: skip
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert run.returncode == 0, run.stderr
     names = [Path(line).name for line in run.stdout.splitlines()]
-    assert names == ["tokens-light-en.png", "tokens-dark-en.png", "tokens.png"]
+    assert names == ["tokens-light-en.png", "tokens-dark-en.png"]
     assert len({path.read_bytes() for path in (tmp_path / "out").iterdir()}) == 2
+    sheet = contact_sheet(sorted((tmp_path / "out").iterdir()), tmp_path / "sheet.png")
+    assert sheet.stat().st_size < 400_000
+    assert QImage(str(sheet)).width() == SHEET_WIDTH
     wrong = [*command[:4], str(tmp_path / "no"), "--views", "nothing", "--engine", f"{sys.executable} {FAKE}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(wrong, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
