@@ -79,7 +79,7 @@ def read_archive(path: Path) -> dict[str, StoredTensor]:
         raise refused(path, _("the archive is damaged ({reason})").format(reason=visible(cause))) from cause
     try:
         root = _Machine(path, program, records).run()
-    except (IndexError, struct.error, UnicodeDecodeError, RecursionError, TypeError, ValueError) as cause:
+    except (LookupError, ArithmeticError, struct.error, RecursionError, TypeError, ValueError) as cause:
         reason = _("its program is malformed ({reason})").format(reason=visible(cause))
         raise refused(path, reason) from cause
     return _tensors(path, root)

@@ -7,13 +7,14 @@ import json
 import pickle
 import shutil
 import struct
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models import library
@@ -21,6 +22,7 @@ from models.errors import UserError
 from models.events import finish
 from models.headers import read_header
 from models.manifest import verify, weights_hash
+from models.torch_files import StoredTensor, read_archive
 from tests.models.folders import edit_json, make_folder, make_llama, safetensors_bytes
 
 
@@ -244,8 +246,6 @@ class TestTorchFiles:
         not_converted(path, "larger than its storage")
 
     def test_b14_cut_anywhere(self, archive: bytes, tmp_path: Path) -> None:
-        from models.torch_files import read_archive
-
         path = tmp_path / "cut.pt"
         for n in (*range(0, len(archive), 7), len(archive) - 1):
             path.write_bytes(archive[:n])
@@ -253,6 +253,24 @@ class TestTorchFiles:
                 read_archive(path)
             assert caught.value.id == "torch.refused"
         not_converted(path, "not converted")
+
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data())
+    def test_any_program_is_refused_or_sound(self, archive: bytes, data: st.DataObject) -> None:
+        program = bytearray(program_of(archive))
+        for place in data.draw(st.lists(st.integers(0, len(program) - 1), min_size=1, max_size=6)):
+            program[place] = data.draw(st.one_of(st.integers(0, 255), st.sampled_from(list(b"}](.tsuaebqhcRQK\x85\x86"))))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "fuzzed.pt")
+            path.write_bytes(with_program(archive, bytes(program)))
+            try:
+                tensors = read_archive(path)
+            except UserError:
+                return
+        for tensor in tensors.values():
+            assert isinstance(tensor, StoredTensor)
+            reach = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
+            assert 0 in tensor.shape or tensor.offset + reach < tensor.storage.n_items
 
     def test_b15_flipped_bit(self, folder: Path) -> None:
         from models.convert import write_manifest

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models import library
 from models.errors import UserError
 from models.events import Note, finish
+from models.gguf_file import read_gguf
 from models.gguf_numbers import dequantize
 from tests.models import gguf_files as g
 
@@ -335,3 +339,28 @@ def test_conversion_stays_within_its_memory(tmp_path: Path) -> None:
     params = {"path": str(path), "output": str(output)}
     with pytest.raises((ChildFailure, UserError)):
         finish(run_limited("gguf", params, Limits(20, 32 * MB, str(output))))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_gguf_header_is_refused_or_sound(data: st.DataObject) -> None:
+    number = st.one_of(st.integers(0, 70), st.sampled_from([-1, 2**31, 2**32 - 1, 2**62, 2**63]))
+    rows = []
+    for name in data.draw(st.lists(st.sampled_from(["token_embd.weight", "b", ""]), max_size=2)):
+        shape = data.draw(st.lists(number, min_size=1, max_size=4))
+        rows.append(g.tensor_row(name, shape, data.draw(number) % 2**32, data.draw(number) % 2**63))
+    more = [g.strings("tokenizer.ggml.tokens", ["a", "b"]), g.array("x", g.I32, bytes(8), data.draw(number))]
+    raw = bytearray(
+        g.padded(g.header(pairs(*more[: data.draw(st.integers(0, 2))]), rows)) + bytes(data.draw(st.integers(0, 300)))
+    )
+    for place in data.draw(st.lists(st.integers(4, len(raw) - 1), max_size=4)):
+        raw[place] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "fuzzed.gguf")
+        path.write_bytes(raw)
+        try:
+            file = read_gguf(path)
+        except UserError:
+            return
+    for tensor in file.tensors.values():
+        assert 0 < tensor.n_bytes <= len(raw) - tensor.start
