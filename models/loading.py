@@ -12,7 +12,7 @@ from models import devices, precision
 from models.adapters import Adapter, attach, describe_adapter
 from models.build import build_config, load_weights
 from models.configs import CheckedConfig, kind_of, read_config
-from models.describe import describe_folder
+from models.describe import describe_folder, stage_of
 from models.events import Note, Progress, Work
 from models.headers import TensorInfo, read_headers, weight_files
 from models.manifest import check_sizes
@@ -49,7 +49,8 @@ def load_folder(folder: Path, settings: Settings, path: str = "", adapter: Adapt
     started = time.monotonic()
     precision.check_quantize(settings.quantize)
     check_sizes(folder)
-    description = describe_adapter(adapter.folder) if adapter else describe_folder(folder)
+    stage = stage_of(adapter.folder if adapter else folder)
+    description = describe_adapter(adapter.folder, stage) if adapter else describe_folder(folder, stage)
     config = read_config(folder)
     files = weight_files(folder)
     tensors = read_headers(files)
