@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models.columns import Column
 from models.errors import UserError
+from models.events import finish
 from models.prompts import conversation, prepare, render
-from tests.fakes import CHAT_TEMPLATE, opened_model
+from tests.fakes import CHAT_TEMPLATE, opened_model, write_model
 
 HELLO = ({"role": "user", "content": "Hello fox"},)
 
@@ -122,3 +124,13 @@ def test_decoders_start_their_target(opened: Callable[..., Any]) -> None:
     assert begun.target_ids[-1] != model.tokenizer.eos_token_id
     assert prepare(model, Column("x"), "the fox", "a dog").target_ids[-1] == model.tokenizer.eos_token_id
     assert set(begun.names) == {"encoder", "decoder"}
+
+
+def test_the_manifests_stage_decides(tmp_path: Path) -> None:
+    from models.library import load
+
+    folder = write_model(tmp_path / "base", "llama")
+    (folder / "manifest.json").write_text('{"stage": "pretrain"}', encoding="utf-8")
+    base = finish(load(str(folder)))
+    assert base.description.stage == "pretrain"
+    assert "prompted plainly" in conversation(base, Column(str(folder)), HELLO).convention
