@@ -202,8 +202,7 @@ class EmbeddingsView(ColumnView):
         assert points is not None
         assert isinstance(content, PointsPanel)
         color = scheme(self.palette()).columns[index % 4]
-        if content.shown != (id(points), color):
-            content.shown = (id(points), color)
+        if content.is_new(points, color):
             content.scatter.set_points([(points.xy, color)], points.labels)
             content.scatter.set_range(self._whole())
             content.scatter.set_axis_titles(*axis_titles(points))
@@ -242,9 +241,7 @@ class EmbeddingsView(ColumnView):
         assert isinstance(content, PointsPanel)
         colors = scheme(self.palette()).columns
         here, there, distance = moves(first, second)
-        key = (id(first), id(second), colors)
-        if content.shown != key:
-            content.shown = key
+        if content.is_new(first, second, colors):
             layers = [(second.xy, colors[b % 4]), (first.xy, colors[a % 4])]
             content.scatter.set_points(layers, second.labels)
             content.scatter.set_axis_titles(*axis_titles(second))

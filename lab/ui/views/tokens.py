@@ -46,6 +46,8 @@ class TokensView(ColumnView):
     def __init__(self) -> None:
         super().__init__()
         self._selected = -1
+        self._table_of: list[Any] = []
+        self._table_key: object = None
         self._group = StripGroup(self)
         self.unit = QComboBox(self)
         self.unit.addItem(_("nats"), "nats")
@@ -224,6 +226,12 @@ class TokensView(ColumnView):
 
     # table and hover -------------------------------------------------------------------------------------------------
     def _fill_table(self) -> None:
+        strips = [self.answer(i) for i in range(len(self.columns))]
+        key = (self._table_columns(), self._unit(), self.difference.pair(), [column.name for column in self.columns])
+        same = len(strips) == len(self._table_of) and all(a is b for a, b in zip(strips, self._table_of, strict=True))
+        if same and key == self._table_key:
+            return
+        self._table_of, self._table_key = strips, key
         header, rows = self.table()
         unit_tip = _("Special tokens and the first token have no prediction.")
         self.grid.setVisible(bool(rows))

@@ -69,7 +69,7 @@ class PointsPanel(QWidget):
     def __init__(self, scatter: Scatter) -> None:
         super().__init__()
         self.scatter, self.title, self.bars = scatter, Elided(), BarList()
-        self.shown: Any = None
+        self._shown: tuple[Any, ...] = ()
         lower = QWidget()
         layout = QVBoxLayout(lower)
         layout.setContentsMargins(4, 2, 4, 2)
@@ -84,6 +84,12 @@ class PointsPanel(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(splitter)
+
+    def is_new(self, *shown: Any) -> bool:
+        """Return whether these are other objects than those that were drawn last, and remember them."""
+        same = len(shown) == len(self._shown) and all(a is b for a, b in zip(shown, self._shown, strict=True))
+        self._shown = shown
+        return not same
 
 
 def axis_titles(points: Projection) -> tuple[str, str]:
