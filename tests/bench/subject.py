@@ -12,12 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-WORDS = tuple(
-    "the a of and to in is was for on with as by at from that this river stone light engine paper market children "  # noqa: SIM905
-    "winter garden music water city old small quick bright slow walked found kept made told wrote carried because "
-    "after before while under over between many few every other first last".split()
-)
-
 
 def path() -> str:
     """Return the path of SmolLM2-135M, empty if it is not on this machine."""
@@ -44,11 +38,6 @@ def tokens(n: int, seed: int = 0) -> list[int]:
     """Return random token ids."""
     chance = random.Random(seed)
     return [chance.randrange(10, 40_000) for _ in range(n)]
-
-
-def sentence(chance: random.Random, n_words: int) -> str:
-    """Return random words."""
-    return " ".join(chance.choice(WORDS) for _ in range(n_words))
 
 
 def peak(mode: str, n_tokens: int) -> float:
