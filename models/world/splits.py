@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
+from models.words import _
 from models.world import documents, instructions, items, lexicon
 from models.world import language as words
 from models.world.facts import GROUPS, Entity, World, build_world
@@ -69,12 +70,20 @@ class WorldSettings:
         for name in shares:
             value = getattr(self, name)
             if not 0 <= value < 1:
-                raise UserError("world-share", f"The world setting {name} is {value}.", "Give a share from 0 to below 1.")
+                raise UserError(
+                    "world-share",
+                    _("The world setting {name} is {value}.").format(name=name, value=value),
+                    _("Give a share from 0 to below 1."),
+                )
         for name in ("sft_shares", "prompt_shares"):
             unknown = set(getattr(self, name)) - set(instructions.TASKS)
             if unknown:
                 known = ", ".join(instructions.TASKS)
-                raise UserError("world-task", f"The world setting {name} names the task {min(unknown)!r}.", f"Known are {known}.")
+                raise UserError(
+                    "world-task",
+                    _("The world setting {name} names the task {value!r}.").format(name=name, value=min(unknown)),
+                    _("Known are {names}.").format(names=known),
+                )
 
 
 def settings_from(mapping: Mapping[str, Any]) -> WorldSettings:
@@ -86,7 +95,11 @@ def settings_from(mapping: Mapping[str, Any]) -> WorldSettings:
     known = {entry.name for entry in dataclasses.fields(WorldSettings)}
     for name in mapping:
         if name not in known:
-            raise UserError("world-setting", f"The world has no setting {name!r}.", f"Known are {', '.join(sorted(known))}.")
+            raise UserError(
+                "world-setting",
+                _("The world has no setting {name!r}.").format(name=name),
+                _("Known are {names}.").format(names=", ".join(sorted(known))),
+            )
     return WorldSettings(**dict(mapping))
 
 
@@ -144,7 +157,11 @@ def held_out_items(world: World, settings: WorldSettings, benchmark: str, group:
         UserError: there is no such benchmark.
     """
     if benchmark not in BENCHMARKS:
-        raise UserError("world-benchmark", f"The world has no benchmark {benchmark!r}.", f"Known are {', '.join(BENCHMARKS)}.")
+        raise UserError(
+            "world-benchmark",
+            _("The world has no benchmark {benchmark!r}.").format(benchmark=benchmark),
+            _("Known are {names}.").format(names=", ".join(BENCHMARKS)),
+        )
     generator = random.Random(f"items {world.seed} {benchmark} {group}")
     made = _MAKERS[benchmark](generator, world, settings, group)
     return [dataclasses.replace(item, id=f"{benchmark}-{group}-{index}") for index, item in enumerate(made)]
@@ -162,7 +179,7 @@ def _articles(generator: random.Random, world: World, settings: WorldSettings, g
 def _questions(generator: random.Random, world: World, settings: WorldSettings, group: str) -> Iterator[Item]:
     for language in lexicon.LANGUAGES:
         for entity in world.group(group):
-            for relation, _ in entity.facts:
+            for relation, _value in entity.facts:
                 yield items.ask(generator, entity, relation, language, Wordings(held_out=True))
 
 
