@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.session import MAX_COLUMNS
-from models.columns import Column
+from models.columns import Column, Sampler
 from models.records import Lineage
 from models.words import _
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lab.ui.window import Window
 
 FIRST_STAGES = ("pretrain", "sft", "rlhf")
+FIRST_SAMPLER = Sampler(temperature=0.5)
+"""Cool enough for tiny models to answer to the point, warm enough for the Sampling view to have something to show."""
 
 
 def demo_columns(lineages: tuple[Lineage, ...], device: str = "auto", dtype: str = "auto") -> tuple[Column, ...]:
@@ -25,7 +27,9 @@ def demo_columns(lineages: tuple[Lineage, ...], device: str = "auto", dtype: str
         chosen = [ref for stage in FIRST_STAGES for ref in sound if ref.stage == stage][:MAX_COLUMNS]
         chosen = chosen or [ref for ref in sound if ref.stage != "reward"][:3]
         if chosen:
-            return tuple(Column(ref.path, device=device, dtype=dtype, label=ref.name) for ref in chosen)
+            return tuple(
+                Column(ref.path, device=device, dtype=dtype, sampler=FIRST_SAMPLER, label=ref.name) for ref in chosen
+            )
     return ()
 
 

@@ -17,6 +17,7 @@ from PySide6.QtCore import QEventLoop, QRect, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QPainter
 from PySide6.QtWidgets import QApplication
 
+from lab.ui.commands_columns import FIRST_SAMPLER
 from lab.ui.prompt_bar import first_text
 from models.columns import Column
 from models.errors import UserError
@@ -233,13 +234,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folders", nargs="*", default=(), help="folders to list in the rail")
     parser.add_argument("--text", default="")
     parser.add_argument("--size", default="1280x800")
-    parser.add_argument("--sheets", action="store_true", help="write one contact sheet for each view instead of single pictures")
+    parser.add_argument("--sheets", action="store_true", help="one contact sheet for each view instead of single pictures")
     parser.add_argument("--engine", default="")
     asked = parser.parse_args(arguments)
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     width, height = (int(part) for part in asked.size.split("x"))
     plan = Plan(
-        folder=asked.output, views=_words(asked.views), columns=tuple(Column(path) for path in asked.columns),
+        folder=asked.output, views=_words(asked.views),
+        columns=tuple(Column(path, sampler=FIRST_SAMPLER) for path in asked.columns),
         themes=_words(asked.themes or ("light,dark" if asked.sheets else "light")),
         languages=_words(asked.languages or ("en,zh_CN" if asked.sheets else "en")),
         text=asked.text, size=(width, height), folders=tuple(asked.folders), engine=asked.engine,
