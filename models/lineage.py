@@ -134,7 +134,8 @@ def write_lineage(lineage: Lineage) -> Path:
 def export_lineage(source: Path, target: Path) -> Lineage:
     """Copy the checkpoints of a lineage to ``target/<name>/`` with a ``lineage.json``; returns the new lineage.
 
-    Run folders, training states and journals stay behind: what is copied is what others need to open the lineage.
+    Run folders, training states and journals stay behind: what is copied is what others need to open the lineage and,
+    where it was trained on an invented world, the held-out items on which it is judged (``world/test``).
     """
     lineage = read_lineage(source)
     target.mkdir(parents=True, exist_ok=True)
@@ -143,6 +144,9 @@ def export_lineage(source: Path, target: Path) -> Lineage:
         if folder.exists():
             shutil.rmtree(folder)
         shutil.copytree(lineage.path_of(entry.name), folder)
+    items = source / "world" / "test"
+    if items.is_dir():
+        shutil.copytree(items, target / "world" / "test", dirs_exist_ok=True)
     entries = tuple(LineageEntry(item.name, item.name, item.stage, item.parent) for item in lineage.checkpoints)
     exported = Lineage(lineage.name, target, entries)
     write_lineage(exported)

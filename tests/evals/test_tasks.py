@@ -92,6 +92,22 @@ def test_items_come_from_the_world_beside_the_checkpoint(tmp_path):
         tasks.benchmarks()["world_unknown"].items(str(checkpoint))
 
 
+def test_an_exported_lineage_takes_its_items_along(tmp_path):
+    from models.lineage import export_lineage
+
+    source = tmp_path / "run"
+    (source / "sft").mkdir(parents=True)
+    (source / "lineage.json").write_text(
+        '{"name": "x", "checkpoints": [{"name": "sft", "path": "sft", "stage": "sft", "parent": ""}]}', encoding="utf-8"
+    )
+    test = source / "world" / "test"
+    test.mkdir(parents=True)
+    (test / "world_refusal.jsonl").write_text('{"id": "1", "prompt": "p", "target": "t"}\n', encoding="utf-8")
+    export_lineage(source, tmp_path / "out")
+    found = tasks.benchmarks()["world_refusal"].items(str(tmp_path / "out" / "sft"))
+    assert found == [{"id": "1", "prompt": "p", "target": "t"}]
+
+
 GENERATE = """
 task: mine
 dataset_path: json
