@@ -36,7 +36,7 @@ class EmbeddingsView(ColumnView):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked_for = False
+        self._asked_for = self._wants_word = False
         self._chosen: tuple[int, str] | None = None
         self.source, self.measure, self.layer = QComboBox(self), QComboBox(self), QSpinBox(self)
         for name, value in zip((_("Input embeddings"), _("Output embeddings"), _("Hidden states")), SOURCES, strict=True):
@@ -126,9 +126,17 @@ class EmbeddingsView(ColumnView):
         return Want("project", "project", params)
 
     def demonstrate(self) -> None:
-        """Project, for a picture."""
+        """Project, and then take a word, for a picture."""
+        self._wants_word = True
         if not self._asked_for:
             self._on_project()
+
+    def _take_word(self) -> None:
+        points = self._points(0)
+        words = [i for i, label in enumerate(points.labels) if label.strip().isalpha() and len(label) > 4] if points else []
+        if points is not None and words:
+            self._wants_word = False
+            self._choose(points, words[len(words) // 2])
 
     def state(self) -> dict[str, Any]:
         """Return source, layer, metric and search."""
@@ -174,6 +182,8 @@ class EmbeddingsView(ColumnView):
         super().redraw()
         pair, colors = self.difference.pair(), scheme(self.palette()).columns
         self.key.setVisible(pair is not None)
+        if self._wants_word and self._chosen is None:
+            self._take_word()
         self.key.set_entries(tuple((self.columns[i].name, colors[i % 4]) for i in pair or ()))
 
     def ready(self, panel: ColumnPanel, index: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QCheckBox, QComboBox, QPushButton, QSplitter, QStackedWidget, QVBoxLayout
 
@@ -14,7 +14,7 @@ from lab.ui.widgets.colors import Rgb, scheme
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.panel import BusyLine, Elided, MessagePage
-from lab.ui.widgets.run_form import RunForm, evaluating, job_text
+from lab.ui.widgets.run_form import RunForm, evaluating, job_text, timer
 from lab.ui.widgets.sample_table import SampleTable, item_rows, items
 from lab.ui.widgets.score_table import ScoreMatrix, ScoreTable, arrange, score_rows, with_baseline
 from models.columns import Column
@@ -42,23 +42,15 @@ class EvaluateView(ViewWidget):
         self.jobs: tuple[Job, ...] = ()
         self.samples: dict[str, tuple[Sample, ...]] = {}
         self.failures: dict[str, Failure] = {}
-        self._asked_baseline = ""
+        self._asked_baseline, self._answered = "", False
         self._chosen: tuple[str, str, str] | None = None
-        self._answered = False
         self._tick = self._revision = self._starts = 0
         self._argv: tuple[str, ...] = ()
         self._stopping = ""
         self._known: list[tuple[str, int, str]] | None = None
         self._build()
-        self._soon = self._timer(25, self.redraw, single=True)
-        self._poll = self._timer(POLL_MILLISECONDS, self._on_poll, single=False)
-
-    def _timer(self, milliseconds: int, slot: Any, single: bool) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(single)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(slot)
-        return timer
+        self._soon = timer(self, 25, self.redraw, single=True)
+        self._poll = timer(self, POLL_MILLISECONDS, self._on_poll, single=False)
 
     def _build(self) -> None:
         self.origin, self.baseline = QComboBox(self), QComboBox(self)
@@ -190,6 +182,14 @@ class EvaluateView(ViewWidget):
             self.origin.addItem(run.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1], run)
         self.origin.setCurrentIndex(self.origin.findData(run))
         self.origin.blockSignals(False)
+
+    def demonstrate(self) -> None:
+        """Take a baseline and a score, for a picture."""
+        matrix = self.matrix()
+        if matrix.cells and self._chosen is None:
+            self.baseline.setCurrentIndex(max(self.baseline.findData(matrix.checkpoints[0]), 0))
+            row = next((row for row in matrix.rows if row[0] == "world_unknown"), matrix.rows[0])
+            self._on_chosen(*row, matrix.checkpoints[-1])
 
     def state(self) -> dict[str, Any]:
         """Return baseline, chosen score and filter."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import QEvent, QTimer, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from lab.ui.view import Failure, ViewWidget, Want
 from lab.ui.widgets.colors import scheme
@@ -27,7 +27,7 @@ class DifferencePicker(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.button = QToolButton(self)
+        self.button = QPushButton(self)
         self.button.setText(_("Difference"))
         self.button.setCheckable(True)
         self.button.setToolTip(_("Show the difference of two columns: the second minus the first"))

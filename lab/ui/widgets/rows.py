@@ -115,7 +115,7 @@ class RowsTable(QTableView):
             measure, head = self.fontMetrics().horizontalAdvance, self.horizontalHeader().fontMetrics()
             for column, title in enumerate(header):
                 widest = max((measure(cell_text(row[column])) for row in rows[:100]), default=0)
-                need = max(widest, head.horizontalAdvance(shorten(title, 40))) + 18
+                need = max(widest, head.horizontalAdvance(shorten(title, 40))) + 26
                 self.setColumnWidth(column, min(need, 320))
 
     def show_row(self, row: int) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from lab.ui.widgets.flow import ToolRow
@@ -14,6 +14,15 @@ from models.records import Job
 from models.words import _
 
 BUSY = ("running", "queued")
+
+
+def timer(parent: QObject, milliseconds: int, slot: Callable[[], None], single: bool) -> QTimer:
+    """Return a timer, not yet running, that calls ``slot``."""
+    made = QTimer(parent)
+    made.setSingleShot(single)
+    made.setInterval(milliseconds)
+    made.timeout.connect(slot)
+    return made
 
 
 def eval_command(paths: Sequence[str], benchmarks: Sequence[str], limit: int) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from models.records import Array
 
 FEW = 1200
 """Up to so many points on screen are drawn one by one."""
+SOME = 8000
+"""Up to so many points are drawn larger."""
 REACH = 9
 """Pixels within which the mouse finds a point."""
 MOST_LABELS = 24
@@ -51,7 +53,7 @@ def shade(counts: Array, color: Rgb) -> Bytes:
     """Return (height, width, 4) ARGB pixels: the colour, the more opaque the more points."""
     top = max(int(counts.max(initial=1)), 1)
     alpha = np.zeros(top + 1)
-    alpha[1:] = 90 + 165 * np.log1p(np.arange(1, top + 1)) / np.log1p(top)
+    alpha[1:] = 120 + 135 * np.log1p(np.arange(1, top + 1)) / np.log1p(top)
     packed = (np.round(alpha).astype(np.uint32) << 24) | np.uint32(color[0] << 16 | color[1] << 8 | color[2])
     packed[0] = 0
     pixels = np.ascontiguousarray(packed[counts])
@@ -173,6 +175,7 @@ class Scatter(QWidget):
                 continue
             dots.setData([], [])
             counts = thicken(bin_points(xy, (x0, x1, y0, y1), width, height))
+            counts = thicken(counts) if int(seen.sum()) <= SOME else counts
             raster.show(image(shade(counts, color)), QRectF(x0, y0, x1 - x0, y1 - y0))
         self._redraw_marks()
 
@@ -218,6 +221,7 @@ class Scatter(QWidget):
         for name in ("bottom", "left"):
             axis = self.plot.getPlotItem().getAxis(name)
             axis.setPen(pg.mkPen(qcolor(blend(colors.line, colors.muted, 0.3))))
+            axis.enableAutoSIPrefix(False)
             axis.setTextPen(pg.mkPen(qcolor(colors.muted)))
 
     # events ----------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def summary(strip: Strip, unit: float, name: str) -> str:
         return _("{n} tokens, none of them predicted").format(n=len(strip.tokens))
     text = _("{n} tokens · total {total} {unit} · mean {mean} · perplexity {ppl}")
     mean = float(known.mean())
-    perplexity = f"{math.exp(mean):.2f}" if mean < 30 else "∞"
+    perplexity = "∞" if mean > 30 else f"{math.exp(mean):,.0f}" if mean > 7 else f"{math.exp(mean):.2f}"
     return text.format(
         n=len(strip.tokens), total=number(float(known.sum()) * unit, 1), unit=name, mean=number(mean * unit, 2),
         ppl=perplexity,
