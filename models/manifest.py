@@ -95,8 +95,16 @@ def verify(folder: Path) -> Work[str]:
 
 
 def weights_hash(path: Path) -> Work[str]:
-    """Return the SHA-256 that identifies a checkpoint's weights (a folder's safetensors files, or one file)."""
+    """Return the SHA-256 that identifies a checkpoint's weights (a folder's safetensors files, or one file).
+
+    An adapter's weights are its own and, where it is on this machine, its base's.
+    """
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+    if (path / "adapter_config.json").is_file():
+        from models.adapters import base_folder, read_adapter
+
+        base = base_folder(read_adapter(path))
+        files += sorted(base.glob("*.safetensors")) if base else []
     whole = hashlib.sha256()
     for file in files:
         digest = yield from file_hash(file)

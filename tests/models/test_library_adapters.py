@@ -12,6 +12,7 @@ import pytest
 from models import library
 from models.errors import UserError
 from models.events import finish
+from models.manifest import weights_hash
 from models.running import adapter as switched
 from tests.models.folders import edit_json, make_llama, safetensors_bytes, write_tokenizer
 
@@ -178,3 +179,10 @@ def test_weights_in_the_old_format_convert(adapter: Path, base: Path) -> None:
     weights.unlink()
     output = finish(library.convert(adapter / "adapter_model.bin", base.parent / "new"))
     assert torch.equal(logits(finish(library.load(output))), expected)
+
+
+def test_its_identity_holds_the_base(adapter: Path, base: Path) -> None:
+    before = finish(weights_hash(adapter))
+    assert before == finish(weights_hash(adapter)) != finish(weights_hash(base))
+    make_llama(base, seed=1)
+    assert finish(weights_hash(adapter)) != before
