@@ -246,7 +246,7 @@ def floor_ppo(shape: Any) -> float:
             returns = paid.flip(1).cumsum(1).flip(1)
             gain = returns - values
             gain = (gain - gain.mean()) / (gain.std() + 1e-8)
-        for chosen in torch.randperm(64).split(32):
+        for chosen in torch.randperm(len(ids)).split(len(ids) // 2):
             logp, hidden = measure(policy, ids[chosen])
             ratio = (logp - old[chosen]).exp()
             clipped = torch.maximum(-gain[chosen] * ratio, -gain[chosen] * ratio.clamp(0.8, 1.2)).mean()
