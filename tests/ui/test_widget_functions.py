@@ -16,7 +16,7 @@ from lab.ui.widgets.figure import csv_field, write_csv
 from lab.ui.widgets.head_grid import head_name, mosaic
 from lab.ui.widgets.heatmap import fitting_labels, log_scaled, pool_peaks
 from lab.ui.widgets.run_form import eval_command, task_names
-from lab.ui.widgets.sample_table import filtered, items, outcome
+from lab.ui.widgets.sample_table import filtered, items, outcome, short_id
 from lab.ui.widgets.scatter import bin_points, nearest, shade, thicken
 from lab.ui.widgets.score_table import arrange, best_of, cell_lines, score_text, significance, with_baseline
 from lab.ui.widgets.strip_layout import Glyph, glyphs, segments, wrap
@@ -329,6 +329,10 @@ def test_outcomes_depend_on_what_was_asked():
     assert outcome(Sample("1", "p", "a", "t", 1.0), "arc_easy") == "good"
     assert outcome(Sample("1", "p", "a", "t", 0.0), "arc_easy") == "bad"
     assert outcome(Sample("1", "p", "a", "t", 12.5), "perplexity") == "other"
+
+
+def test_short_id():
+    assert [short_id(text) for text in ("world_unknown-test-754", "7", "arc-a", "")] == ["754", "7", "arc-a", ""]
 
 
 def test_eval_command():

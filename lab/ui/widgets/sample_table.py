@@ -73,6 +73,12 @@ def items(columns: Mapping[str, Sequence[Sample]], benchmark: str, higher_is_bet
     return made
 
 
+def short_id(doc_id: str) -> str:
+    """Return what tells an item apart within its benchmark: the part after the last hyphen, if that is a number."""
+    tail = doc_id.rpartition("-")[2]
+    return tail if tail.isdigit() else doc_id
+
+
 def filtered(rows: Sequence[Item], which: str, search: str) -> list[Item]:
     """Return the items that pass the filter (all, flips, wrong) and hold the searched text somewhere."""
     word = search.casefold()
@@ -162,8 +168,11 @@ class SampleTable(QWidget):
         rows = []
         for item in self._shown:
             answers = [self._cell(item, name) for name in self._names]
-            rows.append([item.doc_id, item.prompt, item.target, *answers])
-        self.grid.set_rows(["#", _("Prompt"), _("Expected"), *self._names], rows)
+            rows.append([short_id(item.doc_id), item.prompt, *answers, item.target])
+        fresh = len(self._names) + 3 != len(self.grid.rows.header)
+        self.grid.set_rows(["#", _("Prompt"), *self._names, _("Expected")], rows)
+        for column in range(1, len(self._names) + 2 if fresh and rows else 0):
+            self.grid.setColumnWidth(column, min(self.grid.columnWidth(column), 230))
         flips = sum(item.flipped for item in self._items)
         text = _("{shown} of {n} items · {flips} flips").format(shown=len(self._shown), n=len(self._items), flips=flips)
         self.count.setText(text)
@@ -178,9 +187,9 @@ class SampleTable(QWidget):
 
     def _color(self, row: int, column: int) -> Rgb | None:
         colors = scheme(self.palette())
-        if column < 3 or row >= len(self._shown):
+        if not 2 <= column < 2 + len(self._names) or row >= len(self._shown):
             return None
-        kind = self._shown[row].outcomes.get(self._names[column - 3], "")
+        kind = self._shown[row].outcomes.get(self._names[column - 2], "")
         return {"good": colors.good, "bad": colors.bad, "other": colors.warn}.get(kind)
 
     def _on_selected(self, _now: QItemSelection, _before: QItemSelection) -> None:
