@@ -93,16 +93,9 @@ def _show(value: Any) -> None:
 
 
 def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from lab.describing import print_table
 
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*[Text(cell) for cell in row])
-    Console().print(table)
+    print_table(title, header, rows)
 
 
 @app.command()
@@ -333,17 +326,14 @@ def compare(
 def jobs_list(as_json: Json = False) -> int:
     """List runs and waiting jobs, newest first."""
     from lab import jobs
+    from lab.describing import job_rows
 
     jobs.advance()
     found = jobs.listed()
     if as_json:
         _show([job.__dict__ for job in found])
         return DONE
-    rows = [
-        [job.state, job.title, f"{job.done:g}/{job.total:g}" if job.total else "", f"{job.seconds:.0f} s", job.path]
-        for job in found
-    ]
-    _table("Jobs", ["state", "title", "done", "time", "run"], rows)
+    _table("Jobs", ["state", "title", "done", "time", "run"], job_rows(found))
     return DONE
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from models.records import Cell, Comparison, Description
+from models.records import Cell, Comparison, Description, Job
 
 
 def size(n_bytes: float) -> str:
@@ -94,3 +94,25 @@ def _head_rows(head: Mapping[str, Any]) -> list[list[str]]:
         most = [k for k in sorted(range(len(row)), key=lambda k: -row[k])[:3] if row[k] > 0]
         rows.append([str(i), repr(query), "   ".join(f"{head['keys'][k]!r} ({k}) {row[k]:.3f}" for k in most)])
     return rows
+
+
+def job_rows(jobs: Iterable[Job]) -> list[list[str]]:
+    """Return one row per job: state, title, how far, seconds, folder."""
+    return [
+        [job.state, job.title, f"{job.done:g}/{job.total:g}" if job.total else "", f"{job.seconds:.0f} s", job.path]
+        for job in jobs
+    ]
+
+
+def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """Print a table on standard output; nothing in it is taken for markup."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*[Text(cell) for cell in row])
+    Console().print(table)
