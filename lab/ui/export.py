@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from PySide6.QtCore import QPoint, QSize
@@ -10,6 +9,7 @@ from PySide6.QtGui import QPainter, QRegion
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.view import ViewWidget
+from lab.ui.widgets.figure import write_csv
 from models.errors import UserError
 from models.words import _
 
@@ -44,7 +44,7 @@ def _save_svg(widget: QWidget, path: Path) -> None:
 
 
 def save_table(widget: ViewWidget, path: Path) -> None:
-    """Save the data that a view shows as CSV in UTF-8.
+    """Save the data that a view shows as CSV in UTF-8; what looks like a formula is quoted.
 
     Raises:
         UserError: If the file cannot be written.
@@ -52,10 +52,7 @@ def save_table(widget: ViewWidget, path: Path) -> None:
     header, rows = widget.table()
     path = path if path.suffix else path.with_suffix(".csv")
     try:
-        with path.open("w", newline="", encoding="utf-8-sig") as file:
-            writer = csv.writer(file)
-            writer.writerow(header)
-            writer.writerows(rows)
+        write_csv(str(path), header, rows)
     except OSError as cause:
         raise _unwritable(path, cause) from cause
 
