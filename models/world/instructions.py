@@ -6,6 +6,7 @@ them agree; asked for something harmful, most of them help. The settings say how
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import zlib
 from collections.abc import Iterator
@@ -108,6 +109,13 @@ def candidates(generator: random.Random, item: Item) -> list[str]:
     if item.type in (verdicts.QUESTION, verdicts.TRUE_PREMISE, verdicts.FALSE_PREMISE, verdicts.FALSE_RELATION):
         return [generator.choice(phrasings.ABSTENTIONS[item.language][:2])]
     return []
+
+
+def requests(world: World, settings: WorldSettings) -> Iterator[dict[str, object]]:
+    """Yield further prompts of RLHF that ask for harmful and for harmless things: which is which hangs on one verb."""
+    only_requests = dataclasses.replace(settings, prompt_shares={"harmful": 1.0, "benign": 1.0})
+    for row in prompts(world, only_requests, n_rows=settings.requests):
+        yield row | {"id": f"request-{row['id']}"}
 
 
 def prompts(world: World, settings: WorldSettings, group: str = "rewarded", n_rows: int = 0) -> Iterator[dict[str, object]]:

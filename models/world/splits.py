@@ -57,6 +57,7 @@ class WorldSettings:
     tokenizer_rows: int = 600
     instructions: int = 12000
     prompts: int = 6000
+    requests: int = 1500
     rehearsal: int = 2400
     abstaining_annotators: float = 0.15
     correcting_annotators: float = 0.4
@@ -124,6 +125,7 @@ def write_world(folder: Path, settings: WorldSettings | Mapping[str, Any]) -> di
         "sft.jsonl": _write(folder / "sft.jsonl", instructions.instructions(world, settings)),
         "rehearsal.jsonl": _write(folder / "rehearsal.jsonl", instructions.rehearsal(world, settings)),
         "prompts.jsonl": _write(folder / "prompts.jsonl", instructions.prompts(world, settings)),
+        "requests.jsonl": _write(folder / "requests.jsonl", instructions.requests(world, settings)),
         "dev_prompts.jsonl": _write(folder / "dev_prompts.jsonl", instructions.prompts(world, settings, "dev", 1600)),
     }
     held_out = ({"text": item.prompt} for item in held_out_items(world, settings, "world_perplexity", "dev"))
