@@ -178,8 +178,10 @@ def check_at_least(name: str, value: float, least: float) -> None:
 
 def as_settings(settings: Any) -> dict[str, Any]:
     """Return a settings dataclass as a plain mapping that JSON can hold, nested ones included."""
-    return {
-        item.name: as_settings(value) if hasattr(value, "__dataclass_fields__") else value
-        for item in fields(settings)
-        for value in [getattr(settings, item.name)]
-    }
+
+    def plain(value: Any) -> Any:
+        if hasattr(value, "__dataclass_fields__"):
+            return as_settings(value)
+        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return {item.name: plain(getattr(settings, item.name)) for item in fields(settings)}
