@@ -244,9 +244,9 @@ def train(
             _("Go on with --resume, or name another --output."),
         )
     command = ("triptych", "train", str(recipe), *(settings or []), "--output", str(folder), "--resume")
-    journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
+    done = journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
     print(folder)
-    return DONE
+    return STOPPED if done.stopped else DONE
 
 
 @app.command("eval")
