@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
-
-import pytest
 
 from lab.ui.as_python import VIEWS, open_call, script
 from models.columns import Column, Sampler
 
 
-@pytest.mark.parametrize("view", [*VIEWS, "evaluate"])
-def test_the_script_of_every_view_runs(tiny_lineage: Path, view: str) -> None:
+RUN_ALL = """
+import json, sys
+for name, text in json.load(sys.stdin).items():
+    print("==", name)
+    exec(compile(text, name, "exec"), {})
+"""
+
+
+def test_the_script_of_every_view_runs(tiny_lineage: Path) -> None:
+    """In one process of its own, as the user would run them."""
     columns = (
         Column(str(tiny_lineage / "pretrain"), dtype="float32", sampler=Sampler(temperature=0.0, max_new_tokens=3)),
         Column(str(tiny_lineage / "sft"), label="it's"),
     )
-    text = script(columns, 'The "dog"\nruns 狗', view, {"layer": 1, "head": 2})
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        exec(compile(text, view, "exec"), {})
-    assert "pretrain" in said.getvalue()
-    assert "it's" in said.getvalue()
+    views = [*VIEWS, "evaluate"]
+    texts = {view: script(columns, 'The "dog"\nruns 狗', view, {"layer": 1, "head": 2}) for view in views}
+    command = [sys.executable, "-c", RUN_ALL]
+    root = Path(__file__).parents[2]
+    run = subprocess.run(
+        command, input=json.dumps(texts), cwd=root, capture_output=True, text=True, encoding="utf-8", timeout=280, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    parts = run.stdout.split("== ")[1:]
+    assert [part.split("\n")[0] for part in parts] == views
+    assert all("pretrain" in part and "it's" in part for part in parts)
 
 
 def test_only_what_is_unusual_is_written() -> None:
