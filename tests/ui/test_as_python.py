@@ -11,7 +11,6 @@ from pathlib import Path
 from lab.ui.as_python import VIEWS, open_call, script
 from models.columns import Column, Sampler
 
-
 RUN_ALL = """
 import json, sys
 for name, text in json.load(sys.stdin).items():
