@@ -50,7 +50,7 @@ def follow(work: Work[T], run: RunFolder | None = None, quiet: bool = False, not
         work: The generator. It is closed, and so saves, when somebody asks it to stop.
         run: Journal that every event is added to; its ``STOP`` file is looked for between events.
         quiet: Show nothing on stderr.
-        notes: Show notes that are no warnings.
+        notes: Show everything; without it warnings only, and progress where a person watches.
 
     Raises:
         Stopped: If it was asked to stop, by signal or by file.
@@ -65,11 +65,18 @@ def follow(work: Work[T], run: RunFolder | None = None, quiet: bool = False, not
             if run is not None:
                 run.append(event)
                 run.beat()
-            if notes or not isinstance(event, Note) or event.level != "info":
+            if notes or _worth_saying(event):
                 show(event)
             if asked or (run is not None and run.stop_asked()):
                 work.close()
                 raise Stopped
+
+
+def _worth_saying(event: Event) -> bool:
+    """Return whether a short command says it: a warning, or progress on a terminal."""
+    if isinstance(event, Note):
+        return event.level != "info"
+    return sys.stderr.isatty()
 
 
 def journalled(work: Work[T], path: Path, kind: str, title: str, command: tuple[str, ...]) -> T:
