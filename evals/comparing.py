@@ -9,7 +9,7 @@ import numpy as np
 
 from evals import stats
 from evals.scores import Scored
-from models.records import Cell, Comparison
+from models.records.scores import Cell, Comparison
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from models.files import write_bytes
-from models.records import Cell
+from models.records.scores import Cell
 
 OURS = "triptych"
 """Our own key in a results file."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.stats import z_value
-from models.records import Cell
+from models.records.scores import Cell
 
 
 def cells(content: Mapping[str, Any], path: Path) -> list[Cell]:

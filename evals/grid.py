@@ -14,7 +14,8 @@ from evals.store import FILE, ResponseStore
 from models.errors import UserError
 from models.events import Note, Partial, Progress, Work
 from models.opened import OpenModel
-from models.records import Cell, CheckpointRef
+from models.records.checkpoints import CheckpointRef
+from models.records.scores import Cell
 from models.words import _
 
 __all__ = ["EvalSettings", "named", "run"]

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from evals import files, foreign
-from models.records import Cell
+from models.records.scores import Cell
 
 VERSION = 1
 _metadata = sql.MetaData()

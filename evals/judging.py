@@ -16,7 +16,7 @@ from evals.options import EvalSettings
 from evals.store import SCORER_REVISION, ResponseStore, score_key
 from models.events import Metrics, Partial, Progress, Saved, Work
 from models.opened import OpenModel
-from models.records import Cell
+from models.records.scores import Cell
 
 LIVE_SECONDS = 1.0
 

@@ -14,7 +14,8 @@ from evals import files
 from evals.options import EvalSettings
 from evals.store import SCORER_REVISION
 from models.events import Note, Work
-from models.records import Cell, CheckpointRef
+from models.records.checkpoints import CheckpointRef
+from models.records.scores import Cell
 from models.words import _
 
 

@@ -20,7 +20,7 @@ from evals.metrics._spec import unlogged
 from evals.stats import Flips
 from models.errors import UserError
 from models.places import cache_folder
-from models.records import Cell, Comparison, Sample
+from models.records.scores import Cell, Comparison, Sample
 from models.words import _
 
 STAGES = ("pretrain", "sft", "reward", "rlhf", "dpo", "other")

@@ -14,7 +14,7 @@ from evals import stats
 from evals.benchmark import Benchmark
 from evals.metrics import _perplexity
 from evals.metrics._spec import MetricSpec, pool_ratio, unlogged
-from models.records import Cell
+from models.records.scores import Cell
 
 POOLED = {
     "word_perplexity": _perplexity.pool_exp,

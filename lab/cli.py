@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lab import cli_inspect
 from models.columns import Column, Sampler
 from models.errors import UserError
 from models.words import _
@@ -82,17 +83,20 @@ def _hyphens(word: str) -> str:
     return name.replace("_", "-") + equals + value if name.startswith("--") else word
 
 
-def _follow(work: Any) -> Any:
-    from lab.work import follow
+def follow(work: Any) -> Any:
+    """Run work to its end and return its result; its progress is written to the terminal."""
+    from lab.work import follow as go
 
-    return follow(work, notes=False)
+    return go(work, notes=False)
 
 
-def _show(value: Any) -> None:
+def show(value: Any) -> None:
+    """Print JSON."""
     print(json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
+def show_table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """Print a table."""
     from lab.describing import print_table
 
     print_table(title, header, rows)
@@ -121,9 +125,9 @@ def models_info(path: str, as_json: Json = False) -> int:
     if as_json:
         import dataclasses
 
-        _show(dataclasses.asdict(described))
+        show(dataclasses.asdict(described))
     else:
-        _table(described.name, ["", ""], description_rows(described))
+        show_table(described.name, ["", ""], description_rows(described))
     return DONE
 
 
@@ -137,11 +141,11 @@ def models_list(path: Annotated[str, typer.Argument(help="Folder to look in.")] 
 
     found = lineages([path or str(bundled_root())])
     if as_json:
-        _show([dataclasses.asdict(line) for line in found])
+        show([dataclasses.asdict(line) for line in found])
         return DONE
     for line in found:
         rows = [[c.name, c.stage, c.parent, f"{c.n_bytes / 1e6:.1f} MB", c.error or c.path] for c in line.checkpoints]
-        _table(line.name, ["name", "stage", "parent", "size", "path"], rows)
+        show_table(line.name, ["name", "stage", "parent", "size", "path"], rows)
     if not found:
         print(f"No checkpoints in {path}.")
     return DONE
@@ -152,38 +156,11 @@ def models_convert(path: str, output: Annotated[Path, typer.Option("--output", "
     """Turn a GGUF, .bin or .pt into a safetensors folder, in a limited child process."""
     from models.library import convert
 
-    print(_follow(convert(path, output)))
+    print(follow(convert(path, output)))
     return DONE
 
 
-@app.command()
-def inspect(
-    checkpoint: str,
-    text: Annotated[str, typer.Option("--text", "-t", help="The text to look at.")],
-    tokens: Annotated[bool, typer.Option("--tokens", help="Tokens with their surprisal (the default).")] = False,
-    attention: Annotated[str, typer.Option(metavar="LAYER.HEAD", help="The pattern of one head, counted from zero.")] = "",
-    kind: Annotated[str, typer.Option(help="Which attention of an encoder-decoder: encoder, decoder or cross.")] = "",
-    following: Annotated[int, typer.Option("--next", metavar="K", help="The K most probable next tokens.")] = 0,
-    chat: Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")] = False,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    quantize: Quantize = "",
-    as_json: Json = False,
-) -> int:
-    """Show tokens, surprisal, one attention head, or the next-token distribution of a text."""
-    from lab import inspecting
-    from lab.describing import inspection_tables
-
-    head = inspecting.parse_head(attention) if attention else None
-    column = Column(checkpoint, device, dtype, quantize, prompt="template" if chat else "plain")
-    wanted = inspecting.Wanted(tokens or not (head or following), head, kind, following)
-    shown = _follow(inspecting.inspect(column, text, wanted))
-    if as_json:
-        _show(shown)
-    else:
-        for title, header, rows in inspection_tables(shown):
-            _table(title, header, rows)
-    return DONE
+app.command()(cli_inspect.command())
 
 
 @app.command()
@@ -212,12 +189,12 @@ def generate(
     for path in checkpoints:
         sampler = Sampler(temperature, top_k, top_p, max_new_tokens, seed)
         column = Column(path, device, dtype, quantize, prompt="template" if chat else "plain", sampler=sampler)
-        answer = _follow(operations.generate(column, prompt=prompt))
+        answer = follow(operations.ask("generate", column, prompt=prompt))
         answers.append({"checkpoint": path, **dataclasses.asdict(answer)})
         if not as_json:
             print(f"── {path}" if len(checkpoints) > 1 else "", answer.text, sep="\n" if len(checkpoints) > 1 else "")
     if as_json:
-        _show(answers)
+        show(answers)
     return DONE
 
 
@@ -283,11 +260,11 @@ def evaluate(
     command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path))
     cells = journalled(run_grid(checkpoints, names, wanted, output_path), output_path, "eval", f"eval {tasks}", command)
     if as_json:
-        _show([cell.__dict__ for cell in cells])
+        show([cell.__dict__ for cell in cells])
     else:
         from lab.describing import cell_rows
 
-        _table("Scores", ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "note"], cell_rows(cells))
+        show_table("Scores", ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "note"], cell_rows(cells))
     return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE
 
 
@@ -306,7 +283,7 @@ def compare(
 
     found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline)
     if as_json:
-        _show([dataclasses.asdict(row) for row in found])
+        show([dataclasses.asdict(row) for row in found])
     elif not found:
         raise UserError(
             "compare.nothing",
@@ -314,7 +291,7 @@ def compare(
             _("Run `triptych eval` for both first."),
         )
     else:
-        _table(
+        show_table(
             "Paired differences",
             ["benchmark", "metric", "a", "b", "b - a", "95% interval", "p (Holm)", "n", "won / lost"],
             comparison_rows(found),
@@ -331,9 +308,9 @@ def jobs_list(as_json: Json = False) -> int:
     jobs.advance()
     found = jobs.listed()
     if as_json:
-        _show([job.__dict__ for job in found])
+        show([job.__dict__ for job in found])
         return DONE
-    _table("Jobs", ["state", "title", "done", "time", "run"], job_rows(found))
+    show_table("Jobs", ["state", "title", "done", "time", "run"], job_rows(found))
     return DONE
 
 
@@ -383,9 +360,9 @@ def doctor(as_json: Json = False) -> int:
 
     rows = examine()
     if as_json:
-        _show(to_json(rows))
+        show(to_json(rows))
     else:
-        _table("Triptych", ["", "", "", "how to get it"], [[r.name, r.state, r.value, r.hint] for r in rows])
+        show_table("Triptych", ["", "", "", "how to get it"], [[r.name, r.state, r.value, r.hint] for r in rows])
     return SOME_FAILED if any(row.state in ("missing", "problem") for row in rows) else DONE
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from lab.work import follow, journalled
 from models.errors import UserError
 from models.events import Note, Progress, Work
-from models.records import Cell, CheckpointRef, Comparison, Lineage
+from models.records.checkpoints import CheckpointRef, Lineage
+from models.records.scores import Cell, Comparison
 from models.words import _
 
 BENCHMARKS = (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from models.records import Cell, Comparison, Description, Job
+from models.records.checkpoints import Description
+from models.records.scores import Cell, Comparison, Job
 
 
 def size(n_bytes: float) -> str:
@@ -68,32 +68,6 @@ def short_value(cell: Cell | None) -> str:
         return "invalid"
     half = (cell.high - cell.low) / 2
     return f"{cell.value:.3g} ±{half:.2g}" if math.isfinite(half) else f"{cell.value:.3g}"
-
-
-def inspection_tables(shown: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Yield title, header and rows of what ``lab.inspecting.inspect`` returned."""
-    if "tokens" in shown:
-        yield "Tokens", ["", "id", "text", "surprisal (nats)"], [_token_row(i, t) for i, t in enumerate(shown["tokens"])]
-    if "attention" in shown:
-        head = shown["attention"]
-        title = f"L{head['layer']}H{head['head']}: where each token looks (all: --json)"
-        yield title, ["", "token", "looks at"], _head_rows(head)
-    if "next" in shown:
-        rows = [[str(n["id"]), repr(n["text"]), f"{n['probability']:.4f}"] for n in shown["next"]]
-        yield "Next token", ["id", "text", "probability"], rows
-
-
-def _token_row(index: int, token: Mapping[str, Any]) -> list[str]:
-    surprisal = "" if token["surprisal"] is None else f"{token['surprisal']:.3f}"
-    return [str(index), str(token["id"]), repr(token["text"]), surprisal]
-
-
-def _head_rows(head: Mapping[str, Any]) -> list[list[str]]:
-    rows = []
-    for i, (query, row) in enumerate(zip(head["queries"], head["matrix"], strict=True)):
-        most = [k for k in sorted(range(len(row)), key=lambda k: -row[k])[:3] if row[k] > 0]
-        rows.append([str(i), repr(query), "   ".join(f"{head['keys'][k]!r} ({k}) {row[k]:.3f}" for k in most)])
-    return rows
 
 
 def job_rows(jobs: Iterable[Job]) -> list[list[str]]:

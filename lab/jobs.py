@@ -20,7 +20,7 @@ from lab.runs import find_runs, lock_held, read_config, summarise
 from lab.settings import home, runs_root
 from models.errors import UserError
 from models.files import write_json
-from models.records import Job
+from models.records.scores import Job
 from models.words import _
 
 KINDS = ("train", "eval", "demo")

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from models.events import Event, Partial, Saved
 from models.files import write_json
-from models.records import Job
+from models.records.scores import Job
 
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 20.0

@@ -10,7 +10,7 @@ from lab import jobs
 from lab.runs import Tail
 from lab.settings import runs_root
 from models.events import Work
-from models.records import Cell, Comparison, Job, Sample
+from models.records.scores import Cell, Comparison, Job, Sample
 
 
 def _nothing() -> Iterator[Any]:

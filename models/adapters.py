@@ -11,7 +11,7 @@ from typing import Any
 from models.describe import by_component, by_dtype, describe_folder
 from models.errors import UserError
 from models.headers import TensorInfo, read_header, read_json, visible
-from models.records import Description
+from models.records.checkpoints import Description
 from models.tokenizer_files import read_tokenizer
 from models.words import _
 

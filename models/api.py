@@ -16,19 +16,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.columns import Column, Sampler
-from models.engine_ops import Operations
 from models.events import Work, finish
 from models.opened import OpenModel
-from models.records import (
-    AttentionGrid,
-    AttentionHead,
-    Description,
-    Distribution,
-    Generation,
-    Neighbours,
-    Projection,
-    TokenStrip,
-)
+from models.operations import attention, embeddings, sampling, tokens
+from models.operations._asked import traced
+from models.records.attention import AttentionGrid, AttentionHead
+from models.records.checkpoints import Description
+from models.records.embeddings import Neighbours, Projection
+from models.records.sampling import Distribution, Generation
+from models.records.tokens import TokenStrip
 from models.shelf import Shelf
 from models.trace import Trace
 
@@ -39,7 +35,7 @@ class Checkpoint:
 
     column: Column
     opened: OpenModel
-    operations: Operations
+    shelf: Shelf
 
     @property
     def description(self) -> Description:
@@ -48,25 +44,25 @@ class Checkpoint:
 
     def trace(self, text: str, target: str = "") -> Trace:
         """Return one forward over a text: residual stream, queries and keys of every layer (torch tensors)."""
-        _opened, _prepared, trace = finish(self.operations.traced(self.column, text, target))
+        _opened, _prepared, trace = finish(traced(self.shelf, self.column, text, target))
         found: Trace = trace
         return found
 
     def tokens(self, text: str, target: str = "") -> TokenStrip:
         """Return a text as tokens with surprisal, entropy (nats) and rank of each."""
-        return finish(self.operations.tokens(self.column, text, target))
+        return finish(tokens.tokens(self.shelf, self.column, text, target))
 
     def attention(self, text: str, layer: int, head: int, kind: str = "", target: str = "") -> AttentionHead:
         """Return one head's pattern; ``kind`` is self, encoder, decoder or cross (empty: the first there is)."""
-        return finish(self.operations.attention(self.column, text, layer, head, kind, (), target))
+        return finish(attention.attention(self.shelf, self.column, text, layer, head, kind, (), target))
 
     def heads(self, text: str, kind: str = "", target: str = "") -> AttentionGrid:
         """Return all heads at a glance, with their statistics."""
-        return finish(self.operations.attention_grid(self.column, text, kind, target))
+        return finish(attention.attention_grid(self.shelf, self.column, text, kind, target))
 
     def distribution(self, text: str, top: int = 50, position: int = -1, target: str = "") -> Distribution:
         """Return the distribution after a token of a text (at a mask, for an encoder), the last by default."""
-        return finish(self.operations.distribution(self.column, text, position, top, target))
+        return finish(sampling.distribution(self.shelf, self.column, text, position, top, target))
 
     def generate(self, prompt: str | Sequence[Mapping[str, str]], chat: bool = False, **sampler: Any) -> Generation:
         """Continue a prompt, or answer messages.
@@ -78,9 +74,9 @@ class Checkpoint:
         """
         column = replace(self.column, sampler=replace(self.column.sampler, **sampler))
         if not isinstance(prompt, str):
-            return finish(self.operations.generate(column, tuple(prompt)))
+            return finish(sampling.generate(self.shelf, column, tuple(prompt)))
         column = replace(column, prompt="template" if chat else column.prompt)
-        return finish(self.operations.generate(column, prompt=prompt))
+        return finish(sampling.generate(self.shelf, column, prompt=prompt))
 
     def score(self, context: str, continuation: str) -> tuple[float, bool]:
         """Return (ln p of the continuation given the context in nats, whether it is what greedy decoding gives).
@@ -95,15 +91,15 @@ class Checkpoint:
 
     def neighbours(self, token: int | str, k: int = 12, metric: str = "cosine", source: str = "input") -> Neighbours:
         """Return the nearest rows of the input or output embedding matrix, exactly."""
-        return finish(self.operations.neighbours(self.column, token, metric, k, source))
+        return finish(embeddings.neighbours(self.shelf, self.column, token, metric, k, source))
 
     def project(self, source: str = "input", layer: int = -1, text: str = "") -> Projection:
         """Return embeddings, or hidden states of a text, in their first two principal components."""
-        return finish(self.operations.project((self.column,), source, layer, text))[0]
+        return finish(embeddings.project(self.shelf, (self.column,), source, layer, text))[0]
 
     def close(self) -> None:
         """Free its memory."""
-        self.operations.shelf.close(self.column.checkpoint)
+        self.shelf.close(self.column.checkpoint)
 
 
 def pair_ids(opened: OpenModel, context: str, continuation: str) -> tuple[list[int], list[int]]:
@@ -139,11 +135,10 @@ def open_checkpoint(
         UserError: If it cannot be opened, with the reason and what to do.
     """
     column = Column(path, device=device, dtype=dtype, quantize=quantize, sampler=sampler or Sampler())
-    operations = Operations(Shelf())
-    return finish(_open(column, operations))
+    return finish(_open(column, Shelf()))
 
 
-def _open(column: Column, operations: Operations) -> Work[Checkpoint]:
-    operations.shelf.warm.start()
-    opened = yield from operations.shelf.open(column)
-    return Checkpoint(column, opened, operations)
+def _open(column: Column, shelf: Shelf) -> Work[Checkpoint]:
+    shelf.warm.start()
+    opened = yield from shelf.open(column)
+    return Checkpoint(column, opened, shelf)

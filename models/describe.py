@@ -12,7 +12,7 @@ from models.configs import CheckedConfig, kind_of, read_config
 from models.errors import UserError
 from models.headers import TensorInfo, read_headers, read_json, weight_files
 from models.manifest import manifest_warnings
-from models.records import Description
+from models.records.checkpoints import Description
 from models.tokenizer_files import TokenizerFacts, read_tokenizer
 from models.words import _
 

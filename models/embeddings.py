@@ -14,7 +14,8 @@ from models.errors import UserError
 from models.events import Progress, Work
 from models.opened import OpenModel
 from models.prompts import prepare, tokenizer_of
-from models.records import Array, Neighbours, Projection
+from models.records.arrays import Array
+from models.records.embeddings import Neighbours, Projection
 from models.shelf import Shelf
 from models.tokens import encode_plain, token_texts
 from models.words import _

@@ -14,7 +14,7 @@ from models.errors import UserError
 from models.events import Partial, Progress, Work
 from models.opened import OpenModel
 from models.prompts import Prepared, eos_ids, start_id, tokenizer_of
-from models.records import Generation, Step
+from models.records.sampling import Generation, Step
 from models.running import forward_of
 from models.sampling import check_sampler, draw, sampled
 from models.tokens import token_texts

@@ -18,7 +18,7 @@ from models.gguf_file import GgufFile, read_gguf
 from models.headers import TensorInfo, read_json
 from models.manifest import file_hash, write_json
 from models.places import cache_folder
-from models.records import Description
+from models.records.checkpoints import Description
 from models.tokenizer_files import TokenizerFacts
 from models.words import _
 

@@ -10,7 +10,8 @@ import numpy as np
 from models.capture import AttentionCall, ModuleCall, weights_of
 from models.errors import UserError
 from models.events import Progress, Work
-from models.records import Array, AttentionGrid, AttentionHead
+from models.records.arrays import Array
+from models.records.attention import AttentionGrid, AttentionHead
 from models.trace import Trace
 from models.words import _
 

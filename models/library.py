@@ -16,7 +16,7 @@ from models.events import Work
 from models.headers import TensorInfo, no_weights, read_headers, read_json, sniff, visible, weight_files
 from models.hub import fetch, hub_name
 from models.opened import OpenModel
-from models.records import CheckpointRef, Description, Lineage
+from models.records.checkpoints import CheckpointRef, Description, Lineage
 from models.words import _
 
 if TYPE_CHECKING:

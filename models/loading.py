@@ -18,7 +18,7 @@ from models.headers import TensorInfo, read_headers, weight_files
 from models.manifest import check_sizes
 from models.memory import check_memory, free_memory, out_of_memory
 from models.opened import OpenModel
-from models.records import Description, Loaded
+from models.records.checkpoints import Description, Loaded
 from models.threads import in_thread
 from models.tokenizer_files import read_tokenizer
 from models.tokenizer_open import check_ids, end_ids, load_tokenizer

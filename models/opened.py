@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.records import Description, Loaded
+from models.records.checkpoints import Description, Loaded
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 from models.columns import Column
 from models.errors import UserError
 from models.opened import OpenModel
-from models.records import Token
+from models.records.tokens import Token
 from models.safety import render_template
 from models.tokens import Span, encode_with_spans, tokens_of
 from models.words import _

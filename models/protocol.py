@@ -16,12 +16,24 @@ import msgpack
 import numpy as np
 
 from models.columns import Column, Sampler
+from models.discover import discover
 from models.events import Metrics, Note, Partial, Progress, Saved
-from models.records import RECORDS
 
 PROTOCOL = 1
 MAX_MESSAGE = 4 * 1024 * 1024
 _HEADER = struct.Struct("<I")
+
+
+def _declared() -> tuple[type, ...]:
+    """Return the records of every module of ``models/records``; a broken one is an error here, not a missing record."""
+    found = discover("models.records", "RECORDS")
+    if broken := [item for item in found if item.error]:
+        raise ImportError(broken[0].error)
+    return tuple(record for item in found for record in item.value)
+
+
+RECORDS = _declared()
+"""What may cross the wire, besides columns, events and plain values."""
 _CLASSES: dict[str, type] = {
     cls.__name__: cls for cls in (*RECORDS, Column, Sampler, Progress, Partial, Metrics, Saved, Note)
 }

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.columns import Sampler
 from models.errors import UserError
-from models.records import Distribution
+from models.records.sampling import Distribution
 from models.tokens import token_texts
 from models.words import _
 

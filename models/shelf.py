@@ -16,7 +16,7 @@ from typing import Any
 from models.columns import Column
 from models.errors import UserError
 from models.events import Note, Progress, Work
-from models.records import Loaded
+from models.records.checkpoints import Loaded
 from models.words import _
 
 Key = tuple[str, str, str, str]

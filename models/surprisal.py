@@ -13,7 +13,9 @@ from models.errors import UserError
 from models.events import Progress, Work
 from models.opened import OpenModel
 from models.prompts import Prepared
-from models.records import Array, Distribution, TokenStrip
+from models.records.arrays import Array
+from models.records.sampling import Distribution
+from models.records.tokens import TokenStrip
 from models.running import forward_of
 from models.sampling import next_distribution
 from models.trace import Trace

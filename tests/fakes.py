@@ -260,7 +260,7 @@ def write_lineage(folder: Path, stages: tuple[str, ...] = ("pretrain", "sft", "r
 def opened_model(family: str, seed: int = 0, gain: float = 2.5) -> Any:
     """Return a tiny model as if the library had opened it, without any file."""
     from models.opened import OpenModel
-    from models.records import Description, Loaded
+    from models.records.checkpoints import Description, Loaded
 
     tokenizer = tokenizer_of(family)
     model = tiny_model(family, len(tokenizer), seed, gain)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.report._text import escape, number, p_value, signed
-from models.records import Cell, Comparison
+from models.records.scores import Cell, Comparison
 from models.words import _
 
 ROW = 22

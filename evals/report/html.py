@@ -12,7 +12,7 @@ from evals.report import charts
 from evals.report._text import escape, number, p_value, shown, signed
 from evals.report.titles import translated
 from models.files import write_text
-from models.records import Cell, Comparison, Sample
+from models.records.scores import Cell, Comparison, Sample
 from models.words import _
 
 EXAMPLES = 6

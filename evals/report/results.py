@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.files import write_json
-from models.records import Cell, Comparison
+from models.records.scores import Cell, Comparison
 
 CELL = ("checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better")
 COMPARISON = ("benchmark", "metric", "a", "b", "difference", "low", "high", "p_adjusted")

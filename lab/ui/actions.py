@@ -42,6 +42,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("files.save_table", "file", N_("Save data of view as CSV …"), "Ctrl+Shift+D"),
     ActionSpec("files.copy_picture", "file", N_("Copy picture of view"), "Ctrl+Shift+C"),
     ActionSpec("files.copy_python", "file", N_("Copy as Python"), "Ctrl+Alt+C"),
+    ActionSpec("files.copy_command", "file", N_("Copy as command line"), "Ctrl+Alt+X"),
     ActionSpec("files.quit", "file", N_("Quit"), "Ctrl+Q", True),
     ActionSpec("edit.undo", "edit", N_("Undo change of columns or selection"), "Ctrl+Z"),
     ActionSpec("edit.redo", "edit", N_("Redo change of columns or selection"), "Ctrl+Shift+Z"),

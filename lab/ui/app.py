@@ -25,7 +25,7 @@ from lab.ui.prompt_bar import first_text
 from lab.ui.session import Session
 from lab.ui.store import Store, column_from_json, column_to_json
 from lab.ui.window import Window
-from models.records import Job
+from models.records.scores import Job
 from models.words import _, current_language, set_language
 
 ENGINE_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false"}

@@ -1,8 +1,9 @@
-"""What the window shows, as a Python script that computes it again."""
+"""What the window shows, as a Python script or a command line that computes it again."""
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +49,25 @@ def sampler_call(sampler: Sampler) -> str:
     return "".join(f", {name}={value!r}" for name, value in items if value != getattr(usual, name))
 
 
-def script(columns: tuple[Column, ...], text: str, view: str, selection: Mapping[str, Any]) -> str:
+def command_line(columns: tuple[Column, ...], text: str, flags: tuple[str, ...]) -> str:
+    """Return one ``triptych inspect`` line for each column, quoted for a POSIX shell.
+
+    Args:
+        columns: The columns shown.
+        text: The prompt.
+        flags: What the view shows, as flags of ``triptych inspect``.
+    """
+    lines = []
+    for column in columns:
+        named = {"--device": column.device, "--dtype": column.dtype, "--quantize": column.quantize}
+        usual = Column(column.checkpoint)
+        given = [word for flag, value in named.items() if value != getattr(usual, flag[2:]) for word in (flag, value)]
+        chat = ["--chat"] if column.prompt == "template" else []
+        lines.append(shlex.join(["triptych", "inspect", column.checkpoint, "--text", text, *flags, *chat, *given]))
+    return "\n".join(lines) + "\n"
+
+
+def script(columns: tuple[Column, ...], text: str, view: str, selection: Mapping[str, Any], own: str = "") -> str:
     """Return a script that opens the columns and computes what a view shows of the text.
 
     Args:
@@ -56,11 +75,12 @@ def script(columns: tuple[Column, ...], text: str, view: str, selection: Mapping
         text: The prompt.
         view: Name of the view; one without an entry of its own is written as the Tokens view.
         selection: What is selected; an attention head's ``layer`` and ``head`` are taken from it.
+        own: What the view itself writes (``ViewWidget.python``).
     """
-    body = VIEWS.get(view, GENERAL)
-    if view in ("attention", "sampling"):
+    body = own or VIEWS.get(view, GENERAL)
+    if not own and view in ("attention", "sampling"):
         body = body.format(layer=int(selection.get("layer", 0)), head=int(selection.get("head", 0)))
-    if view == "chat" and columns:
+    if not own and view == "chat" and columns:
         body = body.replace("chat=True", "chat=True" + sampler_call(columns[0].sampler))
     rows = [f"    {column.name!r}: {open_call(column)}," for column in columns]
     names = {column.name for column in columns}

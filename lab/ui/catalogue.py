@@ -10,7 +10,8 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from lab.ui.engine import EngineClient, Handlers
 from lab.ui.store import Store
 from lab.ui.view import Failure
-from models.records import Description, Job, Lineage
+from models.records.checkpoints import Description, Lineage
+from models.records.scores import Job
 
 BUSY_MS = 1_000
 IDLE_MS = 4_000

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from lab.ui.session import MAX_COLUMNS
 from models.columns import Column, Sampler
-from models.records import Lineage
+from models.records.checkpoints import Lineage
 from models.words import _
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog
 
-from lab.ui.as_python import script
+from lab.ui.as_python import command_line, script
 from lab.ui.engine import Handlers
 from lab.ui.export import save_picture, save_table
 from lab.ui.view import Failure, ViewWidget
@@ -111,8 +111,18 @@ class FileCommands:
         """Copy a Python script that computes what the current view shows."""
         session = self._window.context.session
         if session.columns:
-            text = script(session.columns, session.text, self._window.centre.current, session.selection)
-            self._window.copy_text(text)
+            view = self._window.centre.current
+            widget = self._widget(view)
+            own = widget.python() if widget is not None else ""
+            self._window.copy_text(script(session.columns, session.text, view, session.selection, own))
+
+    def copy_command(self) -> None:
+        """Copy command lines that print what the current view shows, one for each column."""
+        session = self._window.context.session
+        if session.columns:
+            widget = self._widget(self._window.centre.current)
+            flags = widget.command() if widget is not None else ()
+            self._window.copy_text(command_line(session.columns, session.text, flags))
 
     def quit(self) -> None:
         """Close the window; jobs go on."""

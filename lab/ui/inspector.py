@@ -14,7 +14,7 @@ from lab.ui.formats import count, size
 from lab.ui.parts import Elided, Empty, Wrapped, label, line
 from lab.ui.session import ColumnState
 from lab.ui.view import Failure
-from models.records import Description
+from models.records.checkpoints import Description
 from models.words import _
 
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QScrollArea, QV
 from lab.ui.formats import duration
 from lab.ui.parts import Elided, label, tool
 from lab.ui.rail_rows import badge_text
-from models.records import Job
+from models.records.scores import Job
 from models.words import _
 
 SHOWN = 40

@@ -22,7 +22,7 @@ from lab.ui.formats import count, size
 from lab.ui.parts import button, label, line
 from lab.ui.view import Failure
 from models.columns import Column
-from models.records import Description
+from models.records.checkpoints import Description
 from models.words import _
 
 TYPING_MS = 350

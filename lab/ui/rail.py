@@ -12,7 +12,8 @@ from lab.ui.icons import icon
 from lab.ui.parts import tool
 from lab.ui.rail_rows import RailDelegate
 from lab.ui.tables import Row, TreeModel
-from models.records import CheckpointRef, Job, Lineage
+from models.records.checkpoints import CheckpointRef, Lineage
+from models.records.scores import Job
 from models.words import _
 
 N_RUNS = 30

@@ -14,7 +14,7 @@ from lab.ui.history import History, Snapshot
 from lab.ui.view import Failure, ViewWidget, Want
 from models.columns import Column
 from models.events import Progress
-from models.records import Loaded
+from models.records.checkpoints import Loaded
 
 MAX_COLUMNS = 4
 TYPING_MS = 300

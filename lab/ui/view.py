@@ -94,6 +94,17 @@ class ViewWidget(QWidget):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state`` returned; ignores what it does not know."""
 
+    def python(self) -> str:
+        """Return Python lines that compute what is shown, in a loop over ``name, checkpoint`` with a text ``TEXT``.
+
+        They are indented by four spaces and call ``models/api.py``. Empty: the window writes its usual lines.
+        """
+        return ""
+
+    def command(self) -> tuple[str, ...]:
+        """Return the flags of ``triptych inspect CKPT --text TEXT`` that print what is shown; empty: surprisals."""
+        return ()
+
     def demonstrate(self) -> None:
         """Do what makes the view show something when it needs a click for that; called for pictures only."""
 

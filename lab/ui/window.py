@@ -26,7 +26,7 @@ from lab.ui.rail import Rail
 from lab.ui.session import ColumnState
 from lab.ui.status import Status
 from models.columns import Column
-from models.records import Description, Lineage
+from models.records.checkpoints import Description, Lineage
 from models.words import _, current_language
 
 LAYOUT_VERSION = 1

@@ -17,7 +17,8 @@ from evals.options import EvalSettings
 from evals.store import Request
 from models.errors import UserError
 from models.events import Note, Partial, Progress, Saved
-from models.records import Cell, CheckpointRef
+from models.records.checkpoints import CheckpointRef
+from models.records.scores import Cell
 
 CHOICES = """
 output_type: multiple_choice

@@ -15,7 +15,7 @@ from evals.report._text import shown
 from evals.report.html import write_report
 from evals.report.results import write_results
 from models.errors import UserError
-from models.records import Cell
+from models.records.scores import Cell
 
 EVIL = '<img src=x onerror=alert(1)>\x1b[31m\u202e & "quoted" \''
 

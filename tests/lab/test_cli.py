@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lab.cli import run
-from lab.inspecting import parse_head
+from lab.inspecting.attention import parse_head
 from models.errors import UserError
 
 

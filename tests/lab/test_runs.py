@@ -13,7 +13,7 @@ import pytest
 
 from lab.runs import RunBusy, RunFolder, Tail, event_to_json, find_runs, lock_held, summarise
 from models.events import Metrics, Note, Partial, Progress, Saved
-from models.records import Cell
+from models.records.scores import Cell
 
 CHILD = """
 import sys, time

@@ -15,6 +15,7 @@ from models.api import Checkpoint, open_checkpoint
 from models.columns import Column
 from models.errors import UserError
 from models.events import Note, Progress, finish
+from models.operations.attention import attention as ask_attention
 from models.shelf import Shelf
 
 
@@ -97,13 +98,13 @@ def test_large_patterns_are_pooled_and_regions_exact(checkpoint: Checkpoint, mon
             block = whole.matrix[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor]
             assert pooled.matrix[row, column] == pytest.approx(block.max())
     assert len(pooled.queries) == pooled.matrix.shape[0]
-    operations, column = checkpoint.operations, checkpoint.column
-    part = finish(operations.attention(column, TEXT, 0, 0, "", (2, 5, 1, 4)))
+    shelf, column = checkpoint.shelf, checkpoint.column
+    part = finish(ask_attention(shelf, column, TEXT, 0, 0, "", (2, 5, 1, 4)))
     assert np.allclose(part.matrix, whole.matrix[2:5, 1:4])
     assert part.queries == whole.queries[2:5]
     assert part.keys == whole.keys[1:4]
     with pytest.raises(UserError, match="four numbers"):
-        finish(operations.attention(column, TEXT, 0, 0, "", (1, 2)))
+        finish(ask_attention(shelf, column, TEXT, 0, 0, "", (1, 2)))
 
 
 @pytest.mark.parametrize(

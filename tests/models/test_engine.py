@@ -22,7 +22,9 @@ from models.engine import Engine, describe_error
 from models.errors import UserError
 from models.events import Note, Partial, Progress
 from models.protocol import MAX_MESSAGE, Frames, encode
-from models.records import Generation, Lineage, TokenStrip
+from models.records.checkpoints import Lineage
+from models.records.sampling import Generation
+from models.records.tokens import TokenStrip
 
 WAIT = 60.0
 

@@ -14,7 +14,7 @@ from models.errors import UserError
 from models.events import Partial, finish
 from models.generation import generate
 from models.prompts import prepare
-from models.records import Step
+from models.records.sampling import Step
 from tests.fakes import ENCODER_DECODERS, opened_model
 
 PROMPT = [1, 44, 60, 17, 90, 23]

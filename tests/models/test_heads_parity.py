@@ -18,6 +18,7 @@ from tests.fakes import DECODERS, ENCODER_DECODERS, ENCODERS, FAMILIES
 
 NEAR = 1e-5
 OTHERS = ("bloom", "gptj", "gpt_neo")
+"""Without the attention interface, as of transformers 5.23; GPT-J has it from 5.24 on."""
 IDS = [1, *(7 + (i * 37 + i * i * 5) % 83 for i in range(31))]  # 32 tokens, inside every vocabulary
 TARGET = [0, *(11 + (i * 29) % 71 for i in range(11))]
 
@@ -73,7 +74,8 @@ def test_every_head_of_every_layer_equals_eager(opened: Callable[..., Any], fami
     assert max(differences(trace, eager)) <= NEAR
     largest = max(float(layer.max()) for layers in eager.attentions.values() for layer in layers[1:])
     assert largest > 0.5, "the heads are too flat for the comparison to mean anything"
-    assert trace.fused == (family not in OTHERS)
+    assert trace.fused or family in OTHERS, "a family that has the interface is looked into by the slow way"
+    assert not (trace.fused and family in ("bloom", "gpt_neo"))
 
 
 @pytest.mark.parametrize("family", FAMILIES + OTHERS)

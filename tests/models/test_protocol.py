@@ -15,8 +15,9 @@ from hypothesis.extra import numpy as arrays
 
 from models.columns import Column, Sampler
 from models.events import Metrics, Note, Partial, Progress, Saved
-from models.protocol import MAX_MESSAGE, Frames, ProtocolError, decode, encode
-from models.records import RECORDS, Description, Token, TokenStrip
+from models.protocol import MAX_MESSAGE, RECORDS, Frames, ProtocolError, decode, encode
+from models.records.checkpoints import Description
+from models.records.tokens import Token, TokenStrip
 
 
 def there_and_back(value: Any) -> Any:

@@ -95,7 +95,7 @@ def test_kinds_of_attention(opened: Callable[..., Any], family: str, kinds: tupl
 def test_how_a_pattern_was_had_is_said(opened: Callable[..., Any]) -> None:
     assert note_of(run(opened("llama"), IDS)) == ""
     assert "head by head" in note_of(run(opened("gemma2"), IDS))
-    assert "run again" in note_of(run(opened("gptj"), IDS))
+    assert "run again" in note_of(run(opened("bloom"), IDS))
 
 
 def test_eos_of_all_sources(opened: Callable[..., Any]) -> None:

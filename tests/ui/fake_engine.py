@@ -15,7 +15,9 @@ import numpy as np
 
 from models.events import Note, Progress
 from models.protocol import PROTOCOL, Frames, encode
-from models.records import CheckpointRef, Description, Distribution, Lineage, Loaded, Token, TokenStrip
+from models.records.checkpoints import CheckpointRef, Description, Lineage, Loaded
+from models.records.sampling import Distribution
+from models.records.tokens import Token, TokenStrip
 
 LINEAGE = Lineage(
     "Fake", "/fake",

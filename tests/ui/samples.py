@@ -3,22 +3,12 @@
 import numpy as np
 
 from models.columns import Column
-from models.records import (
-    AttentionGrid,
-    AttentionHead,
-    Cell,
-    Comparison,
-    Description,
-    Distribution,
-    Generation,
-    Job,
-    Neighbours,
-    Projection,
-    Sample,
-    Step,
-    Token,
-    TokenStrip,
-)
+from models.records.attention import AttentionGrid, AttentionHead
+from models.records.checkpoints import Description
+from models.records.embeddings import Neighbours, Projection
+from models.records.sampling import Distribution, Generation, Step
+from models.records.scores import Cell, Comparison, Job, Sample
+from models.records.tokens import Token, TokenStrip
 
 TEXT = "The capital of Veltria is Ombra 🙂.\nEs heißt 中文。"
 COLUMNS = tuple(Column(f"/models/demo/{name}", label=name) for name in ("pretrain", "sft", "ppo", "dpo"))

@@ -15,7 +15,7 @@ import pytest
 from lab.settings import Settings
 from lab.ui.app import App
 from lab.ui.crashes import FOLDER, take_reports
-from models.records import Job
+from models.records.scores import Job
 
 FAKE = Path(__file__).with_name("fake_engine.py")
 ROOT = Path(__file__).parents[2]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-from lab.ui.as_python import VIEWS, open_call, script
+from lab.ui.as_python import VIEWS, command_line, open_call, script
 from models.columns import Column, Sampler
 
 RUN_ALL = """
@@ -48,3 +49,20 @@ def test_columns_of_the_same_name_are_numbered() -> None:
     text = script((Column("/a/m"), Column("/b/m")), "x", "tokens", {})
     assert "'1 m'" in text
     assert "'2 m'" in text
+
+
+def test_the_command_line_of_a_view_runs_and_prints_what_it_shows(tiny_lineage: Path) -> None:
+    columns = (Column(str(tiny_lineage / "sft"), dtype="float32", label="it's"),)
+    line = command_line(columns, "The \"dog\" isn't 狗", ("--attention", "1.2", "--next", "3", "--json"))
+    words = shlex.split(line)
+    assert words[0] == "triptych"
+    root = Path(__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, "-m", "lab", *words[1:]], cwd=root, capture_output=True, text=True, encoding="utf-8", timeout=280,
+        check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    shown = json.loads(run.stdout)
+    assert (shown["attention"]["layer"], shown["attention"]["head"]) == (1, 2)
+    assert len(shown["next"]) == 3
+    assert "tokens" not in shown

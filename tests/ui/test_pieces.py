@@ -25,7 +25,8 @@ from lab.ui.tables import CHECKPOINT_MIME, ROW, Row, TableModel, TreeModel
 from lab.ui.view import ViewWidget
 from models.columns import Column, Sampler
 from models.errors import UserError
-from models.records import CheckpointRef, Description, Job, Lineage
+from models.records.checkpoints import CheckpointRef, Description, Lineage
+from models.records.scores import Job
 
 
 def test_the_palette_finds_by_words_in_any_order_and_puts_beginnings_first() -> None:

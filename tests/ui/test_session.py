@@ -13,7 +13,7 @@ from lab.ui.session import Session
 from lab.ui.view import Failure, ViewWidget, Want
 from models.columns import Column, Sampler
 from models.events import Progress
-from models.records import Loaded
+from models.records.checkpoints import Loaded
 
 A, B = Column("/a"), Column("/b")
 

@@ -12,7 +12,7 @@ from lab.ui.widgets.conversation import Exchange, Reply, messages_for
 from lab.ui.widgets.points_panel import moves, search
 from lab.ui.widgets.token_panel import glyph_values, same_tokens, scale_top, summary, token_at, token_values
 from models.columns import Sampler
-from models.records import difference_distributions
+from models.records.sampling import difference_distributions
 from tests.ui import samples as made
 from tests.ui.test_view_contract import answer
 

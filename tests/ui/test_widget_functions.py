@@ -21,7 +21,8 @@ from lab.ui.widgets.scatter import bin_points, nearest, shade, thicken
 from lab.ui.widgets.score_table import arrange, best_of, cell_lines, score_text, significance, with_baseline
 from lab.ui.widgets.strip_layout import Glyph, glyphs, segments, wrap
 from lab.ui.widgets.text import MAX_MARKS, percent, plain, shorten, tooltip, visible
-from models.records import Comparison, Sample, Token
+from models.records.scores import Comparison, Sample
+from models.records.tokens import Token
 from tests.ui import samples as made
 
 LIGHT, DARK = ((255, 255, 255), (20, 20, 20)), ((29, 32, 38), (230, 230, 230))

@@ -26,7 +26,7 @@ from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.head_grid import head_name
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
-from models.records import AttentionGrid, AttentionHead, difference_grids, difference_heads
+from models.records.attention import AttentionGrid, AttentionHead, difference_grids, difference_heads
 from models.words import _
 
 STATISTICS = ("patterns", "entropy", "distance", "bos_share", "previous_share")
@@ -144,6 +144,11 @@ class AttentionView(ColumnView):
         self.mask_first.setChecked(bool(state.get("mask", False)))
         for widget in (self.statistic, self.log, self.mask_first):
             widget.blockSignals(False)
+
+    def command(self) -> tuple[str, ...]:
+        """Return the chosen head as a flag."""
+        kind = ("--kind", self._kind) if self._kind else ()
+        return ("--attention", f"{self._layer}.{self._head}", *kind)
 
     # data ------------------------------------------------------------------------------------------------------------
     def _grid(self, index: int) -> AttentionGrid | None:

@@ -27,7 +27,8 @@ from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
 from models.columns import Column, Sampler
-from models.records import Description, Step
+from models.records.checkpoints import Description
+from models.records.sampling import Step
 from models.words import _
 
 MOST_REMEMBERED = 30

@@ -19,7 +19,7 @@ from lab.ui.widgets.panel import ColumnPanel
 from lab.ui.widgets.points_panel import PointsPanel, axis_titles, moves, neighbour_bars, search
 from lab.ui.widgets.text import number, visible
 from models.columns import Column
-from models.records import Neighbours, Projection
+from models.records.embeddings import Neighbours, Projection
 from models.words import _
 
 SOURCES = ("input", "output", "hidden")

@@ -20,7 +20,7 @@ from lab.ui.widgets.score_table import ScoreMatrix, ScoreTable, arrange, score_r
 from models.columns import Column
 from models.discover import discover
 from models.events import Progress
-from models.records import Cell, Comparison, Job, Sample
+from models.records.scores import Cell, Comparison, Job, Sample
 from models.words import _
 
 POLL_MILLISECONDS = 2000

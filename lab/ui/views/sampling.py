@@ -19,7 +19,7 @@ from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.panel import ColumnPanel, Elided
 from lab.ui.widgets.text import number, percent, shorten, signed, visible
 from models.columns import Column, Sampler
-from models.records import Distribution, difference_distributions
+from models.records.sampling import Distribution, difference_distributions
 from models.words import _
 
 TOP = 50
@@ -222,6 +222,10 @@ class SamplingView(ColumnView):
         if isinstance(token, int) and token >= 0:
             self._set_position(token)
             self.redraw_soon()
+
+    def command(self) -> tuple[str, ...]:
+        """Return the next tokens as a flag."""
+        return "--next", str(TOP)
 
     def state(self) -> dict[str, Any]:
         """Return samplers, scale and difference."""

@@ -31,8 +31,9 @@ from lab.ui.widgets.token_panel import (
 )
 from lab.ui.widgets.token_strip import StripGroup
 from models.columns import Column
-from models.records import Array, difference_tokens
-from models.records import TokenStrip as Strip
+from models.records.arrays import Array
+from models.records.tokens import TokenStrip as Strip
+from models.records.tokens import difference_tokens
 from models.words import _
 
 STATISTICS = ("surprisal", "entropy", "rank", "none")

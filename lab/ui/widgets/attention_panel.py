@@ -13,7 +13,8 @@ from lab.ui.widgets.head_grid import HeadGrid
 from lab.ui.widgets.heatmap import HeatMap, log_scaled
 from lab.ui.widgets.panel import Elided
 from lab.ui.widgets.text import signed, visible
-from models.records import Array, AttentionGrid, AttentionHead
+from models.records.arrays import Array
+from models.records.attention import AttentionGrid, AttentionHead
 from models.words import _
 
 DECADES = 4.0

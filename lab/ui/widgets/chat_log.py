@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QFrame, QTextEdit, QWidget
 
 from lab.ui.widgets.colors import Rgb, blend, ink, levels, qcolor, scheme, triple
 from lab.ui.widgets.text import number, percent, plain, tooltip, visible
-from models.records import Step
+from models.records.sampling import Step
 from models.words import _
 
 TOP_NATS = 6.0

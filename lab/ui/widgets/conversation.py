@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QPlainTextEdit
 
 from lab.ui.view import Failure
 from lab.ui.widgets.text import number
-from models.records import Generation, Step
+from models.records.sampling import Generation, Step
 from models.words import _
 
 

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from lab.ui.widgets.colors import Bytes, colorize, image, ink, levels, qcolor, scheme
 from lab.ui.widgets.text import tooltip
-from models.records import Array
+from models.records.arrays import Array
 
 LABELS = 24
 

@@ -10,7 +10,7 @@ from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent,
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.widgets.colors import colorize, image, qcolor, scheme
-from models.records import Array
+from models.records.arrays import Array
 
 LABEL_ROOM = 92
 MAX_CELL = 44

@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 from lab.ui.widgets.bars import Bar, BarList
 from lab.ui.widgets.panel import Elided
 from lab.ui.widgets.text import number, visible
-from models.records import Array, Neighbours, Projection
+from models.records.arrays import Array
+from models.records.embeddings import Neighbours, Projection
 from models.words import _
 
 if TYPE_CHECKING:

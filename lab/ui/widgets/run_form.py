@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLabel, QLineEdit,
 
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.panel import Elided
-from models.records import Job
+from models.records.scores import Job
 from models.words import _
 
 BUSY = ("running", "queued")

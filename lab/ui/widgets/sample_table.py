@@ -13,7 +13,7 @@ from lab.ui.widgets.chat_log import ChatLog, Turn
 from lab.ui.widgets.colors import Rgb, scheme
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.rows import RowsTable
-from models.records import Sample
+from models.records.scores import Sample
 from models.words import _
 
 GOOD = {"correct", "confirmed", "corrected", "right", "pass"}

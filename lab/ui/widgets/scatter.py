@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from lab.ui.widgets.colors import Bytes, Rgb, blend, image, qcolor, scheme
 from lab.ui.widgets.text import visible
-from models.records import Array
+from models.records.arrays import Array
 
 FEW = 1200
 """Up to so many points on screen are drawn one by one."""

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 from lab.ui.widgets.colors import Rgb, blend, qcolor, scheme
 from lab.ui.widgets.rows import Index
 from lab.ui.widgets.text import shorten, signed, tooltip
-from models.records import Cell, Comparison
+from models.records.scores import Cell, Comparison
 from models.words import _
 
 Row = tuple[str, str]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab.ui.widgets.text import visible
-from models.records import Token
+from models.records.tokens import Token
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from lab.ui.widgets.panel import Elided
 from lab.ui.widgets.strip_layout import glyphs
 from lab.ui.widgets.text import number
 from lab.ui.widgets.token_strip import TokenStrip
-from models.records import Array
-from models.records import TokenStrip as Strip
+from models.records.arrays import Array
+from models.records.tokens import TokenStrip as Strip
 from models.words import _
 
 BITS = 1 / math.log(2)

@@ -1,0 +1,64 @@
+"""`triptych inspect`: one flag for each section of ``lab/inspecting``."""
+
+from __future__ import annotations
+
+import inspect as signatures
+from typing import Annotated, Any
+
+import typer
+
+from lab.inspecting._run import sections
+from lab.inspecting._section import Question
+from models.columns import Column
+
+TEXT = Annotated[str, typer.Option("--text", "-t", help="The text to look at.")]
+OTHERS: dict[str, tuple[Any, Any]] = {
+    "kind": (Annotated[str, typer.Option(help="Which attention of an encoder-decoder: encoder, decoder or cross.")], ""),
+    "target": (Annotated[str, typer.Option(help="What the decoder of an encoder-decoder is given.")], ""),
+    "position": (Annotated[int, typer.Option(help="The token that is asked about, counted from zero; -1: the last.")], -1),
+    "top": (Annotated[int, typer.Option(help="Rows of a ranking.")], 10),
+    "chat": (Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")], False),
+    "device": (Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")], "auto"),
+    "dtype": (Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")], "auto"),
+    "quantize": (Annotated[str, typer.Option(help="int8 or int4; empty for none.")], ""),
+    "as_json": (Annotated[bool, typer.Option("--json", help="Print JSON.")], False),
+}
+
+
+def inspect(checkpoint: str, text: str, **given: Any) -> int:
+    """Look into one text: tokens, attention, next tokens, and more; tokens where no flag says what."""
+    from lab.cli import follow, show, show_table
+    from lab.inspecting import _run
+
+    prompt = "template" if given["chat"] else "plain"
+    column = Column(checkpoint, given["device"], given["dtype"], given["quantize"], prompt=prompt)
+    question = Question(
+        text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"]
+    )
+    shown = follow(_run.inspect(column, question, {section.name: given[section.name] for section in sections()}))
+    if given["as_json"]:
+        show(shown)
+    else:
+        for title, header, rows in _run.tables(shown):
+            show_table(title, header, rows)
+    return 0
+
+
+def command() -> Any:
+    """Return ``inspect`` with a parameter for every section, for Typer to read."""
+    positional = signatures.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [
+        signatures.Parameter("checkpoint", positional, annotation=str),
+        signatures.Parameter("text", positional, annotation=TEXT),
+    ]
+    for section in sections():
+        option: Any = typer.Option(section.flag, help=section.help, metavar=section.metavar or None)
+        kind: Any = section.kind if section.metavar else bool
+        parameters.append(
+            signatures.Parameter(section.name, positional, default=section.default, annotation=Annotated[kind, option])
+        )
+    for name, (annotation, default) in OTHERS.items():
+        parameters.append(signatures.Parameter(name, positional, default=default, annotation=annotation))
+    inspect.__signature__ = signatures.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    inspect.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": int}
+    return inspect
