@@ -88,20 +88,25 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 def tied(weights: Weights, config: Mapping[str, str]) -> dict[str, str]:
     """Return name of a matrix that is not stored → the one that it is, where the model ties its output head.
 
-    A head that is missing is tied if the settings say so, or do not say otherwise of a model that predicts tokens.
+    A head that is missing is tied, unless the settings say otherwise or the architecture predicts no tokens.
     """
     names = [plain_name(name) for name in weights.tensors]
-    source = next((name for ending in EMBEDDINGS for name in names if name.endswith(ending)), "")
-    if not source or any(name.endswith(HEADS) for name in names):
+    source = next((name for ending in EMBEDDINGS for name in names if _ends(name, ending)), "")
+    if not source or any(_ends(name, ending) for ending in HEADS for name in names):
         return {}
     if weights.gguf is not None:
         return {"output.weight": source}
     said, architecture = config.get("tie_word_embeddings"), config.get("architectures", "")
     predicts = any(part in architecture for part in ("LM", "ForConditionalGeneration", "ForPreTraining"))
-    if said == "False" or not (predicts or said == "True") or "Classification" in architecture:
+    if said == "False" or not predicts:
         return {}
     if source.endswith("shared.weight"):
         sides = [f"{side}.embed_tokens.weight" for side in ("encoder", "decoder")]
         return {name: source for name in (*sides, "lm_head.weight") if name not in names}
     head = "cls.predictions.decoder.weight" if "word_embeddings" in source else "lm_head.weight"
     return {head: source}
+
+
+def _ends(name: str, ending: str) -> bool:
+    """Return whether the last parts of a dotted name are these (``attn_output.weight`` does not end in ``output.weight``)."""
+    return f".{name}".endswith(f".{ending}")

@@ -112,9 +112,8 @@ def _one(old: Values, new: Values, name: str, problems: dict[str, str], progress
 
 def _record(first: Weights, second: Weights, names: list[str], rows: list[tuple[float, ...]]) -> WeightChanges:
     places = [place_of(name) for name in names]
-    values = np.asarray(rows, dtype=np.float32).reshape(len(names), 4)
-    columns = [np.ascontiguousarray(values[:, i]) for i in range(4)]
-    layers = np.array([layer for layer, _module in places], dtype=np.int32)
+    relative, maximum, cosine, changed = np.asarray(rows, dtype=np.float32).reshape(len(names), 4).T.copy()
+    layers, modules = np.array([layer for layer, _m in places], dtype=np.int32), tuple(module for _l, module in places)
     return WeightChanges(
-        str(first.path), str(second.path), tuple(names), layers, tuple(module for _layer, module in places), *columns
-    )
+        str(first.path), str(second.path), tuple(names), layers, modules, relative, maximum, cosine, changed
+    )  # fmt: skip

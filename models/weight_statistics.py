@@ -75,9 +75,8 @@ EMPTY = (math.nan,) * 7
 
 def table(names: Sequence[str], rows: Sequence[tuple[float, ...]], problems: dict[str, str] | None = None) -> TensorStatistics:
     """Return rows of ``Moments.row`` as a record."""
-    values = np.asarray(rows, dtype=np.float32).reshape(len(names), 7)
-    columns = [np.ascontiguousarray(values[:, i]) for i in range(7)]
-    return TensorStatistics(tuple(names), *columns, problems=problems or {})
+    mean, std, low, high, nan, inf, zeros = np.asarray(rows, dtype=np.float32).reshape(len(names), 7).T.copy()
+    return TensorStatistics(tuple(names), mean, std, low, high, nan, inf, zeros, problems or {})
 
 
 def statistics(tensors: Sequence[Stored]) -> Work[TensorStatistics]:
