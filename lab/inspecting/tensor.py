@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from lab.inspecting._section import Question, Section, Table, number
 from lab.inspecting.tensors import NUMBERS
 from models.columns import Column
@@ -17,6 +15,8 @@ from models.headers import visible
 
 def ask(operations: Operations, column: Column, question: Question) -> Work[dict[str, Any]]:
     """Return one slice of a tensor (minus that of ``--against``): matrix, where each value stands, histogram, statistics."""
+    import numpy as np
+
     named = {"slice": question.slice, "other": question.against}
     found = yield from operations.ask("tensor", column.checkpoint, str(question.value), **named)
     return {
