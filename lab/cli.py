@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_inspect
-from models.columns import Column, Sampler
+from lab import cli_generate, cli_inspect
 from models.errors import UserError
 from models.words import _
 
@@ -163,39 +162,7 @@ def models_convert(path: str, output: Annotated[Path, typer.Option("--output", "
 app.command()(cli_inspect.command())
 
 
-@app.command()
-def generate(
-    checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...")],
-    prompt: Annotated[str, typer.Option("--prompt", "-p")],
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
-    top_k: Annotated[int, typer.Option(help="0 is off.")] = 0,
-    top_p: Annotated[float, typer.Option(help="1 is off.")] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option()] = 64,
-    seed: Annotated[int, typer.Option()] = 0,
-    chat: Annotated[bool, typer.Option("--chat", help="Render the prompt by the chat template.")] = False,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    quantize: Quantize = "",
-    as_json: Json = False,
-) -> int:
-    """Let one or more checkpoints go on from a prompt."""
-    import dataclasses
-
-    from models.engine_ops import Operations
-    from models.shelf import Shelf
-
-    operations = Operations(Shelf())
-    answers = []
-    for path in checkpoints:
-        sampler = Sampler(temperature, top_k, top_p, max_new_tokens, seed)
-        column = Column(path, device, dtype, quantize, prompt="template" if chat else "plain", sampler=sampler)
-        answer = follow(operations.ask("generate", column, prompt=prompt))
-        answers.append({"checkpoint": path, **dataclasses.asdict(answer)})
-        if not as_json:
-            print(f"── {path}" if len(checkpoints) > 1 else "", answer.text, sep="\n" if len(checkpoints) > 1 else "")
-    if as_json:
-        show(answers)
-    return DONE
+app.command()(cli_generate.generate)
 
 
 @app.command()

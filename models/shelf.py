@@ -26,12 +26,13 @@ TRACE_BYTES = 1_500_000_000
 """Of all remembered forwards together; the newest is always kept."""
 _SHARE_OF_MEMORY = 0.7
 _HEAVY = (
-    "torch",
     "transformers.modeling_utils",
     "transformers.models.auto.modeling_auto",
     "transformers.models.llama.modeling_llama",
 )
 _LATER = "sklearn.decomposition"
+LATER_SECONDS = 8.0
+"""How long the first answers have the processor for themselves before projections' library is imported."""
 
 
 class Warm:
@@ -49,15 +50,19 @@ class Warm:
 
     def _import(self) -> None:
         try:
+            from models.lean import lean
             from models.quiet import hush
 
             hush()
-            for name in _HEAVY:
-                importlib.import_module(name)
+            importlib.import_module("torch")
+            with lean():
+                for name in _HEAVY:
+                    importlib.import_module(name)
         except BaseException as error:  # noqa: BLE001 - told to whoever waits
             self.error = error
         self._done.set()
         if self.error is None:
+            time.sleep(LATER_SECONDS)
             with contextlib.suppress(ImportError):
                 importlib.import_module(_LATER)
 

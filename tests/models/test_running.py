@@ -10,11 +10,11 @@ import torch
 from models.columns import Column, Sampler
 from models.events import finish
 from models.generation import generate
+from models.next_token import distribution_at
 from models.prompts import prepare
 from models.running import has_adapter
 from models.scoring import score
 from models.shelf import Shelf
-from models.surprisal import distribution_at
 from models.trace import run
 from tests.fakes import opened_model
 
