@@ -18,13 +18,14 @@ from typing import Any
 from models.columns import Column, Sampler
 from models.events import Work, finish
 from models.opened import OpenModel
-from models.operations import attention, embeddings, sampling, tokens
+from models.operations import attention, embeddings, sampling, tensors, tokens
 from models.operations._asked import traced
 from models.records.attention import AttentionGrid, AttentionHead
 from models.records.chain import SamplerChain
 from models.records.checkpoints import Description
 from models.records.embeddings import Neighbours, Projection
 from models.records.sampling import Distribution, Generation
+from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges
 from models.records.tokens import TokenStrip
 from models.shelf import Shelf
 from models.trace import Trace
@@ -118,6 +119,22 @@ class Checkpoint:
     def project(self, source: str = "input", layer: int = -1, text: str = "") -> Projection:
         """Return embeddings, or hidden states of a text, in their first two principal components."""
         return finish(embeddings.project(self.shelf, (self.column,), source, layer, text))[0]
+
+    def tensors(self) -> TensorList:
+        """Return every tensor of its files: name, shape, type, bytes, component."""
+        return finish(tensors.tensor_list(self.shelf, self.column.checkpoint))
+
+    def tensor_statistics(self) -> TensorStatistics:
+        """Return mean, std, minimum, maximum and shares of NaN, infinities and zeros of every tensor of its files."""
+        return finish(tensors.tensor_statistics(self.shelf, self.column.checkpoint))
+
+    def tensor(self, name: str, slice: int = 0, against: str = "") -> TensorDetail:
+        """Return one matrix of a tensor as a picture with its histogram; minus that of the checkpoint ``against``."""
+        return finish(tensors.tensor(self.shelf, self.column.checkpoint, name, slice, (), against))
+
+    def changes(self, before: str) -> WeightChanges:
+        """Return what it changed in the weights of the checkpoint at ``before``, tensor by tensor."""
+        return finish(tensors.tensor_changes(self.shelf, before, self.column.checkpoint))
 
     def close(self) -> None:
         """Free its memory."""
