@@ -155,6 +155,26 @@ def pick_device(name: str) -> str:
     return name
 
 
+def autocast_dtype(precision: str, device: str) -> Any:
+    """Return the torch dtype of autocast, or ``None`` for fp32 throughout.
+
+    Raises:
+        UserError: If fp16 is asked for where its gradients cannot be scaled.
+    """
+    import torch
+
+    if precision == "fp16":
+        if not device.startswith("cuda"):
+            raise UserError(
+                "training.setting",
+                _("precision is fp16, which needs a CUDA device."),
+                _("Use bf16, fp32 or auto."),
+                setting="precision",
+            )
+        return torch.float16
+    return torch.bfloat16 if uses_bf16(precision, device) else None
+
+
 def uses_bf16(precision: str, device: str) -> bool:
     """Return whether to autocast to bf16: asked for, or ``auto`` on a processor that has it."""
     import torch

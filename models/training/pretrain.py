@@ -51,8 +51,9 @@ def run(settings: PretrainSettings, workspace: Workspace) -> Work[Mapping[str, A
         )
     )
     task = PackedTask(model, documents, held_out, settings, texts.pad)
+    task.decode = texts.tokenizer.decode
     metrics = yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="pretrain")
     return {**metrics, "parameters": size}
 
 
-STAGE = Stage("pretrain", "Pretraining", PretrainSettings, run, "pretrain", parent_field="")
+STAGE = Stage("pretrain", "Pretraining", PretrainSettings, run, "pretrain", parent_field="", parallel=True)
