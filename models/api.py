@@ -178,6 +178,5 @@ def open_checkpoint(
 
 
 def _open(column: Column, shelf: Shelf) -> Work[Checkpoint]:
-    shelf.warm.start()
     opened = yield from shelf.open(column)
     return Checkpoint(column, opened, shelf)
