@@ -203,6 +203,7 @@ def weight_changes(first, second, seed=0):
 
 
 ANSWERS = {
+    "describe": lambda want: description(),
     "tensor_list": lambda want: tensor_list(want.params["path"]),
     "tensor_statistics": lambda want: tensor_statistics(seed=want.column),
     "tensor": lambda want: tensor_detail(want.params["name"], want.params["path"], want.params.get("other", ""), want.column),

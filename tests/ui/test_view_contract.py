@@ -58,8 +58,6 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return tuple(made.projection(c.name, seed=i) for i, c in enumerate(params["columns"]))
     if want.op == "neighbours":
         return made.neighbours(params["column"].name, seed=column)
-    if want.op == "describe":
-        return made.description()
     if want.op == "generate":
         return made.generation(text)
     if want.op == "samples":

@@ -307,11 +307,11 @@ class TensorModel(QAbstractItemModel):
             else:
                 keys = [natural(str(self.raw(int(i), column) or "")) if column == DTYPE else int(i) for i in order]
             ranked = sorted(range(len(order)), key=lambda i: keys[i], reverse=descending)
-            return order[ranked]
+            return np.asarray(order[ranked])
         values = np.array([v if (v := self.raw(int(i), column)) is not None else np.nan for i in order], dtype=np.float64)
         missing = np.isnan(values)
         ranked = np.lexsort((np.where(missing, 0, -values if descending else values), missing)).tolist()
-        return order[ranked]
+        return np.asarray(order[ranked])
 
 
 class TensorTree(QTreeView):
