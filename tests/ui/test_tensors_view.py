@@ -18,7 +18,8 @@ from lab.ui.as_python import command_line, script
 from lab.ui.views._tensor_changes import short_names
 from lab.ui.views._tensor_list import AUTOMATIC_BYTES
 from lab.ui.widgets.tensor_detail import TensorDetailPanel, color_top
-from lab.ui.widgets.tensor_tree import BAD, BYTES, MEAN, NAME, SHAPE, TensorTree
+from lab.ui.widgets.tensor_model import BAD, BYTES, MEAN, NAME, SHAPE
+from lab.ui.widgets.tensor_tree import TensorTree
 from models.columns import Column
 from models.records.tensors import TensorList
 from tests.ui import samples as made
