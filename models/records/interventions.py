@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.columns import Column
+from models.records.arrays import Array
 
 HOW = ("zero", "mean", "scale", "patch")
 
@@ -39,4 +40,49 @@ class Edit:
     column: Column | None = None
 
 
-RECORDS: tuple[type, ...] = (Edit,)
+@dataclass(frozen=True)
+class Effect:
+    """What edits changed in a model's predictions.
+
+    Args:
+        position: Token after which the movers are listed (for an encoder: at which).
+        ids: (k,) int64, the tokens whose probability there changed most, largest change first. ``texts``: theirs.
+        logits_before, logits_after, before, after: (k,) float32 of each: logits and probabilities.
+        kl: (positions,) KL(unedited ‖ edited) in nats at each position of ``tokens``.
+        entropy_before, entropy_after: At ``position``, nats.
+    """
+
+    position: int
+    ids: Array
+    texts: tuple[str, ...]
+    logits_before: Array
+    logits_after: Array
+    before: Array
+    after: Array
+    kl: Array
+    tokens: tuple[str, ...]
+    entropy_before: float
+    entropy_after: float
+    note: str = ""
+
+
+def edit_name(edit: Edit) -> str:
+    """Return an edit in a few signs: ``L5H3 = 0``, ``L2 MLP × 0.5 @ 4``, ``L1 out ← SFT @ −1``."""
+    stack, layer, *rest = edit.site.split(".")
+    place = rest[-1]
+    parts = {
+        "hook_attn_out": " attn", "hook_cross_attn_out": " cross", "hook_mlp_out": " MLP", "hook_post": " MLP",
+        "hook_resid_pre": " in", "hook_resid_post": " out", "hook_z": " attn",
+    }  # fmt: skip
+    named = parts.get(place, " " + ".".join(rest))
+    if edit.unit >= 0:
+        letter = "X" if "cross_attn" in rest else "H"
+        named = f"{letter}{edit.unit}" if place == "hook_z" else f" MLP n{edit.unit}"
+    source = edit.column.name if edit.column is not None else ""
+    taken = " ".join(part for part in (source, repr(edit.text) if edit.text else "") if part) or "…"
+    how = {"zero": " = 0", "mean": " = mean", "scale": f" × {edit.factor:g}", "patch": f" ← {taken}"}[edit.how]
+    where = " @ " + ", ".join(str(place) for place in edit.positions) if edit.positions else ""
+    return ("" if stack == "blocks" else stack + " ") + f"L{layer}{named}{how}{where}"
+
+
+RECORDS: tuple[type, ...] = (Edit, Effect)
