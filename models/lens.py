@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from models.anatomy import anatomy_of
 from models.errors import UserError
 from models.events import Progress, Work
 from models.opened import OpenModel
@@ -159,8 +160,15 @@ def _record(seen: Seen, table: dict[str, Array], actual: Array, start: int, end:
         shown[start:end], seen.rows, tuple(names[: len(unique)]), places.reshape(table["top_ids"].shape).astype(np.int32),
         table["top_ids"], table["top_probabilities"], tuple(next(following) if number >= 0 else "" for number in actual),
         table["actual_probability"], table["rank"], table["cross_entropy"], table["entropy"], table["kl_final"],
-        start, len(shown), note_of(seen),
+        start, len(shown), note_of(seen), *_parts(seen),
     )  # fmt: skip
+
+
+def _parts(seen: Seen) -> tuple[str, tuple[int, ...], bool]:
+    """Return (how names of activations begin, heads of each layer, whether there is cross attention)."""
+    layers = anatomy_of(seen.opened.model).last.layers
+    heads = tuple(layer.attention.n_heads if layer.attention is not None else 0 for layer in layers)
+    return layers[0].name.partition(".")[0], heads, any(layer.cross is not None for layer in layers)
 
 
 def note_of(seen: Seen) -> str:

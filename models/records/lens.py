@@ -32,6 +32,9 @@ class Lens:
         cross_entropy: −ln of its probability, nats.
         entropy: Of the whole distribution, nats.
         kl_final: KL(the model's own distribution ‖ this row's), nats.
+        stack: How names of activations begin: ``blocks``, or ``decoder`` where there are two stacks.
+        heads: Heads of each layer, as many as its attention has; 0 where they cannot be told apart.
+        cross: Whether the layers have cross attention too.
     """
 
     tokens: tuple[str, ...]
@@ -49,6 +52,9 @@ class Lens:
     start: int = 0
     n_tokens: int = 0
     note: str = ""
+    stack: str = "blocks"
+    heads: tuple[int, ...] = ()
+    cross: bool = False
 
     @property
     def probability(self) -> Array:
