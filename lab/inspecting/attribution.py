@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from lab.inspecting._section import Question, Section, Table
-from models.api_residual import read_edits
 from models.columns import Column
 from models.engine_ops import Operations
 from models.errors import UserError
@@ -30,6 +27,8 @@ def pairs_of(text: str) -> Iterator[tuple[int | str, int | str]]:
 
 def ask(operations: Operations, column: Column, question: Question) -> Work[dict[str, Any]]:
     """Return the contribution of every part, which sum to the logit."""
+    from models.api_residual import read_edits
+
     named = {"position": question.position, "target": question.target, "edits": read_edits(question.edits)}
     first: UserError | None = None
     for token, against in pairs_of("" if question.value == "top" else str(question.value)):
@@ -52,7 +51,7 @@ def ask(operations: Operations, column: Column, question: Question) -> Work[dict
 
 
 def _floats(values: Any) -> Any:
-    return np.asarray(values, dtype=np.float64).tolist()
+    return values.tolist()
 
 
 def tables(shown: dict[str, Any]) -> Iterator[Table]:

@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from lab.inspecting._section import Question, Section, Table
-from models.api_residual import read_edits
 from models.columns import Column
 from models.engine_ops import Operations
 from models.errors import UserError
 from models.events import Work
-from models.records.interventions import edit_name
 from models.words import _
 
 
 def ask(operations: Operations, column: Column, question: Question) -> Work[dict[str, Any]]:
     """Return the tokens whose probability changed most, and KL to the unedited at every position."""
+    from models.api_residual import read_edits
+    from models.records.interventions import edit_name
+
     edits = read_edits(question.edits)
     if not edits:
         raise UserError("effect.edits", _("--effect needs edits."), _("Give them with --edits."))

@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from lab.inspecting._section import Question, Section, Table, number
-from models.api_residual import read_edits
 from models.columns import Column
 from models.engine_ops import Operations
 from models.errors import UserError
 from models.events import Work
-from models.records.lens import BETWEEN, CELLS
+from models.lens_names import BETWEEN, CELLS
 from models.words import _
 
 NORMS = ("norm", "attention_norm", "mlp_norm")
@@ -51,6 +48,8 @@ def _region(
     operations: Operations, column: Column, question: Question, region: tuple[int, int]
 ) -> Work[tuple[tuple[str, ...], list[list[Any]]]]:
     """Return (names of the rows, their values) of some positions."""
+    from models.api_residual import read_edits
+
     statistic = str(question.value)
     named = {"region": region, "target": question.target, "edits": read_edits(question.edits)}
     if statistic in BETWEEN:
@@ -69,7 +68,7 @@ def _region(
 
 
 def _numbers(values: Any) -> list[list[float | None]]:
-    return [[number(float(value)) for value in row] for row in np.asarray(values)]
+    return [[number(float(value)) for value in row] for row in values]
 
 
 def tables(shown: dict[str, Any]) -> Iterator[Table]:

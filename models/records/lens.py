@@ -8,11 +8,6 @@ import numpy as np
 
 from models.records.arrays import Array
 
-CELLS = ("probability", "actual_probability", "rank", "cross_entropy", "entropy", "kl_final")
-"""Statistics of a cell that are numbers, fields of ``Lens``."""
-BETWEEN = ("kl", "kl_reverse", "js")
-"""Statistics of a cell of two columns, fields of ``LensDifference``."""
-
 
 @dataclass(frozen=True)
 class Lens:
@@ -104,7 +99,7 @@ class Norms:
 
 
 def difference_lenses(a: Lens, b: Lens, statistic: str) -> Array:
-    """Return (rows, positions) of a statistic of ``CELLS`` in b minus in a.
+    """Return (rows, positions) of a statistic of ``lens_names.CELLS`` in b minus in a.
 
     Raises:
         ValueError: If the two lenses have different rows or positions.

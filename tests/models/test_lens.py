@@ -15,9 +15,10 @@ from models.errors import UserError
 from models.events import finish
 from models.interventions import capture
 from models.lens import Seen, difference, divergence, jensen_shannon, lens, span_of
+from models.lens_names import CELLS
 from models.norms import norms
 from models.prompts import prepare
-from models.records.lens import CELLS, difference_lenses
+from models.records.lens import difference_lenses
 from models.trace import run
 from models.unembedding import unembedding_of
 from tests.fakes import DECODERS, FAMILIES, TEXT, opened_model
