@@ -52,7 +52,7 @@ class Checkpoint:
         """Return a text as tokens with surprisal, entropy (nats) and rank of each."""
         return finish(tokens.tokens(self.shelf, self.column, text, target))
 
-    def attention(  # noqa: PLR0913 - all but three have a usual value
+    def attention(
         self, text: str, layer: int, head: int, kind: str = "", target: str = "", weighted: bool = False
     ) -> AttentionHead:
         """Return one head's pattern; ``kind`` is self, encoder, decoder or cross (empty: the first there is).

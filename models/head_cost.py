@@ -43,7 +43,8 @@ def head_cost(opened: OpenModel, trace: Trace, layer: int, head: int, kind: str 
     Args:
         opened: The model.
         trace: Its forward over the text.
-        layer: Layer, from 0. ``head``: query head, from 0.
+        layer: Layer, from 0.
+        head: Query head, from 0.
         kind: self, encoder, decoder, cross; empty for the first that there is.
 
     Raises:

@@ -66,7 +66,8 @@ def attention_pair(  # noqa: PLR0913 - a pair is named by all of these
 
     Args:
         trace: The forward.
-        layer: Layer, from 0. ``head``: query head, from 0.
+        layer: Layer, from 0.
+        head: Query head, from 0.
         kind: self, encoder, decoder, cross; empty for the first that there is.
         pair: Query and key, from 0; negative ones count from the end.
         names: Kind → token texts.

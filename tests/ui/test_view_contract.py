@@ -50,6 +50,10 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return made.grid(seed=column)
     if want.op == "attention":
         return made.head(params["layer"], params["head"], seed=column)
+    if want.op == "attention_pair":
+        return made.pair(params["layer"], params["head"], params["query"], params["key"], seed=column)
+    if want.op == "head_cost":
+        return made.HeadCost(params["layer"], params["head"], "self", 2.5, 2.6 + 0.1 * column, 11)
     if want.op == "distribution":
         return made.distribution(column)
     if want.op == "project":
