@@ -16,7 +16,7 @@ from models.words import _
 
 PURE = frozenset({
     "tokens", "attention_grid", "attention", "attention_pair", "head_cost", "distribution", "project", "neighbours",
-    "describe", "render",
+    "describe", "render", "tensor_list", "tensor_statistics", "tensor", "tensor_changes",
 })  # fmt: skip
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
 KEPT = 48

@@ -86,6 +86,10 @@ def pair(layer=1, number=2, query=5, key=3, seed=0, width=16):
     return AttentionPair(layer, number, "self", query, key, f"t{query}", f"t{key}", q, k, 0.25, float(q @ k) / 4, 0.4, 1.5)
 
 
+def cost(layer=1, number=2, cost=0.1):
+    return HeadCost(layer, number, "self", 2.5, 2.5 + cost, 11)
+
+
 def distribution(seed=0, k=40, position=5, temperature=1.0):
     random = np.random.default_rng(seed)
     logits = np.sort(random.normal(0, 2.5, 300))[::-1]

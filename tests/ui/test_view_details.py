@@ -172,8 +172,8 @@ def test_kinds_are_offered_where_there_are_several(show):
     view = show(attention, n=1)
     view.set_answer(view.wants()[0], made.grid(kinds=("encoder", "decoder", "cross")))
     view.redraw()
-    assert view.kind.isVisible()
-    view.kind.setCurrentIndex(2)
+    assert view.controls.kind.isVisible()
+    view.controls.kind.setCurrentIndex(2)
     assert view.wants()[0].params["kind"] == "cross"
 
 
