@@ -53,8 +53,14 @@ class AttentionTools(QObject):
             self.statistic.addItem(name, value)
         for name, value in zip((_("Matrix"), _("Lines"), _("Query and key")), MODES, strict=True):
             self.show.addItem(name, value)
-        self.read.addItem(_("looks at"), "query")
-        self.read.addItem(_("is looked at by"), "key")
+        self.read.addItem(_("token looks at"), "query")
+        self.read.addItem(_("token is seen by"), "key")
+        self.show.setToolTip(_("One head as a matrix, as lines between tokens, or as the vectors of one query and one key"))
+        self.read.setToolTip(
+            _("Read from destination to source (what a token looks at), or from source to destination (who looks at it)")
+        )
+        self.statistic.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.statistic.setMinimumContentsLength(10)
 
     def add_to(self, tools: ToolRow, difference: QWidget) -> None:
         """Put the controls into the row above the panels."""
@@ -63,11 +69,7 @@ class AttentionTools(QObject):
         self.kind_box.hide()
         tools.labelled(_("Layer"), self.layer)
         tools.labelled(_("Head"), self.head)
-        tools.labelled(_("Show head as"), self.show, _("A matrix, lines between tokens, or the vectors of one query and one key"))
-        self.read_box = tools.labelled(
-            _("A token"), self.read, _("Read from destination to source (what a token looks at), or from source to destination")
-        )
-        tools.add(self.log, self.mask_first, self.weighted, self.by_product, difference, self.ranked)
+        tools.add(self.show, self.read, self.log, self.mask_first, self.weighted, self.by_product, difference, self.ranked)
         tools.add(self.grid_legend, self.legend)
         for box in (self.statistic, self.read):
             box.currentIndexChanged.connect(self.looks_changed)
@@ -118,7 +120,7 @@ class AttentionTools(QObject):
         self.kind_box.setVisible(len(kinds) > 1)
         mode = self.mode()
         self.by_product.setVisible(mode == "pair")
-        self.read_box.setVisible(mode != "pair")
+        self.read.setVisible(mode != "pair")
         for switch in (self.log, self.weighted):
             switch.setVisible(mode != "pair")
         self.log.setVisible(mode == "matrix")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PySide6.QtCore import QEvent, QLineF, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QWheelEvent
+from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.widgets.colors import Rgb, blend, qcolor, scheme, triple
@@ -178,7 +178,7 @@ class Bipartite(QWidget):
         if self._signed:
             color = triple(colors.diverging[128 + round(127 * level / LEVELS)])
         else:
-            color = blend(colors.background, colors.columns[0], 0.12 + 0.88 * share)
+            color = blend(colors.background, colors.columns[0], 0.3 + 0.7 * share)
         return qcolor(color, round(70 + 185 * share))
 
     def _paint_labels(self, painter: QPainter, axis: int) -> None:
@@ -259,6 +259,12 @@ class Bipartite(QWidget):
             super().keyPressEvent(event)
             return
         self.clicked.emit(*((-1, place) if axis else (place, -1)))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the pinned token in sight."""
+        super().resizeEvent(event)
+        self._set_scroll(self._scroll)
+        self._bring_into_view()
 
     def sizeHint(self) -> QSize:
         """Return a comfortable size."""

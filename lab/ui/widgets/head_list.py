@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QItemSelection, QModelIndex, Qt, Signal
 from PySide6.QtGui import QBrush
-from PySide6.QtWidgets import QAbstractItemView, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from lab.ui.widgets.colors import ink, levels, qcolor, scheme, triple
-from lab.ui.widgets.rows import Index, RowsModel, RowsTable
+from lab.ui.widgets.rows import Index, RowsModel, RowsTable, cell_text
+from lab.ui.widgets.text import shorten
 from models.records.arrays import Array
 from models.records.attention import rank_heads
 from models.words import _
@@ -44,6 +45,14 @@ def matching(filter_text: str, values: Array) -> Array:
         named |= ((layers == layer) | (layer < 0)) & ((heads == head) | (head < 0))
         is_named = True
     return np.asarray(bounds & named if is_named else bounds)
+
+
+def fit(table: RowsTable) -> None:
+    """Give every column the width that its texts need, and no more."""
+    measure = table.fontMetrics().horizontalAdvance
+    for column, title in enumerate(table.rows.header):
+        texts = (cell_text(row[column]) for row in table.rows.rows[:100])
+        table.setColumnWidth(column, min(max([measure(title) + 10, *map(measure, texts)]) + 18, 160))
 
 
 class _HeadRows(RowsModel):
@@ -78,7 +87,7 @@ class HeadList(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.filter = QLineEdit(self)
-        self.filter.setPlaceholderText(_("Filter: L5  H3  > 0.3"))
+        self.filter.setPlaceholderText(_("Filter"))
         self.filter.setToolTip(_("Layers, heads and bounds of the sorted value, such as: L5 L6 > 0.3"))
         self.filter.setAccessibleName(_("Filter of heads"))
         self.filter.setClearButtonEnabled(True)
@@ -98,9 +107,13 @@ class HeadList(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
-        layout.addWidget(self.filter)
+        self.bar = QHBoxLayout()
+        self.bar.setSpacing(3)
+        self.bar.addWidget(self.filter, 2)
+        layout.addLayout(self.bar)
         layout.addWidget(self.table, 1)
         self._names: list[str] = []
+        self._tip = ""
         self._values: list[Array] = []
         self._column, self._descending = 0, True
         self._heads: list[tuple[int, int]] = []
@@ -127,7 +140,7 @@ class HeadList(QWidget):
         """Mark the row of a head."""
         if (layer, head) != self._chosen:
             self._chosen = (layer, head)
-            self._mark()
+            self._mark(scroll=True)
 
     def order(self) -> tuple[int, bool]:
         """Return which column sorts the list, and whether the highest comes first."""
@@ -159,12 +172,17 @@ class HeadList(QWidget):
         shown = [rank for rank in ranks if passing is None or passing[rank.layer, rank.head]]
         self._heads = [(rank.layer, rank.head) for rank in shown]
         rows = [[rank.name, *(float(v[rank.layer, rank.head]) for v in self._values)] for rank in shown]
-        self.table.set_rows([_("Head"), *self._names], rows, ["", *(self._tip for _name in self._names)])
+        titles = [_("Head"), *(shorten(name, 10) for name in self._names)]
+        self.table.set_rows(titles, rows, ["", *(f"{name}: {self._tip}" for name in self._names)])
+        fit(self.table)
         side = Qt.SortOrder.DescendingOrder if self._descending else Qt.SortOrder.AscendingOrder
         self.table.horizontalHeader().setSortIndicator(column + 1, side)
-        self._mark()
+        self._mark(scroll=False)
 
-    def _mark(self) -> None:
+    def _mark(self, scroll: bool) -> None:
+        """Mark the row of the chosen head; a new order keeps the place in the list, so that its best stay in sight."""
+        bar = self.table.verticalScrollBar()
+        place = bar.value()
         if self._chosen in self._heads:
             self.table.show_row(self._heads.index(self._chosen))
         else:
@@ -173,6 +191,8 @@ class HeadList(QWidget):
             self.table.clearSelection()
             model.blockSignals(False)
             self.table.viewport().update()
+        if not scroll:
+            bar.setValue(place)
 
     def _on_header(self, section: int) -> None:
         """Sort by a column, highest first; the same column again turns the order round; the names sort by layer."""
@@ -180,6 +200,7 @@ class HeadList(QWidget):
         self._descending = not self._descending if column == self._column and section else True
         self._column = column
         self._show()
+        self.table.scrollToTop()
         self.sorted.emit()
 
     def _on_filter(self) -> None:

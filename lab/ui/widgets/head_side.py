@@ -9,15 +9,16 @@ import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
-from lab.ui.widgets.head_list import HeadList
+from lab.ui.widgets.head_list import HeadList, fit
 from lab.ui.widgets.panel import Elided
 from lab.ui.widgets.rows import RowsTable
 from lab.ui.widgets.text import number, shorten, signed
 from models.records.attention import STATISTICS, AttentionGrid, HeadCost
 from models.words import _
 
-WIDTH = 176
-PER_COLUMN = 52
+WIDTH = 100
+PER_COLUMN = 76
+SMALL = 0.9
 
 
 def statistic_names() -> tuple[str, ...]:
@@ -26,6 +27,11 @@ def statistic_names() -> tuple[str, ...]:
         _("Entropy"), _("Mean distance"), _("Share on first token"), _("Share on previous token"),
         _("Duplicate-token score"), _("Induction score"),
     )  # fmt: skip
+
+
+def short_names() -> tuple[str, ...]:
+    """Return what each of ``STATISTICS`` is called where there is little room."""
+    return _("Entropy"), _("Distance"), _("First"), _("Previous"), _("Duplicate"), _("Induction")
 
 
 def statistic_tips() -> tuple[str, ...]:
@@ -45,7 +51,7 @@ def passport(
 ) -> list[list[str]]:
     """Return the rows of a head's passport: name of the statistic, then its value in each column.
 
-    From the second column on, the change against the first is added in brackets.
+    From the second column on, the change against the first is added; where there are more than two, it stands alone.
 
     Args:
         grids: One for each column; None where it has not been had.
@@ -54,13 +60,13 @@ def passport(
         head: Its number in the layer.
     """
     rows = []
-    for name, title in zip(STATISTICS, statistic_names(), strict=True):
+    for name, title in zip(STATISTICS, short_names(), strict=True):
         values = [_value(grid, name, layer, head) for grid in grids]
         rows.append([title, *_changes(values)])
     known = [cost.cost if isinstance(cost, HeadCost) else float("nan") for cost in costs]
     shown = _changes(known)
     texts = [cost if isinstance(cost, str) else text for cost, text in zip(costs, shown, strict=True)]
-    rows.append([_("Ablation cost"), *texts])
+    rows.append([_("Ablation"), *texts])
     return rows
 
 
@@ -75,8 +81,18 @@ def _changes(values: Sequence[float]) -> list[str]:
     for place in range(1, len(values)):
         change = values[place] - values[0]
         if np.isfinite(change):
-            texts[place] += f" ({signed(change)})"
+            texts[place] = signed(change) if len(values) > 2 else f"{texts[place]} {signed(change)}"
     return texts
+
+
+def small(table: RowsTable) -> RowsTable:
+    """Give a table a smaller type."""
+    font = table.font()
+    font.setPointSizeF(font.pointSizeF() * SMALL)
+    table.setFont(font)
+    table.horizontalHeader().setFont(font)
+    table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 4)
+    return table
 
 
 class HeadSide(QWidget):
@@ -96,7 +112,7 @@ class HeadSide(QWidget):
             self.rank.addItem(title, name)
             self.rank.setItemData(self.rank.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.rank.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.rank.setMinimumContentsLength(8)
+        self.rank.setMinimumContentsLength(7)
         self.list = HeadList(self)
         self.hint = QLabel(self)
         self.hint.setTextFormat(Qt.TextFormat.PlainText)
@@ -111,14 +127,15 @@ class HeadSide(QWidget):
             _("Run the text once more without the chosen head: by how much its mean surprisal rises, in nats per token")
         )
         self.cost.setChecked(True)
-        self.passport = RowsTable(self)
+        self.passport = small(RowsTable(self))
         self.passport.setAccessibleName(_("Passport of the head"))
         self.splitter = QSplitter(Qt.Orientation.Vertical, self)
         self.splitter.setChildrenCollapsible(False)
-        self.splitter.addWidget(self._page(self.rank, self.hint, self.list))
+        self.list.bar.insertWidget(0, self.rank, 3)
+        small(self.list.table)
+        self.splitter.addWidget(self._page(self.hint, self.list))
         self.splitter.addWidget(self._page(self._titled(), self.passport))
-        self.splitter.setStretchFactor(0, 3)
-        self.splitter.setStretchFactor(1, 2)
+        self.splitter.setSizes([200, 200])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.splitter)
@@ -147,14 +164,14 @@ class HeadSide(QWidget):
 
     def set_columns(self, count: int) -> None:
         """Take the width that this many columns need."""
-        self.setMaximumWidth(WIDTH + PER_COLUMN * max(count, 1) + 30)
+        self._count = max(count, 1)
+        self.setMaximumWidth(WIDTH + (PER_COLUMN + 20) * self._count)
         self.setMinimumWidth(150)
         self.updateGeometry()
-        self._count = count
 
     def sizeHint(self) -> QSize:
         """Return the width that list and passport need."""
-        return QSize(WIDTH + PER_COLUMN * getattr(self, "_count", 1), 320)
+        return QSize(max(WIDTH + PER_COLUMN * min(self._count, 2) + 62 * max(self._count - 2, 0), 190), 320)
 
     def statistic(self) -> str:
         """Return the name of the statistic that ranks the heads."""
@@ -169,8 +186,9 @@ class HeadSide(QWidget):
     def set_passport(self, title: str, names: Sequence[str], rows: list[list[str]]) -> None:
         """Show the passport of a head, one column of numbers for each name."""
         self.title.set_whole(title)
-        tips = ["", *(_("The change against the first column in brackets") for _name in names)]
+        tips = ["", *(_("From the second column on: the change against the first column") for _name in names)]
         self.passport.set_rows(["", *(shorten(name, 12) for name in names)], rows, tips)
+        fit(self.passport)
 
     def set_hint(self, text: str) -> None:
         """Say why the list is empty of numbers; nothing hides the line."""
@@ -199,4 +217,5 @@ class HeadSide(QWidget):
 
     def _on_rank(self) -> None:
         self.list.set_order(self.list.order()[0], True)
+        self.list.table.scrollToTop()
         self.changed.emit()

@@ -14,7 +14,7 @@ from models.records.attention import AttentionPair
 from models.words import _
 
 MARGIN = 6
-LINES = 4
+LINES = 5
 """Lines of text below the bars."""
 
 
@@ -30,11 +30,11 @@ def pair_sentences(pair: AttentionPair) -> list[str]:
     head = f"{visible(pair.query_token, 20)} #{pair.query} → {visible(pair.key_token, 20)} #{pair.key}"
     score = _("may not be seen") if not np.isfinite(pair.score) or pair.score < -1e30 else f"{pair.score:.3f}"
     lines = [
-        head, f"q·k = {signed(dot)},  × {pair.scaling:.4g} = {signed(dot * pair.scaling)};  " + _("score {s}").format(s=score),
-        _("attention {a:.4f}").format(a=pair.weight),
+        head, f"q·k = {signed(dot)};  × {pair.scaling:.4g} = {signed(dot * pair.scaling)}",
+        _("score {s}, attention {a:.4f}").format(s=score, a=pair.weight),
     ]  # fmt: skip
     if np.isfinite(pair.norm):
-        lines[-1] += ",  " + _("‖f(x)‖ {n:.3f}, weighted {w:.4f}").format(n=pair.norm, w=pair.weight * pair.norm)
+        lines.append(_("‖f(x)‖ {n:.3f}, weighted {w:.4f}").format(n=pair.norm, w=pair.weight * pair.norm))
     return [*lines, pair.note] if pair.note else lines
 
 
@@ -79,7 +79,7 @@ class PairBars(QWidget):
         line = self.fontMetrics().height() + 2
         top = self.height() - LINES * line
         for number, sentence in enumerate(pair_sentences(self.pair)[:LINES]):
-            painter.setPen(qcolor(colors.text if number < 3 else colors.muted))
+            painter.setPen(qcolor(colors.text if number < 4 else colors.muted))
             cut = self.fontMetrics().elidedText(sentence, Qt.TextElideMode.ElideRight, self.width() - 2 * MARGIN)
             painter.drawText(QPointF(MARGIN, top + (number + 0.8) * line), cut)
 
