@@ -1,8 +1,6 @@
 """What every view must keep to, one test for all."""
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt, QTimer
@@ -25,7 +23,7 @@ from models.discover import discover
 from models.words import set_language
 from tests.ui import samples as made
 
-NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate")
+NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors")
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
 views = pytest.mark.parametrize("name", NAMES)
 BAD_TEXT = "<img src=file:///etc/passwd><b>bold</b> \u202egnp.exe e" + "\u0301" * 2000 + " \x1b[31m =cmd() " + "x" * 300
@@ -43,32 +41,28 @@ def build(qtbot, name, n=3, text=made.TEXT) -> ViewWidget:
     return widget
 
 
-ANSWERS: dict[str, Callable[[int, dict[str, Any], str], Any]] = {
-    "tokens": lambda column, _params, text: made.token_strip(text, column),
-    "attention_grid": lambda column, _params, _text: made.grid(seed=column),
-    "attention": lambda column, params, _text: made.head(params["layer"], params["head"], seed=column),
-    "attention_pair": lambda column, params, _text: made.pair(
-        params["layer"], params["head"], params["query"], params["key"], seed=column
-    ),
-    "head_cost": lambda column, params, _text: made.cost(params["layer"], params["head"], 0.1 + 0.1 * column),
-    "distribution": lambda column, _params, _text: made.distribution(column),
-    "project": lambda _column, params, _text: tuple(
-        made.projection(c.name, seed=i) for i, c in enumerate(params["columns"])
-    ),
-    "neighbours": lambda column, params, _text: made.neighbours(params["column"].name, seed=column),
-    "describe": lambda _column, _params, _text: made.description(),
-    "generate": lambda _column, _params, text: made.generation(text),
-    "samples": lambda _column, _params, _text: made.samples(1),
-    "results": lambda _column, _params, _text: made.cells(),
-    "jobs": lambda _column, _params, _text: (),
-    "compare": lambda _column, _params, _text: made.comparisons(),
-}  # fmt: skip
-"""Operation → what the engine could answer, given the want's column, its parameters and the text."""
-
-
 def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
     """Return what the engine could answer to a want."""
-    return ANSWERS[want.op](want.column, dict(want.params), text)
+    column, params = want.column, want.params
+    if want.op in made.ANSWERS:
+        return made.ANSWERS[want.op](want)
+    if want.op == "tokens":
+        return made.token_strip(text, column)
+    if want.op == "attention_grid":
+        return made.grid(seed=column)
+    if want.op == "attention":
+        return made.head(params["layer"], params["head"], seed=column)
+    if want.op == "distribution":
+        return made.distribution(column)
+    if want.op == "project":
+        return tuple(made.projection(c.name, seed=i) for i, c in enumerate(params["columns"]))
+    if want.op == "neighbours":
+        return made.neighbours(params["column"].name, seed=column)
+    if want.op == "generate":
+        return made.generation(text)
+    if want.op == "samples":
+        return made.samples(1)
+    return {"results": made.cells(), "jobs": (), "compare": made.comparisons()}[want.op]
 
 
 def fill(widget: ViewWidget, text: str = made.TEXT) -> None:
