@@ -49,7 +49,7 @@ def cache_name(model: Any) -> str:
 
 
 @lru_cache(maxsize=64)  # it is asked for each token
-def _cache_name(kind: type[Any]) -> str:
+def _cache_name(kind: Any) -> str:
     return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
 
 

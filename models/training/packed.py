@@ -96,15 +96,15 @@ class PackedTask:
         loss = mean_nll(self.model, self.held_out, self.block, self.pad_id, self.device)
         return {"eval_loss": loss, "eval_perplexity": math.exp(min(loss, 700.0))}
 
-    def may_save(self, step: int) -> bool:
-        """Return true: every step ends complete."""
-        return True
-
     def extra(self) -> dict[str, Any]:
         """Return nothing: batches depend on the step alone."""
         return {}
 
-    def restore(self, extra: Mapping[str, Any]) -> None:
+    def tensors(self, step: int) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def restore(self, extra: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
         """Take back nothing."""
 
 
