@@ -45,7 +45,8 @@ def has_adapter(model: Any) -> bool:
 
 def cache_name(model: Any) -> str:
     """Return the parameter by which a model's forward takes its key-value cache (transformers renamed it in 5.2x)."""
-    return _cache_name(type(model))
+    kind: Any = type(model)
+    return _cache_name(kind)
 
 
 @lru_cache(maxsize=64)  # it is asked for each token
