@@ -51,6 +51,7 @@ class Drawer:
     def __init__(self, view: ResidualView) -> None:
         self.view = view
         self._top, self._share, self._move = 1.0, 1.0, 1.0
+        self._fresh = False
 
     # scales ----------------------------------------------------------------------------------------------------------
     def before(self) -> None:
@@ -95,7 +96,7 @@ class Drawer:
 
     def _size(self, content: ResidualPanel, lens: Any) -> None:
         if isinstance(lens, Lens):
-            content.table.set_size(lens.rows, lens.n_tokens)
+            self._fresh = content.table.set_size(lens.rows, lens.n_tokens)
             content.table.clear_cells()
 
     def _norms_into(self, content: ResidualPanel, index: int) -> None:
@@ -111,7 +112,7 @@ class Drawer:
         """Mark the chosen cell and say what it is."""
         row = self.view.row_chosen if self.view.row_chosen >= 0 else len(content.table.rows) - 1
         position = self.view.place(index)
-        content.table.set_chosen(min(row, len(content.table.rows) - 1), position)
+        content.table.set_chosen(min(row, len(content.table.rows) - 1), position, show=self._fresh)
         content.readout.set_whole("  ·  ".join(self.tip(index, min(row, len(content.table.rows) - 1), position)[:6]))
 
     def tip(self, index: int, row: int, position: int) -> list[str]:

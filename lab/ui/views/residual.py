@@ -60,6 +60,8 @@ class ResidualView(ColumnView):
     def _add_tools(self) -> None:
         for name, value in zip(statistic_names(), STATISTICS, strict=True):
             self.statistic.addItem(name, value)
+        self.statistic.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.statistic.setMinimumContentsLength(20)
         self.tools.labelled(_("Cells"), self.statistic, _("What each cell shows"))
         tip = _("The token whose logit is taken apart: its text, or #id; empty: that of the clicked cell")
         self.tools.labelled(_("Logit of"), self.token, tip)

@@ -14,8 +14,9 @@ from lab.ui.widgets.colors import colorize, image, ink, levels, qcolor, scheme
 from lab.ui.widgets.text import tooltip, visible
 from models.records.arrays import Array
 
-CELL, HEAD = 66, 20
-NAMES = 44
+NARROW, CELL, WIDE, HEAD = 50, 66, 84, 20
+"""Width of a cell at least, usually, at most; height of the tokens above."""
+NAMES = 50
 
 
 class LensTable(QAbstractScrollArea):
@@ -47,12 +48,14 @@ class LensTable(QAbstractScrollArea):
         self.verticalScrollBar().valueChanged.connect(self.viewport().update)
 
     # data ------------------------------------------------------------------------------------------------------------
-    def set_size(self, rows: Sequence[str], n_positions: int) -> None:
-        """Make room for a text; forgets all cells if the size is another one."""
+    def set_size(self, rows: Sequence[str], n_positions: int) -> bool:
+        """Make room for a text; forgets all cells, and returns True, if the size is another one."""
         if tuple(rows) != tuple(self.rows) or n_positions != len(self.tokens):
             self.rows, self.tokens = tuple(rows), [""] * n_positions
             self.clear_cells()
             self._set_ranges()
+            return True
+        return False
 
     def clear_cells(self) -> None:
         """Forget every value and word."""
@@ -92,10 +95,16 @@ class LensTable(QAbstractScrollArea):
     def span(self) -> tuple[int, int]:
         """Return (first, one after the last) position on screen."""
         offset, room = self.horizontalScrollBar().value(), max(self.viewport().width() - NAMES, 1)
-        first = offset // CELL
-        return min(first, max(len(self.tokens) - 1, 0)), min((offset + room) // CELL + 1, max(len(self.tokens), 1))
+        cell = self.cell_width()
+        first = offset // cell
+        return min(first, max(len(self.tokens) - 1, 0)), min((offset + room) // cell + 1, max(len(self.tokens), 1))
 
     # geometry --------------------------------------------------------------------------------------------------------
+    def cell_width(self) -> int:
+        """Return the width of a cell: all positions share the room where they fit, else they scroll."""
+        share = (self.viewport().width() - NAMES) // max(len(self.tokens), 1)
+        return min(share, WIDE) if share >= NARROW else CELL
+
     def row_height(self) -> int:
         """Return the height of a row: what is there is shared, within limits."""
         room = (self.viewport().height() - HEAD - 2) // max(len(self.rows), 1)
@@ -104,24 +113,24 @@ class LensTable(QAbstractScrollArea):
     def rect_of(self, row: int, position: int) -> QRect:
         """Return where a cell is drawn."""
         height = self.row_height()
-        x = NAMES + position * CELL - self.horizontalScrollBar().value()
+        x = NAMES + position * self.cell_width() - self.horizontalScrollBar().value()
         y = HEAD + (len(self.rows) - 1 - row) * height - self.verticalScrollBar().value()
-        return QRect(x, y, CELL, height)
+        return QRect(x, y, self.cell_width(), height)
 
     def cell_at(self, place: QPointF) -> tuple[int, int]:
         """Return row and position at a place, (-1, -1) for none."""
         if place.x() < NAMES or place.y() < HEAD or not self.rows:
             return -1, -1
-        position = int((place.x() - NAMES + self.horizontalScrollBar().value()) // CELL)
+        position = int((place.x() - NAMES + self.horizontalScrollBar().value()) // self.cell_width())
         row = len(self.rows) - 1 - int((place.y() - HEAD + self.verticalScrollBar().value()) // self.row_height())
         inside = 0 <= row < len(self.rows) and 0 <= position < len(self.tokens)
         return (row, position) if inside else (-1, -1)
 
     def _set_ranges(self) -> None:
         across, down = self.horizontalScrollBar(), self.verticalScrollBar()
-        across.setPageStep(max(self.viewport().width() - NAMES, CELL))
-        across.setSingleStep(CELL)
-        across.setRange(0, max(NAMES + len(self.tokens) * CELL - self.viewport().width(), 0))
+        across.setPageStep(max(self.viewport().width() - NAMES, NARROW))
+        across.setSingleStep(self.cell_width())
+        across.setRange(0, max(NAMES + len(self.tokens) * self.cell_width() - self.viewport().width(), 0))
         down.setPageStep(max(self.viewport().height() - HEAD, 20))
         down.setSingleStep(self.row_height())
         down.setRange(0, max(HEAD + len(self.rows) * self.row_height() - self.viewport().height(), 0))
@@ -130,7 +139,7 @@ class LensTable(QAbstractScrollArea):
     def _show_position(self, position: int) -> None:
         first, last = self.span()
         if not first <= position < last - 1:
-            self.horizontalScrollBar().setValue(max(position * CELL - (self.viewport().width() - NAMES) // 2, 0))
+            self.horizontalScrollBar().setValue(max(position * self.cell_width() - (self.viewport().width() - NAMES) // 2, 0))
 
     def _on_scrolled(self) -> None:
         self.viewport().update()
@@ -169,8 +178,9 @@ class LensTable(QAbstractScrollArea):
                 rect, value = self.rect_of(row, position), self.values[row, position]
                 known = value == value
                 painter.setPen(qcolor(ink(colours[len(self.rows) - 1 - row, position - first]) if known else plain))
-                text = self.fontMetrics().elidedText(str(self.words[row, position]), Qt.TextElideMode.ElideRight, CELL - 6)
-                painter.drawText(rect.adjusted(3, 0, -3, 0), Qt.AlignmentFlag.AlignVCenter, text)
+                text, room = str(self.words[row, position]), rect.width() - 6
+                cut = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room)
+                painter.drawText(rect.adjusted(3, 0, -3, 0), Qt.AlignmentFlag.AlignVCenter, cut)
 
     def _paint_marks(self, painter: QPainter) -> None:
         accent = self.palette().color(QPalette.ColorRole.Highlight)
@@ -197,8 +207,8 @@ class LensTable(QAbstractScrollArea):
             rect = self.rect_of(0, position)
             painter.setPen(qcolor(colors.text if position in (self._chosen[1], self._cursor[1]) else colors.muted))
             text = visible(self.tokens[position], 14)
-            cut = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, CELL - 6)
-            painter.drawText(QRect(rect.x() + 3, 0, CELL - 6, HEAD), Qt.AlignmentFlag.AlignVCenter, cut)
+            cut = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, rect.width() - 6)
+            painter.drawText(QRect(rect.x() + 3, 0, rect.width() - 6, HEAD), Qt.AlignmentFlag.AlignVCenter, cut)
         painter.setClipping(False)
 
     # mouse and keys --------------------------------------------------------------------------------------------------

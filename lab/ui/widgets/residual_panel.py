@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QPainter
+from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QTabWidget, QToolButton, QVBoxLayout, QWidget
 
 from lab.ui.widgets.bars import BarList
@@ -18,6 +18,7 @@ from lab.ui.widgets.panel import Elided
 from lab.ui.widgets.text import tooltip
 from models.words import _
 
+NARROW = 320
 TABS = ("attribution", "effect", "neurons", "norms")
 
 
@@ -92,12 +93,14 @@ class ResidualPanel(QWidget):
         self._lay_out()
 
     def _attribution(self) -> QWidget:
-        split = QSplitter(Qt.Orientation.Horizontal)
-        split.setChildrenCollapsible(False)
-        split.addWidget(self.parts)
-        split.addWidget(self.shares)
-        split.setSizes([300, 260])
-        return _page(self.said, split)
+        self._split = QSplitter(Qt.Orientation.Horizontal)
+        self._split.setChildrenCollapsible(False)
+        self.parts.setMinimumSize(76, 56)
+        self.shares.setMinimumSize(76, 56)
+        self._split.addWidget(self.parts)
+        self._split.addWidget(self.shares)
+        self._split.setSizes([300, 260])
+        return _page(self.said, self._split)
 
     def _lay_out(self) -> None:
         split = QSplitter(Qt.Orientation.Vertical, self)
@@ -117,6 +120,14 @@ class ResidualPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
         layout.addWidget(split)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put map and list one above the other where there is little width."""
+        super().resizeEvent(event)
+        wanted = Qt.Orientation.Horizontal if self.width() > NARROW else Qt.Orientation.Vertical
+        if wanted != self._split.orientation():
+            self._split.setOrientation(wanted)
+            self._split.setSizes([300, 260])
 
     def show_tab(self, name: str) -> None:
         """Open a tab, silently."""
