@@ -27,6 +27,7 @@ class Question:
         top: How many rows of a ranking.
         slice: Which matrix of a tensor with more than two dimensions.
         against: Path of the checkpoint that is subtracted; empty for none.
+        edits: What is changed in the forward, as JSON; empty for nothing.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Question:
     top: int = 10
     slice: int = 0
     against: str = ""
+    edits: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Section:
         ask: Work that answers a question with JSON values.
         tables: The answer as tables for a terminal.
         kind: Type of the flag's value.
+        bare: The value of a flag that is given without one; empty if it needs one.
         needs_text: Whether the question is about a text; else ``--text`` may be left out.
     """
 
@@ -62,6 +65,7 @@ class Section:
     tables: Callable[[Any], Iterator[Table]]
     metavar: str = ""
     kind: type = field(default=str)
+    bare: str = ""
     needs_text: bool = True
 
     @property

@@ -60,15 +60,34 @@ class Batch:
 
 
 def read_rows(path: Path, limit: int = 0) -> list[dict[str, Any]]:
-    """Read a data file as it is, at most ``limit`` rows (0: all); ``UserError`` names the first row that cannot be read."""
+    """Read a data file as it is, at most ``limit`` rows (0: all).
+
+    Raises:
+        UserError: Naming the first row that cannot be read, or whose texts and messages are none.
+    """
     rows: list[dict[str, Any]] = []
-    for _number, value in raw_rows(path):
+    for number, value in raw_rows(path):
         if limit and len(rows) >= limit:
             break
         if isinstance(value, Bad):
             raise bad_row(path, value)
+        for key in ("messages", "prompt", "chosen", "rejected"):
+            if key in value and not _is_conversation(value[key], key):
+                text = _("has {key} that are no messages with role and content")
+                raise bad_row(path, Bad(number, text.format(key=key)))
+        if not isinstance(value.get("text", ""), str):
+            raise bad_row(path, Bad(number, _("has a text that is none")))
         rows.append(dict(value))
     return rows
+
+
+def _is_conversation(value: Any, key: str) -> bool:
+    if isinstance(value, str):
+        return key != "messages"
+    return isinstance(value, list) and all(
+        isinstance(message, dict) and isinstance(message.get("role"), str) and isinstance(message.get("content"), str)
+        for message in value
+    )
 
 
 def need_rows(name: str, rows: Sequence[Row]) -> None:

@@ -79,7 +79,8 @@ def convert(row: Row, want: str) -> list[Row]:
     return table[name](row)
 
 
-def _string(row: Row, name: str, needed: bool = True) -> str:
+def _string(row: Row, name: str, needed: bool = True, *, empty: bool = False) -> str:
+    """Return a text; ``needed`` if it must be there, ``empty`` if nothing is an answer too (a model may say nothing)."""
     value = row.get(name)
     if value is None and not needed:
         return ""
@@ -88,7 +89,7 @@ def _string(row: Row, name: str, needed: bool = True) -> str:
         raise Problem(_("has {name} that is {kind}, not a text").format(name=name, kind=kind))
     if "\0" in value:
         raise Problem(_("holds a NUL character"))
-    if needed and not value.strip():
+    if needed and not empty and not value.strip():
         raise Problem(_("has an empty {name}").format(name=name))
     return value
 
@@ -98,7 +99,7 @@ def _message(value: Any, where: str) -> Message:
         raise Problem(_("has {name} that is {kind}, not a message").format(name=where, kind=type(value).__name__))
     role = value.get("role", value.get("from"))
     content = value.get("content", value.get("value"))
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise Problem(_("has a message of the unknown role {role!r}").format(role=str(role)[:40]))
     if isinstance(content, list):
         texts = [part.get("text") for part in content if isinstance(part, Mapping) and part.get("type") == "text"]
@@ -106,7 +107,7 @@ def _message(value: Any, where: str) -> Message:
         if len(parts) != len(content):
             raise Problem(_("has a message that is not text alone"))
         content = "".join(parts)
-    text = _string({"content": content}, "content", needed=ROLES[role] == "assistant")
+    text = _string({"content": content}, "content", empty=True)
     return {"role": ROLES[role], "content": text}
 
 
@@ -120,6 +121,8 @@ def _messages(row: Row, name: str) -> list[Message]:
 def _chat(row: Row, messages: Sequence[Message]) -> list[Row]:
     if not any(message["role"] == "assistant" for message in messages):
         raise Problem(_("has no assistant message"))
+    if not all(message["content"].strip() for message in messages if message["role"] == "assistant"):
+        raise Problem(_("has an empty {name}").format(name=_("answer")))
     return [{**row, "messages": list(messages)}]
 
 
@@ -167,7 +170,7 @@ def _side(row: Row, name: str, role: str) -> list[Message]:
     value = row.get(name)
     if isinstance(value, Mapping):
         return [_message(value, name)]
-    return _messages(row, name) if isinstance(value, list) else [{"role": role, "content": _string(row, name)}]
+    return _messages(row, name) if isinstance(value, list) else [{"role": role, "content": _string(row, name, empty=True)}]
 
 
 def _pair(row: Row, prompt: Any, chosen: Sequence[Message], rejected: Sequence[Message]) -> Row:
@@ -198,8 +201,6 @@ def _implicit(row: Row, chosen: str, rejected: str) -> Row:
     while shared and not chosen[shared - 1].isspace():
         shared -= 1
     answers = [[{"role": "assistant", "content": text[shared:]}] for text in (chosen, rejected)]
-    if not all(answer[0]["content"].strip() for answer in answers):
-        raise Problem(_("has an empty {name}").format(name="chosen / rejected"))
     return _pair(row, chosen[:shared].rstrip(), *answers)
 
 
@@ -242,13 +243,13 @@ def _ranking(row: Row) -> list[Row]:
 
 def _answer(item: Any, name: str) -> tuple[str, float | None]:
     if isinstance(item, str):
-        return _string({name: item}, name), None
+        return _string({name: item}, name, empty=True), None
     if not isinstance(item, Mapping):
         raise Problem(_("has {name} that is {kind}, not a text").format(name=name, kind=type(item).__name__))
     rank, score = item.get("rank"), item.get("score")
     value = -rank if isinstance(rank, int | float) else score if isinstance(score, int | float) else None
     text = "text" if "text" in item else "content"
-    return _string(item, text), None if value is None else float(value)
+    return _string(item, text, empty=True), None if value is None else float(value)
 
 
 def _made(row: Row, better: str, worse: str) -> Row:
@@ -265,7 +266,7 @@ def _votes(row: Row) -> list[Row]:
     texts = [_answer(item, "answers")[0] for item in row["answers"]]
     choice = row["choice"]
     names = [item.get("checkpoint") if isinstance(item, Mapping) else None for item in row["answers"]]
-    if choice in (None, "", "tie", "none", -1):
+    if choice is None or (isinstance(choice, str | int) and choice in ("", "tie", "none", -1)):
         raise Passed(_("prefers no answer"))
     at = names.index(choice) if choice in names else choice
     if not isinstance(at, int) or isinstance(at, bool) or not 0 <= at < len(texts):

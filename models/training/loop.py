@@ -26,7 +26,7 @@ from models.training.stage import TrainSettings, as_settings
 from models.training.task import Outcome, Task
 from models.words import _
 
-STOP = "STOP"
+STOP, TASK = "STOP", "task"
 NOT_IDENTITY = (
     "save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every", "checkpointing", "disk_full",
 )  # fmt: skip
@@ -86,13 +86,13 @@ class Loop:
                     yield Metrics(self.step, metrics)
                 yield Progress(self.step, self.task.total_steps)
                 yield from self._after_step()
-                if self.world.main and (self.folder / STOP).exists() and self.task.may_save(self.step):
+                if self.world.main and (self.folder / STOP).exists():
                     yield from self._save()
                     self._let_go(STOP_ALL)
                     return Outcome(self.step, True, self.last)
         except GeneratorExit:
             self._let_go(STOP_ALL)
-            if self.step and self.step != self.saved_at and self.task.may_save(self.step):
+            if self.step and self.step != self.saved_at:
                 self._save_now()
             raise
         yield from self._finish()
@@ -233,7 +233,7 @@ class Loop:
             yield from self._evaluate()
         if settings.snapshot_every and self.step % settings.snapshot_every == 0 and self.snapshot is not None:
             yield (yield from self.snapshot(self.step))
-        if settings.save_every and self.step % settings.save_every == 0 and not last and self.task.may_save(self.step):
+        if settings.save_every and self.step % settings.save_every == 0 and not last:
             yield from self._save()
 
     def _evaluate(self) -> Iterator[Event]:
@@ -310,7 +310,8 @@ class Loop:
             "best": self.best.state(),
             "scaler": self.scaler.state_dict() if self.scaler else {},
         }
-        groups = {**self._trained(), "optimizer": self._optimizer_tensors(), "random": tensors}
+        more = self.task.tensors(self.step)
+        groups = {**self._trained(), "optimizer": self._optimizer_tensors(), "random": tensors, **({TASK: more} if more else {})}
         return save_state(self._states, self.step, groups, state)
 
     def _optimizer_tensors(self) -> dict[str, Any]:
@@ -347,7 +348,7 @@ class Loop:
         self.best.restore(content["best"])
         if self.scaler and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
-        self.task.restore(content["extra"])
+        self.task.restore(content["extra"], tensors.get(TASK, {}))
 
 
 def _added(parts: Sequence[tuple[float, Mapping[str, float]]], total: float) -> dict[str, float]:

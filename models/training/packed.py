@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from models.errors import UserError
 from models.events import Event, Note
 from models.training.data import Batch, Document, Row, Texts, make_batch, pack_batch, plan_rows
 from models.training.stage import TrainSettings
@@ -31,7 +32,15 @@ def lay_out(texts: Texts, rows: Sequence[Row], block: int) -> Laid:
 
     A long text becomes several documents. A conversation longer than ``block`` keeps its first ``block`` tokens, if an
     answer starts among them.
+
+    Raises:
+        UserError: If a row has none of them.
     """
+    for number, row in enumerate(rows, 1):
+        if not {"text", "messages", "completion"} & row.keys():
+            raise UserError(
+                "training.row", _("Row {number} has neither text nor messages.").format(number=number), _("Give each row one.")
+            )
     plain = texts.documents([str(row["text"]) for row in rows if "text" in row], block)
     others = [row for row in rows if "text" not in row]
     whole = texts.chats([row["messages"] for row in others if "completion" not in row])
@@ -130,15 +139,15 @@ class PackedTask:
         loss = mean_nll(self.model, self.held_out, self.block, self.pad_id, self.device)
         return {"eval_loss": loss, "eval_perplexity": math.exp(min(loss, 700.0))}
 
-    def may_save(self, step: int) -> bool:
-        """Return true: every step ends complete."""
-        return True
-
     def extra(self) -> dict[str, Any]:
         """Return nothing: batches depend on the step alone."""
         return {}
 
-    def restore(self, extra: Mapping[str, Any]) -> None:
+    def tensors(self, step: int) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def restore(self, extra: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
         """Take back nothing."""
 
 

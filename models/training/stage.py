@@ -162,6 +162,7 @@ class TrainSettings:
         check_choice("nan", self.nan, ("stop", "skip"))
         check_choice("bad_rows", self.bad_rows, ("stop", "skip"))
         for name in (
+            "seed",
             "steps",
             "warmup",
             "save_every",

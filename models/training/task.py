@@ -36,14 +36,14 @@ class Task(Protocol):
     def evaluate(self) -> Mapping[str, float]:
         """Return metrics on held-out data; empty if there are none."""
 
-    def may_save(self, step: int) -> bool:
-        """Return whether the state after ``step`` steps is complete without more than modules and ``extra``."""
-
     def extra(self) -> dict[str, Any]:
         """Return further state as JSON."""
 
-    def restore(self, extra: Mapping[str, Any]) -> None:
-        """Take back what ``extra`` returned."""
+    def tensors(self, step: int) -> dict[str, Any]:
+        """Return further state as tensors, such as a rollout that is not used up after ``step`` steps; often empty."""
+
+    def restore(self, extra: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+        """Take back what ``extra`` and ``tensors`` returned."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
@@ -44,8 +45,10 @@ def _number(value: Any, hint: type[int] | type[float], where: str) -> float:
     """YAML 1.1 reads ``1e-4`` as text, so texts that are numbers are taken too."""
     try:
         number = float(value)
-    except (TypeError, ValueError) as cause:
+    except (TypeError, ValueError, OverflowError) as cause:
         raise _wrong(where, value, _("a number")) from cause
+    if not math.isfinite(number):  # an endless number of epochs would be planned for ever
+        raise _wrong(where, value, _("a finite number"))
     if hint is float:
         return number
     if number != int(number):

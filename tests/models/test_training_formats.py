@@ -124,6 +124,11 @@ def test_equal_scores_and_ties_prefer_nothing():
         convert(vote, PAIRS)
 
 
+def test_saying_nothing_can_be_the_worse_answer():
+    (pair,) = convert({**PAIR, "rejected": [turn("assistant", "")]}, PAIRS)
+    assert pair["rejected"] == [turn("assistant", "")]
+
+
 def test_a_vote_among_three_gives_two_pairs():
     row = {"prompt": "Q", "answers": [{"text": text} for text in "ABC"], "choice": 2, "criterion": "helpful"}
     pairs = convert(row, PAIRS)
@@ -141,7 +146,7 @@ def test_a_vote_among_three_gives_two_pairs():
         ({"messages": []}, DOCUMENTS, "no list of messages"),
         ({"messages": [ASK]}, DOCUMENTS, "no assistant message"),
         ({"messages": [turn("robot", "x"), GOOD]}, DOCUMENTS, "unknown role 'robot'"),
-        ({"messages": [ASK, turn("assistant", "")]}, DOCUMENTS, "an empty content"),
+        ({"messages": [ASK, turn("assistant", "")]}, DOCUMENTS, "an empty answer"),
         ({"messages": ["Q", GOOD]}, DOCUMENTS, "messages that is str"),
         ({"instruction": "Q"}, DOCUMENTS, "output that is missing"),
         ({"instruction": "Q", "output": "A", "history": [1]}, DOCUMENTS, "history"),
@@ -335,7 +340,7 @@ def test_any_row_is_converted_or_has_a_reason(row, want):
     for made in found:
         if want == PAIRS:
             assert made["prompt"]
-            assert all(len(made[side]) == 1 and made[side][0]["content"] for side in ("chosen", "rejected"))
+            assert all(len(made[side]) == 1 and made[side][0]["role"] == "assistant" for side in ("chosen", "rejected"))
         else:
             assert "text" in made or "completion" in made or made["messages"]
 
