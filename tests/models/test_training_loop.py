@@ -526,7 +526,13 @@ def test_the_batch_of_a_nan_is_shown_as_text(root, monkeypatch):
 
     monkeypatch.setattr(PackedTask, "loss", poison(PackedTask.__new__(PackedTask), 2))
     events = []
+
+    def go_on():
+        for event in start(root, plain(accumulate=1)):
+            events.append(event)
+
     with pytest.raises(UserError, match="step 2 the loss is nan"):
+        go_on()
     text = next(event.text for event in events if isinstance(event, Note) and "the loss is nan" in event.text)
     assert "lies in" in text
     assert [event.values["loss"] != event.values["loss"] for event in events if isinstance(event, Metrics)] == [False, True]
