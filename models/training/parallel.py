@@ -78,7 +78,7 @@ class World:
             if number == len(parameters) or sum(grad.numel() for grad in waiting) >= CHUNK:
                 flat = torch.cat([grad.flatten() for grad in waiting])
                 dist.all_reduce(flat)
-                for grad, part in zip(waiting, flat.split([grad.numel() for grad in waiting]), strict=True):
+                for grad, part in zip(waiting, torch.split(flat, [grad.numel() for grad in waiting]), strict=True):
                     grad.copy_(part.view_as(grad))
                 waiting = []
 
