@@ -72,7 +72,7 @@ def open_causal(folder: Path, device: str = "cpu") -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    return _open(AutoModelForCausalLM, folder, torch.float32).to(device)
+    return open_with(AutoModelForCausalLM, folder, torch.float32).to(device)
 
 
 def open_reward(folder: Path, device: str = "cpu") -> Any:
@@ -80,10 +80,11 @@ def open_reward(folder: Path, device: str = "cpu") -> Any:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    return _open(AutoModelForSequenceClassification, folder, torch.float32).to(device)
+    return open_with(AutoModelForSequenceClassification, folder, torch.float32).to(device)
 
 
-def _open(auto: Any, folder: Path, dtype: Any) -> Any:
+def open_with(auto: Any, folder: Path, dtype: Any) -> Any:
+    """Open a folder by one of transformers' auto classes, with eager attention, from safetensors alone."""
     from transformers.utils import logging
 
     bars = logging.is_progress_bar_enabled()

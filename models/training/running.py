@@ -46,17 +46,19 @@ def read_all(workspace: Workspace, names: Sequence[str], limit: int = 0) -> list
 
 
 def gather_inputs(
-    workspace: Workspace, files: Sequence[str], parents: Mapping[str, str], parent: Parent | None = None
-) -> Inputs:
+    workspace: Workspace, files: Sequence[str], parents: Mapping[str, str], parent: Parent | None = None,
+    texts: Path | None = None,
+) -> Inputs:  # fmt: skip
     """Hash data files and parent checkpoints; ``parents`` maps a role (``parent``, ``tokenizer``) to a name.
 
-    ``parent`` is the first of them as ``find_parent`` found it; left out, it is a plain folder.
+    ``parent`` is the first of them as ``find_parent`` found it; left out, it is a plain folder, with its tokenizer in
+    ``texts`` if not in itself.
     """
     data = {name: file_hash(workspace.path(name)) for name in files if name}
     hashes = {f"{role}:{name}": checkpoint_hash(workspace.checkpoint(name)) for role, name in parents.items()}
     if parent is not None:
         return Inputs(data, hashes, parent.texts, parent.folder)
-    return Inputs(data, hashes, workspace.checkpoint(next(iter(parents.values()))))
+    return Inputs(data, hashes, texts or workspace.checkpoint(next(iter(parents.values()))))
 
 
 def checkpoint_hash(path: Path) -> str:
