@@ -17,6 +17,7 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "target": (Annotated[str, typer.Option(help="What the decoder of an encoder-decoder is given.")], ""),
     "position": (Annotated[int, typer.Option(help="The token that is asked about, counted from zero; -1: the last.")], -1),
     "top": (Annotated[int, typer.Option(help="Rows of a ranking.")], 10),
+    "path": (Annotated[str, typer.Option(metavar="ID+ID", help="Token ids put behind that token, joined by +.")], ""),
     "chat": (Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")], False),
     "device": (Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")], "auto"),
     "dtype": (Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")], "auto"),
@@ -33,7 +34,7 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
     prompt = "template" if given["chat"] else "plain"
     column = Column(checkpoint, given["device"], given["dtype"], given["quantize"], prompt=prompt)
     question = Question(
-        text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"]
+        text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"], path=given["path"]
     )
     shown = follow(_run.inspect(column, question, {section.name: given[section.name] for section in sections()}))
     if given["as_json"]:

@@ -25,6 +25,7 @@ class Question:
         target: What the decoder of an encoder-decoder is given; empty for the usual.
         position: Index of the token that the question is about; -1 for the last.
         top: How many rows of a ranking.
+        path: Token ids put behind that token, joined by ``+``.
     """
 
     text: str
@@ -33,6 +34,7 @@ class Question:
     target: str = ""
     position: int = -1
     top: int = 10
+    path: str = ""
 
 
 @dataclass(frozen=True)
