@@ -141,7 +141,8 @@ def save(path: Path, saved: Saved) -> None:
     try:
         write_json(path, data)
     except OSError as error:
-        raise UserError("branches.write", _("{path} could not be written: {why}.").format(path=path, why=error.strerror)) from error
+        said = _("{path} could not be written: {why}.").format(path=path, why=error.strerror)
+        raise UserError("branches.write", said) from error
 
 
 def _to_json(node: Node) -> list[Any]:

@@ -116,8 +116,9 @@ class BranchTree(QAbstractScrollArea):
     def _set_ranges(self) -> None:
         right = max((place.right() for place in self._places), default=0) + MARGIN
         bottom = max((place.bottom() for place in self._places), default=0) + MARGIN
+        view = self.viewport()
         for bar, whole, page in (
-            (self.horizontalScrollBar(), right, self.viewport().width()), (self.verticalScrollBar(), bottom, self.viewport().height())
+            (self.horizontalScrollBar(), right, view.width()), (self.verticalScrollBar(), bottom, view.height())
         ):  # fmt: skip
             bar.setPageStep(page)
             bar.setSingleStep(24)
