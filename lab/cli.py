@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +16,11 @@ from models.errors import UserError
 from models.words import _
 
 DONE, SOME_FAILED, USER_ERROR, STOPPED = 0, 1, 2, 130
+NOT_OURS = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
+    errno.EIO, errno.EEXIST,
+})  # fmt: skip
+"""What the system says of a full or broken disk, of rights and of impossible names."""
 
 app = typer.Typer(
     name="triptych",
@@ -41,9 +48,13 @@ def run(argv: list[str]) -> int:
     ``--max_new_tokens`` and ``--max-new-tokens`` are the same option. ``--debug`` adds the traceback to a user error.
     """
     debug = "--debug" in argv
-    words = [_hyphens(word) for word in argv if word != "--debug"]
+    words = cli_inspect.filled([_hyphens(word) for word in argv if word != "--debug"])
     try:
         result = app(words, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as in `triptych models list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except UserError as error:
         if debug:
             import traceback
@@ -56,7 +67,7 @@ def run(argv: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return STOPPED
     except Exception as error:
-        if (code := _known(error)) is not None:
+        if (code := _known(error)) is not None and not (debug and isinstance(error, OSError)):
             return code
         raise
     return int(result or DONE)
@@ -69,6 +80,9 @@ def _known(error: Exception) -> int | None:
     if isinstance(error, Stopped):
         print("Stopped; what was done is saved.", file=sys.stderr)
         return STOPPED
+    if isinstance(error, OSError) and error.errno in NOT_OURS:
+        print(f"{error.filename or 'A file'}: {error.strerror}.", file=sys.stderr)
+        return USER_ERROR
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's own usage errors
         context = getattr(error, "ctx", None)
         hint = f" See `{context.command_path} --help`." if context else ""

@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.api_residual import ResidualStream
 from models.columns import Column, Sampler
 from models.events import Work, finish
 from models.opened import OpenModel
-from models.operations import attention, continuing, embeddings, sampling, tokens
+from models.operations import attention, continuing, embeddings, sampling, tensors, tokens
 from models.operations._asked import traced
-from models.records.attention import AttentionGrid, AttentionHead
+from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
 from models.records.beams import BeamTree
 from models.records.chain import SamplerChain
 from models.records.checkpoints import Description
@@ -28,6 +29,7 @@ from models.records.divergence import Divergence
 from models.records.embeddings import Neighbours, Projection
 from models.records.samples import SampleSet
 from models.records.sampling import Distribution, Generation
+from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges
 from models.records.tokens import TokenStrip
 from models.shelf import Shelf
 from models.trace import Trace
@@ -52,13 +54,34 @@ class Checkpoint:
         found: Trace = trace
         return found
 
+    @property
+    def residual(self) -> ResidualStream:
+        """Its residual stream: lens, norms, attribution, neurons, edits."""
+        return ResidualStream(self.column, self.shelf)
+
     def tokens(self, text: str, target: str = "") -> TokenStrip:
         """Return a text as tokens with surprisal, entropy (nats) and rank of each."""
         return finish(tokens.tokens(self.shelf, self.column, text, target))
 
-    def attention(self, text: str, layer: int, head: int, kind: str = "", target: str = "") -> AttentionHead:
-        """Return one head's pattern; ``kind`` is self, encoder, decoder or cross (empty: the first there is)."""
-        return finish(attention.attention(self.shelf, self.column, text, layer, head, kind, (), target))
+    def attention(
+        self, text: str, layer: int, head: int, kind: str = "", target: str = "", weighted: bool = False
+    ) -> AttentionHead:
+        """Return one head's pattern; ``kind`` is self, encoder, decoder or cross (empty: the first there is).
+
+        ``weighted``: each weight times ‖f(x)‖, the norm of what its key adds to the residual stream.
+        """
+        return finish(attention.attention(self.shelf, self.column, text, layer, head, kind, (), target, weighted))
+
+    def attention_pair(  # noqa: PLR0913 - all but three have a usual value
+        self, text: str, layer: int, head: int, query: int = -1, key: int = 0, kind: str = "", target: str = ""
+    ) -> AttentionPair:
+        """Return the vectors of one query and one key (token places) of a head, their score and weight."""
+        asked = attention.attention_pair(self.shelf, self.column, text, layer, head, query, key, kind, target)
+        return finish(asked)
+
+    def head_cost(self, text: str, layer: int, head: int, kind: str = "", target: str = "") -> HeadCost:
+        """Return the mean surprisal of a text (nats per token) with one head's output set to zero, and without that."""
+        return finish(attention.head_cost(self.shelf, self.column, text, layer, head, kind, target))
 
     def heads(self, text: str, kind: str = "", target: str = "") -> AttentionGrid:
         """Return all heads at a glance, with their statistics."""
@@ -148,6 +171,22 @@ class Checkpoint:
         """Return embeddings, or hidden states of a text, in their first two principal components."""
         return finish(embeddings.project(self.shelf, (self.column,), source, layer, text))[0]
 
+    def tensors(self) -> TensorList:
+        """Return every tensor of its files: name, shape, type, bytes, component."""
+        return finish(tensors.tensor_list(self.shelf, self.column.checkpoint))
+
+    def tensor_statistics(self) -> TensorStatistics:
+        """Return mean, std, minimum, maximum and shares of NaN, infinities and zeros of every tensor of its files."""
+        return finish(tensors.tensor_statistics(self.shelf, self.column.checkpoint))
+
+    def tensor(self, name: str, slice: int = 0, against: str = "") -> TensorDetail:
+        """Return one matrix of a tensor as a picture with its histogram; minus that of the checkpoint ``against``."""
+        return finish(tensors.tensor(self.shelf, self.column.checkpoint, name, slice, (), against))
+
+    def changes(self, before: str) -> WeightChanges:
+        """Return what it changed in the weights of the checkpoint at ``before``, tensor by tensor."""
+        return finish(tensors.tensor_changes(self.shelf, before, self.column.checkpoint))
+
     def close(self) -> None:
         """Free its memory."""
         self.shelf.close(self.column.checkpoint)
@@ -190,6 +229,5 @@ def open_checkpoint(
 
 
 def _open(column: Column, shelf: Shelf) -> Work[Checkpoint]:
-    shelf.warm.start()
     opened = yield from shelf.open(column)
     return Checkpoint(column, opened, shelf)

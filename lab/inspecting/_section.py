@@ -26,6 +26,9 @@ class Question:
         position: Index of the token that the question is about; -1 for the last.
         top: How many rows of a ranking.
         path: Token ids put behind that token, joined by ``+``.
+        slice: Which matrix of a tensor with more than two dimensions.
+        against: Path of the checkpoint that is subtracted; empty for none.
+        edits: What is changed in the forward, as JSON; empty for nothing.
     """
 
     text: str
@@ -35,6 +38,9 @@ class Question:
     position: int = -1
     top: int = 10
     path: str = ""
+    slice: int = 0
+    against: str = ""
+    edits: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Section:
         ask: Work that answers a question with JSON values.
         tables: The answer as tables for a terminal.
         kind: Type of the flag's value.
+        bare: The value of a flag that is given without one; empty if it needs one.
+        needs_text: Whether the question is about a text; else ``--text`` may be left out.
     """
 
     name: str
@@ -59,6 +67,8 @@ class Section:
     tables: Callable[[Any], Iterator[Table]]
     metavar: str = ""
     kind: type = field(default=str)
+    bare: str = ""
+    needs_text: bool = True
 
     @property
     def default(self) -> Any:
