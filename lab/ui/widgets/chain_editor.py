@@ -124,7 +124,7 @@ class StageRow(QFrame):
             button.setToolTip(tip)
             button.setAccessibleName(tip)
             button.setAutoRaise(True)
-            button.setFixedWidth(self.fontMetrics().horizontalAdvance("↑") + 10)
+            button.setStyleSheet("QToolButton { padding: 1px 3px; }")
             button.clicked.connect(slot)
             upper.addWidget(button)
         layout = QVBoxLayout(self)
