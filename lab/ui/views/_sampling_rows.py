@@ -70,6 +70,17 @@ def facts(found: Distribution, after_entropy: float, unit: float = 1.0, name: st
     return first, f"{perplexity} · {_('95 % in {n} tokens').format(n=found.support)}"
 
 
+def context(found: SamplerChain | None, text: str, position: int) -> str:
+    """Return where the prediction is made, in words."""
+    if found is None or not text:
+        return ""
+    behind = "".join(found.path_texts)
+    if position < 0:
+        return _("What comes after: {text}").format(text=visible(f"{text}{behind}"[-90:], 90, " ") + " ▮")
+    put = f" + {visible(behind, 60, ' ')}" if behind else ""
+    return _("What comes after token #{n}").format(n=position) + f"{put} ▮"
+
+
 def stage_line(stage: StageResult, unit: float = 1.0) -> tuple[str, str]:
     """Return what a stage did in one line, and in many for the tool tip."""
     if not stage.on:

@@ -15,6 +15,7 @@ from lab.ui.views._sampling_rows import (
     bars,
     calls,
     chain_of,
+    context,
     difference_bars,
     facts,
     outcome_rows,
@@ -29,7 +30,7 @@ from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.panel import ColumnPanel, Elided
 from lab.ui.widgets.presets import PresetBar, saved_presets
 from lab.ui.widgets.rows import RowsTable
-from lab.ui.widgets.text import percent, shorten, visible
+from lab.ui.widgets.text import percent, shorten
 from models.chain import is_chain
 from models.columns import Column, Sampler
 from models.records.chain import SamplerChain
@@ -232,7 +233,8 @@ class SamplingView(ColumnView):
     def redraw(self) -> None:
         """Draw panels, the place in the text and what the stages did."""
         super().redraw()
-        self.place.set_whole(self._context())
+        known = next((d for d in (self.answer(i) for i in self.asked()) if isinstance(d, SamplerChain)), None)
+        self.place.set_whole(context(known, self.text, self.position.value()))
         several = len(self.columns) > 1
         self.owner.setVisible(several)
         self.shared.setVisible(several)
@@ -246,16 +248,6 @@ class SamplingView(ColumnView):
         for button in (self.step, self.ban, self.force):
             button.setEnabled(ready)
         self.back.setEnabled(bool(self._path))
-
-    def _context(self) -> str:
-        found = next((d for d in (self.answer(i) for i in self.asked()) if isinstance(d, SamplerChain)), None)
-        if found is None or not self.text:
-            return ""
-        if self.position.value() < 0:
-            behind = "".join(found.path_texts)
-            return _("What comes after: {text}").format(text=visible(f"{self.text}{behind}"[-90:], 90, " ") + " ▮")
-        put = f" + {visible(''.join(found.path_texts), 60, ' ')}" if found.path_texts else ""
-        return _("What comes after token #{n}").format(n=self.position.value()) + f"{put} ▮"
 
     def draw(self, panel: ColumnPanel, index: int) -> None:
         """Draw the bars of one column, after the chosen stage or the whole chain."""
