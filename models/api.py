@@ -18,11 +18,12 @@ from typing import Any
 from models.columns import Column, Sampler
 from models.events import Work, finish
 from models.opened import OpenModel
-from models.operations import attention, embeddings, sampling, tokens
+from models.operations import attention, embeddings, salience, sampling, tokens
 from models.operations._asked import traced
 from models.records.attention import AttentionGrid, AttentionHead
 from models.records.checkpoints import Description
 from models.records.embeddings import Neighbours, Projection
+from models.records.salience import Salience, SalienceQuestion
 from models.records.sampling import Distribution, Generation
 from models.records.tokens import TokenStrip
 from models.shelf import Shelf
@@ -63,6 +64,18 @@ class Checkpoint:
     def distribution(self, text: str, top: int = 50, position: int = -1, target: str = "") -> Distribution:
         """Return the distribution after a token of a text (at a mask, for an encoder), the last by default."""
         return finish(sampling.distribution(self.shelf, self.column, text, position, top, target))
+
+    def salience(self, text: str, method: str = "gradient_x_input", target: str = "", **question: Any) -> Salience:
+        """Return how much each token counts for one prediction.
+
+        Args:
+            text: The text; the source of an encoder-decoder.
+            method: gradient_x_input, integrated_gradients, occlusion, lime or kernel_shap.
+            target: What the decoder of an encoder-decoder has said so far.
+            **question: Fields of ``SalienceQuestion``: position, token, contrast, statistic, baseline, steps, ...
+        """
+        asked = SalienceQuestion(method=method, **question)
+        return finish(salience.salience(self.shelf, self.column, text, asked, target))
 
     def generate(self, prompt: str | Sequence[Mapping[str, str]], chat: bool = False, **sampler: Any) -> Generation:
         """Continue a prompt, or answer messages.

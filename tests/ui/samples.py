@@ -6,6 +6,7 @@ from models.columns import Column
 from models.records.attention import AttentionGrid, AttentionHead
 from models.records.checkpoints import Description
 from models.records.embeddings import Neighbours, Projection
+from models.records.salience import Salience, SalienceQuestion
 from models.records.sampling import Distribution, Generation, Step
 from models.records.scores import Cell, Comparison, Job, Sample
 from models.records.tokens import Token, TokenStrip
@@ -160,3 +161,15 @@ def job(state="running", done=30, total=100):
 def description(name="sft", template="{{ messages }}", kind="decoder", unavailable=None):
     return Description(name, f"/models/demo/{name}", "llama", "LlamaForCausalLM", kind, chat_template=template,
                        unavailable=unavailable or {})  # fmt: skip
+
+
+def salience(text=TEXT, seed=0, question=None, kind="decoder"):
+    made = tokens(text)
+    random = np.random.default_rng(seed)
+    scores = random.normal(0, 1, len(made)).astype(np.float32)
+    scores[0] = np.nan
+    target = tokens(" so far", bos=False) if kind == "encoder-decoder" else ()
+    own = random.normal(0, 1, len(target)).astype(np.float32)
+    place = len(target) if target else len(made)
+    return Salience(question or SalienceQuestion(), made, scores, target, own, place, 17, " Ombra", -1, "", 7.25, float("nan"),
+                    0.4, float("nan"), float("nan"), 3, kind, "", "the prediction of what comes next")  # fmt: skip

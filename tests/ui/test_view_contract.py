@@ -23,7 +23,7 @@ from models.discover import discover
 from models.words import set_language
 from tests.ui import samples as made
 
-NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate")
+NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "salience")
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
 views = pytest.mark.parametrize("name", NAMES)
 BAD_TEXT = "<img src=file:///etc/passwd><b>bold</b> \u202egnp.exe e" + "\u0301" * 2000 + " \x1b[31m =cmd() " + "x" * 300
@@ -56,6 +56,8 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return tuple(made.projection(c.name, seed=i) for i, c in enumerate(params["columns"]))
     if want.op == "neighbours":
         return made.neighbours(params["column"].name, seed=column)
+    if want.op == "salience":
+        return made.salience(text, column, params["question"])
     if want.op == "describe":
         return made.description()
     if want.op == "generate":
