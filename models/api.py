@@ -15,23 +15,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.api_residual import ResidualStream
+from models.api_within import Within
 from models.columns import Column, Sampler
 from models.events import Work, finish
 from models.opened import OpenModel
-from models.operations import attention, embeddings, salience, sampling, tokens
+from models.operations import attention, embeddings, sampling, tensors, tokens
 from models.operations._asked import traced
 from models.records.attention import AttentionGrid, AttentionHead
+from models.records.chain import SamplerChain
 from models.records.checkpoints import Description
 from models.records.embeddings import Neighbours, Projection
-from models.records.salience import Salience, SalienceQuestion
 from models.records.sampling import Distribution, Generation
+from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges
 from models.records.tokens import TokenStrip
 from models.shelf import Shelf
 from models.trace import Trace
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Within):
     """An open checkpoint. Every method prompts it plainly unless it takes ``chat`` or the column says otherwise."""
 
     column: Column
@@ -49,6 +52,11 @@ class Checkpoint:
         found: Trace = trace
         return found
 
+    @property
+    def residual(self) -> ResidualStream:
+        """Its residual stream: lens, norms, attribution, neurons, edits."""
+        return ResidualStream(self.column, self.shelf)
+
     def tokens(self, text: str, target: str = "") -> TokenStrip:
         """Return a text as tokens with surprisal, entropy (nats) and rank of each."""
         return finish(tokens.tokens(self.shelf, self.column, text, target))
@@ -65,17 +73,26 @@ class Checkpoint:
         """Return the distribution after a token of a text (at a mask, for an encoder), the last by default."""
         return finish(sampling.distribution(self.shelf, self.column, text, position, top, target))
 
-    def salience(self, text: str, method: str = "gradient_x_input", target: str = "", **question: Any) -> Salience:
-        """Return how much each token counts for one prediction.
+    def sampler(  # noqa: PLR0913 - all but the first are named
+        self, text: str, chain: str, top: int = 50, *, position: int = -1, path: Sequence[int] = (),
+        presets: Mapping[str, str] | None = None, seed: int = 0, target: str = "",
+    ) -> SamplerChain:  # fmt: skip
+        """Return a prediction before, within and after a sampler chain such as ``"top_k=40,min_p=0.05,temperature=0.7"``.
 
         Args:
-            text: The text; the source of an encoder-decoder.
-            method: gradient_x_input, integrated_gradients, occlusion, lime or kernel_shap.
-            target: What the decoder of an encoder-decoder has said so far.
-            **question: Fields of ``SalienceQuestion``: position, token, contrast, statistic, baseline, steps, ...
+            text: The text after which (in which) the next token is predicted.
+            chain: Stages by commas, applied from left to right (``models.chain``).
+            top: How many tokens are listed.
+            position: After which token; −1 for the last.
+            path: Token ids put behind that token.
+            presets: Name → chain of others, to see what they would choose.
+            seed: What the draws of ``outcomes`` use.
+            target: What the decoder of an encoder-decoder is given.
         """
-        asked = SalienceQuestion(method=method, **question)
-        return finish(salience.salience(self.shelf, self.column, text, asked, target))
+        column = replace(self.column, sampler=Sampler(seed=seed, chain=chain))
+        others = tuple((presets or {}).items())
+        work = sampling.sampler_chain(self.shelf, column, text, position, tuple(path), others, top, target)
+        return finish(work)
 
     def generate(self, prompt: str | Sequence[Mapping[str, str]], chat: bool = False, **sampler: Any) -> Generation:
         """Continue a prompt, or answer messages.
@@ -83,7 +100,7 @@ class Checkpoint:
         Args:
             prompt: A text, or messages ``{"role", "content"}``.
             chat: Whether a text is one user message of the checkpoint's own chat template.
-            **sampler: Fields of ``Sampler``: temperature, top_k, top_p, max_new_tokens, seed.
+            **sampler: Fields of ``Sampler``: temperature, top_k, top_p, max_new_tokens, seed, chain.
         """
         column = replace(self.column, sampler=replace(self.column.sampler, **sampler))
         if not isinstance(prompt, str):
@@ -109,6 +126,22 @@ class Checkpoint:
     def project(self, source: str = "input", layer: int = -1, text: str = "") -> Projection:
         """Return embeddings, or hidden states of a text, in their first two principal components."""
         return finish(embeddings.project(self.shelf, (self.column,), source, layer, text))[0]
+
+    def tensors(self) -> TensorList:
+        """Return every tensor of its files: name, shape, type, bytes, component."""
+        return finish(tensors.tensor_list(self.shelf, self.column.checkpoint))
+
+    def tensor_statistics(self) -> TensorStatistics:
+        """Return mean, std, minimum, maximum and shares of NaN, infinities and zeros of every tensor of its files."""
+        return finish(tensors.tensor_statistics(self.shelf, self.column.checkpoint))
+
+    def tensor(self, name: str, slice: int = 0, against: str = "") -> TensorDetail:
+        """Return one matrix of a tensor as a picture with its histogram; minus that of the checkpoint ``against``."""
+        return finish(tensors.tensor(self.shelf, self.column.checkpoint, name, slice, (), against))
+
+    def changes(self, before: str) -> WeightChanges:
+        """Return what it changed in the weights of the checkpoint at ``before``, tensor by tensor."""
+        return finish(tensors.tensor_changes(self.shelf, before, self.column.checkpoint))
 
     def close(self) -> None:
         """Free its memory."""
@@ -152,6 +185,5 @@ def open_checkpoint(
 
 
 def _open(column: Column, shelf: Shelf) -> Work[Checkpoint]:
-    shelf.warm.start()
     opened = yield from shelf.open(column)
     return Checkpoint(column, opened, shelf)

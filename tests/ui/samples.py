@@ -57,7 +57,9 @@ def grid(layers=4, heads=4, n=12, seed=0, kinds=("self",)):
     distance = (patterns * np.abs(place[:, None] - place[None])).sum(-1).mean(-1)
     previous = patterns[:, :, np.arange(1, n), np.arange(n - 1)].mean(-1)
     return AttentionGrid(labels, labels, patterns.astype(np.float16), entropy.astype(np.float32), distance.astype(np.float32),
-                         patterns[..., 0].mean(-1).astype(np.float32), previous.astype(np.float32), kinds[0], kinds)  # fmt: skip
+                         patterns[..., 0].mean(-1).astype(np.float32), previous.astype(np.float32),
+                         random.random((layers, heads)).astype(np.float32), random.random((layers, heads)).astype(np.float32),
+                         kinds[0], kinds, repeats=3)  # fmt: skip
 
 
 def pattern(n, random):
