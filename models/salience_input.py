@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import UserError
+from models.next_token import mask_place
 from models.opened import OpenModel
 from models.prompts import Prepared
 from models.records.tokens import Token
 from models.running import forward_of
-from models.surprisal import mask_place
 from models.trace import accepts, check_ids, check_length
 from models.words import _
 
