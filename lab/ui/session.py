@@ -212,7 +212,7 @@ class Session(QObject):
 
     def _params(self, want: Want) -> dict[str, Any]:
         params = dict(want.params)
-        if 0 <= want.column < len(self.columns) and "column" not in params:
+        if want.opens and 0 <= want.column < len(self.columns) and "column" not in params:
             params["column"] = self.columns[want.column]
         return params
 
