@@ -18,8 +18,7 @@ def salience(text=TEXT, seed=0, question=None, kind="decoder"):
                     0.4, float("nan"), float("nan"), 3, kind, "", "the prediction of what comes next")  # fmt: skip
 
 
-def answer(want, text=TEXT):
-    """Return what the engine could answer to a want of these views, None for the others'."""
-    if want.op == "salience":
-        return salience(text, want.column, want.params["question"])
-    return None
+ANSWERS = {
+    "salience": lambda want: salience(want.params["text"], want.column, want.params["question"]),
+}
+"""Operation → what the engine could answer to a want."""
