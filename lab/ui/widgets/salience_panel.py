@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
@@ -123,7 +124,7 @@ class SaliencePanel(QWidget):
                 strip.glyphs = glyphs(part.tokens)
                 fresh = True
             strip.set_colors(self._colors(strip, part, top, with_sign))
-            strip.tip = lambda token, part=part: _tip(part, token, number)
+            strip.tip = partial(_tip, part, number)
         for widget in (self.target, self.target_title):
             widget.setVisible(bool(target.tokens))
         self._fill_bars(text, target, top, with_sign, number)
@@ -171,7 +172,7 @@ class SaliencePanel(QWidget):
         strip.show_token(token)
 
 
-def _tip(part: Scored, token: int, number: Callable[[float], str]) -> str:
+def _tip(part: Scored, number: Callable[[float], str], token: int) -> str:
     if not 0 <= token < len(part.tokens):
         return ""
     own, index = part.tokens[token], part.part_of(token)
