@@ -15,7 +15,8 @@ from models.protocol import ProtocolError, encode
 from models.words import _
 
 PURE = frozenset({
-    "tokens", "attention_grid", "attention", "distribution", "project", "neighbours", "describe", "render",
+    "tokens", "attention_grid", "attention", "attention_pair", "head_cost", "distribution", "project",
+    "neighbours", "describe", "render",
     "lens", "lens_difference", "norms", "attribution", "neurons", "effect",
     "tensor_list", "tensor_statistics", "tensor", "tensor_changes",
 })  # fmt: skip

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.columns import Column
-from models.records.attention import AttentionGrid, AttentionHead
+from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
 from models.records.checkpoints import Description
 from models.records.embeddings import Neighbours, Projection
 from models.records.sampling import Distribution, Generation, Step
@@ -73,10 +73,22 @@ def pattern(n, random):
 def head(layer=1, number=2, n=12, seed=0, region=(), labels=(), pooled=1):
     matrix = pattern(n, np.random.default_rng(seed + 10 * layer + number)).astype(np.float32)
     area = tuple(region) or (0, n * pooled, 0, n * pooled)
-    labels = tuple(labels) or tuple(f"t{i}" for i in range(n * pooled))
+    labels = tuple(labels) or tuple(f"t{i * pooled}" for i in range(n))
+    names = labels, labels
     if region:
         matrix = matrix[region[0] : region[1], region[2] : region[3]]
-    return AttentionHead(layer, number, "self", matrix, labels, labels, area, pooled)
+        names = labels[region[0] : region[1]], labels[region[2] : region[3]]
+    return AttentionHead(layer, number, "self", matrix, *names, area, pooled)
+
+
+def pair(layer=1, number=2, query=5, key=3, seed=0, width=16):
+    random = np.random.default_rng(seed)
+    q, k = random.normal(0, 1, (2, width)).astype(np.float32)
+    return AttentionPair(layer, number, "self", query, key, f"t{query}", f"t{key}", q, k, 0.25, float(q @ k) / 4, 0.4, 1.5)
+
+
+def cost(layer=1, number=2, cost=0.1):
+    return HeadCost(layer, number, "self", 2.5, 2.5 + cost, 11)
 
 
 def distribution(seed=0, k=40, position=5, temperature=1.0):
@@ -204,6 +216,8 @@ def weight_changes(first, second, seed=0):
 
 ANSWERS = {
     "describe": lambda want: description(),
+    "attention_pair": lambda want: pair(*(want.params[name] for name in ("layer", "head", "query", "key")), seed=want.column),
+    "head_cost": lambda want: cost(want.params["layer"], want.params["head"], 0.1 + 0.1 * want.column),
     "tensor_list": lambda want: tensor_list(want.params["path"]),
     "tensor_statistics": lambda want: tensor_statistics(seed=want.column),
     "tensor": lambda want: tensor_detail(want.params["name"], want.params["path"], want.params.get("other", ""), want.column),

@@ -166,7 +166,7 @@ def test_pattern_functions():
     pooled = made.head(n=5, pooled=3)
     assert pair_of(pooled, 1, 2) == (3, 6)
     assert block_of(pooled, 4, 4) == (12, 15, 12, 15)
-    assert axis_labels(pooled.queries, 0, 5, 3) == ["t0", "t3", "t6", "t9", "t12"]
+    assert axis_labels(pooled.queries) == ["t0", "t3", "t6", "t9", "t12"]
     assert value_text(head, (2, 1), None, None) == f"t2 #2 → t1 #1: {head.matrix[2, 1]:.4f}"
     grid = made.grid(kinds=("encoder", "cross"))
     assert np.array_equal(grid_numbers(grid, "patterns"), grid.entropy)
@@ -176,8 +176,8 @@ def test_kinds_are_offered_where_there_are_several(show):
     view = show(attention, n=1)
     view.set_answer(view.wants()[0], made.grid(kinds=("encoder", "decoder", "cross")))
     view.redraw()
-    assert view.kind.isVisible()
-    view.kind.setCurrentIndex(2)
+    assert view.controls.kind.isVisible()
+    view.controls.kind.setCurrentIndex(2)
     assert view.wants()[0].params["kind"] == "cross"
 
 
