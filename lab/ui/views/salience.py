@@ -9,11 +9,11 @@ import numpy as np
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.view import View, Want
-from lab.ui.views._salience_controls import CHEAP, Controls, method_names
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
+from lab.ui.widgets.salience_controls import CHEAP, Controls, method_names
 from lab.ui.widgets.salience_panel import SaliencePanel, Scored, scored, summary, what
 from lab.ui.widgets.text import shorten, signed, visible
 from lab.ui.widgets.token_strip import StripGroup
