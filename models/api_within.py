@@ -14,7 +14,8 @@ from typing import Any
 
 from models.columns import Column
 from models.events import finish
-from models.operations import salience
+from models.operations import salience, within
+from models.records.inside import Inside
 from models.records.salience import Salience, SalienceQuestion
 from models.shelf import Shelf
 
@@ -36,3 +37,15 @@ class Within:
         """
         asked = SalienceQuestion(method=method, **question)
         return finish(salience.salience(self.shelf, self.column, text, asked, target))
+
+    def inside(self, text: str, layer: int = 0, head: int = 0, position: int = -1, **place: Any) -> Inside:
+        """Return the numbers of one position on its way through one layer and head, step by step.
+
+        Args:
+            text: The text; the source of an encoder-decoder.
+            layer: Layer, from 0.
+            head: Head, from 0.
+            position: The token that is followed, -1 for the last.
+            **place: ``stack`` (encoder or decoder), ``target``, ``rows`` and ``columns`` (how much of each array).
+        """
+        return finish(within.inside(self.shelf, self.column, text, layer, head, position, **place))

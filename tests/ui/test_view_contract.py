@@ -24,7 +24,7 @@ from models.words import set_language
 from tests.ui import samples as made
 from tests.ui import within_samples as within
 
-NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors", "residual", "salience")
+NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors", "residual", "salience", "inside")
 ANSWERS = made.ANSWERS | within.ANSWERS
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
 views = pytest.mark.parametrize("name", NAMES)

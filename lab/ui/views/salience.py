@@ -14,7 +14,7 @@ from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
 from lab.ui.widgets.salience_controls import CHEAP, Controls, method_names
-from lab.ui.widgets.salience_panel import SaliencePanel, Scored, scored, summary, what
+from lab.ui.widgets.salience_panel import SaliencePanel, Scored, headline, scored, sums, what
 from lab.ui.widgets.text import shorten, signed, visible
 from lab.ui.widgets.token_strip import StripGroup
 from models.records.arrays import Array
@@ -147,7 +147,8 @@ class SalienceView(ColumnView):
         """Draw one column."""
         found, content = self.answer(index), panel.content
         assert isinstance(content, SaliencePanel)
-        self._draw(content, found, *self._values(found), summary(found))
+        content.sums.set_whole(sums(found))
+        self._draw(content, found, *self._values(found), headline(found))
         panel.note.set_whole(shorten("; ".join(found.notes), 300))
 
     def draw_difference(self, panel: ColumnPanel, a: int, b: int) -> None:
@@ -163,6 +164,8 @@ class SalienceView(ColumnView):
             )
             return
         change = _("{what}: {a} → {b}").format(what=what(second), a=f"{first.value:.3f}", b=f"{second.value:.3f}")
+        total = float(np.nansum(text, dtype=np.float64) + np.nansum(target, dtype=np.float64))
+        content.sums.set_whole(_("scores sum to {total}").format(total=self._number(total)))
         self._draw(content, second, text, target, change)
 
     def _draw(self, content: SaliencePanel, found: Salience, text: Array, target: Array, said: str) -> None:
@@ -184,7 +187,7 @@ class SalienceView(ColumnView):
     def _number(self, value: float) -> str:
         if self.controls.share.isChecked():
             return f"{signed(100 * value, 1)} %"
-        return signed(value, 4)
+        return signed(value, 3)
 
     def _values(self, found: Salience) -> tuple[Array, Array]:
         """Return the scores as shown: as they are, or as shares of all of them."""

@@ -60,15 +60,18 @@ def what(found: Salience) -> str:
     return _("{name} of {text}").format(name=name, text=text)
 
 
-def summary(found: Salience) -> str:
-    """Return value, baseline and sum of the scores in one line."""
+def headline(found: Salience) -> str:
+    """Return what is explained and how large it is."""
+    chance = f" · p = {100 * found.probability:.2f} %" if found.kind != "reward" else ""
+    return f"{what(found)} = {found.value:.3f}{chance}"
+
+
+def sums(found: Salience) -> str:
+    """Return the sum of the scores beside what they should add up to."""
     total = float(np.nansum(found.scores, dtype=np.float64) + np.nansum(found.target_scores, dtype=np.float64))
-    said = [f"{what(found)} = {found.value:.3f}"]
-    if found.kind != "reward":
-        said.append(f"p = {100 * found.probability:.2f} %")
+    said = [_("scores sum to {total}").format(total=signed(total, 3))]
     if found.base == found.base:
         said.append(_("without the tokens {base}").format(base=f"{found.base:.3f}"))
-    said.append(_("scores sum to {total}").format(total=signed(total, 3)))
     if found.error == found.error:
         gap = found.value - found.base
         share = f" ({100 * abs(found.error / gap):.1f} %)" if abs(gap) > 1e-6 else ""
@@ -84,7 +87,7 @@ class SaliencePanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.summary, self.convention = Elided(), Elided()
+        self.summary, self.sums, self.convention = Elided(), Elided(), Elided()
         font = self.convention.font()
         font.setPointSizeF(font.pointSizeF() * 0.9)
         self.convention.setFont(font)
@@ -109,7 +112,7 @@ class SaliencePanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
         layout.setSpacing(2)
-        for widget in (self.summary, self.convention, self.splitter):
+        for widget in (self.summary, self.sums, self.convention, self.splitter):
             layout.addWidget(widget, 1 if widget is self.splitter else 0)
         self.strip.clicked.connect(lambda token: self.clicked.emit(token, False))
         self.target.clicked.connect(lambda token: self.clicked.emit(token, True))
