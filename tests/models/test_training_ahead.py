@@ -61,19 +61,20 @@ def ahead(recipe, root, step, **options):
 
 
 def test_memory_by_hand(recipe, root):
-    """Embedding 400 x 32, one block (4 x 32 x 32, 3 x 32 x 48, two norms), a last norm; AdamW keeps two numbers for each."""
+    """Embedding V x 32, one block (4 x 32 x 32, 3 x 32 x 48, two norms), a last norm; AdamW keeps two numbers for each."""
     found = finish(plan(recipe, "pretrain", output=root / "out"))
-    weights = 400 * 32 + 4 * 32 * 32 + 3 * 32 * 48 + 3 * 32
+    size = json.loads((root / "out/tokenizer/done.json").read_text())["metrics"]["vocab_size"]
+    weights = size * 32 + 4 * 32 * 32 + 3 * 32 * 48 + 3 * 32
     assert found.parameters == found.trained == weights
     assert found.gradients == 4 * weights
     assert found.optimizer == pytest.approx(8 * weights, rel=0.01)  # and a step counter for each tensor
     assert found.weights == pytest.approx(4 * weights, rel=0.01)  # and rotary buffers
     assert found.memory == found.weights + found.gradients + found.optimizer + found.activations
-    logits = 4 * found.units * 400
+    logits = 4 * found.units * size
     assert found.activations > logits
     assert found.activations < 60 * logits
     assert (found.steps, found.measured) == (4, 3)
-    assert found.seconds == pytest.approx(found.seconds_per_step * 4)
+    assert found.seconds == pytest.approx(found.seconds_per_step * 4, rel=0.05)
     assert found.disk >= 2 * weights + 2 * 12 * weights
 
 
