@@ -19,7 +19,8 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "position": (Annotated[int, typer.Option(help="The token that is asked about, counted from zero; -1: the last.")], -1),
     "top": (Annotated[int, typer.Option(help="Rows of a ranking.")], 10),
     "slice": (Annotated[int, typer.Option(help="Which matrix of a tensor with more than two dimensions.")], 0),
-    "against": (Annotated[str, typer.Option(help="Path of a checkpoint whose tensor is subtracted.")], ""),
+    "against": (Annotated[str, typer.Option(help="Path of the checkpoint to compare with (--tensor, --lens).")], ""),
+    "edits": (Annotated[str, typer.Option(help="Activations to change in the forward, as JSON (see the guide).")], ""),
     "chat": (Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")], False),
     "device": (Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")], "auto"),
     "dtype": (Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")], "auto"),
@@ -40,7 +41,7 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
         raise typer.BadParameter(_("--text is needed."))
     question = Question(
         text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"],
-        slice=given["slice"], against=given["against"],
+        slice=given["slice"], against=given["against"], edits=given["edits"],
     )  # fmt: skip
     shown = follow(_run.inspect(column, question, wanted))
     if given["as_json"]:

@@ -27,6 +27,7 @@ class Question:
         top: How many rows of a ranking.
         slice: Which matrix of a tensor with more than two dimensions.
         against: Path of the checkpoint that is subtracted; empty for none.
+        edits: What is changed in the forward, as JSON; empty for nothing.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Question:
     top: int = 10
     slice: int = 0
     against: str = ""
+    edits: str = ""
 
 
 @dataclass(frozen=True)
