@@ -23,7 +23,7 @@ from models.discover import discover
 from models.words import set_language
 from tests.ui import samples as made
 
-NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate")
+NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "train")
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
 views = pytest.mark.parametrize("name", NAMES)
 BAD_TEXT = "<img src=file:///etc/passwd><b>bold</b> \u202egnp.exe e" + "\u0301" * 2000 + " \x1b[31m =cmd() " + "x" * 300
@@ -62,7 +62,9 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return made.generation(text)
     if want.op == "samples":
         return made.samples(1)
-    return {"results": made.cells(), "jobs": (), "compare": made.comparisons()}[want.op]
+    if want.op == "training_run":
+        return made.training_run()
+    return {"results": made.cells(), "jobs": (made.training_job(),), "compare": made.comparisons()}[want.op]
 
 
 def fill(widget: ViewWidget, text: str = made.TEXT) -> None:

@@ -63,7 +63,7 @@ class TrainView(ViewWidget):
         self.jobs: tuple[Job, ...] | None = None
         self.runs: dict[str, TrainingRun] = {}
         self.failures: dict[str, Failure] = {}
-        self._tick = self._asks = 0
+        self._tick = self._asks = self._orders = 0
         self._start = self._wanted_step = ""
         self._order: tuple[str, dict[str, Any]] | None = None
         self._asked: list[tuple[str, int]] = []
@@ -124,7 +124,7 @@ class TrainView(ViewWidget):
         self.new.toggled.connect(self._redraw_soon)
         self.stop.clicked.connect(self._on_stop)
         self.resume.clicked.connect(self._on_resume)
-        self.step.currentIndexChanged.connect(self._redraw_soon)
+        self.step.activated.connect(self._on_step)
         self.smooth.valueChanged.connect(self._redraw_soon)
         self.log.toggled.connect(self._redraw_soon)
         self.list.picked.connect(self._on_picked)
@@ -143,8 +143,7 @@ class TrainView(ViewWidget):
         """Return the requests for the list of runs, the chosen runs' curves, and what a button asked for."""
         found = [Want("jobs", "jobs", {}, fresh=self._tick)]
         for path in self.list.chosen:
-            run = self.runs.get(path)
-            tick = self._tick if run is None or run.state in BUSY else 0
+            tick = self._tick if self._is_moving(path) else -self._orders
             found.append(Want(f"run/{path}", "training_run", {"path": path}, fresh=tick))
         if self._start:
             found.append(Want("start", "start_training", {"recipe": self._start}, fresh=self._asks))
@@ -166,7 +165,7 @@ class TrainView(ViewWidget):
             self._on_poll()
         elif want.slot == "order":
             self._order = None
-            self.runs = {path: run for path, run in self.runs.items() if path not in self.list.chosen}
+            self._orders += 1
             self._on_poll()
         self._redraw_soon()
 
@@ -189,7 +188,7 @@ class TrainView(ViewWidget):
     def state(self) -> dict[str, Any]:
         """Return the chosen runs, the stage, how curves are drawn, and the recipe that is being written."""
         return {
-            "runs": list(self.list.chosen), "step": self.step.currentText(), "smooth": self.smooth.value(),
+            "runs": list(self.list.chosen), "step": self._wanted_step, "smooth": self.smooth.value(),
             "log": self.log.isChecked(), "new": self.new.isChecked(), "recipe": self.editor.text(),
         }  # fmt: skip
 
@@ -210,6 +209,12 @@ class TrainView(ViewWidget):
     def chosen(self) -> list[TrainingRun]:
         """Return the chosen runs that are known."""
         return [self.runs[path] for path in self.list.chosen if path in self.runs]
+
+    def _is_moving(self, path: str) -> bool:
+        """Return whether a run may report more, or the list says otherwise of it than its curves."""
+        run, job = self.runs.get(path), next((job for job in self.jobs or () if job.path == path), None)
+        states = {state.state for state in (run, job) if state is not None}
+        return run is None or bool(states & set(BUSY)) or len(states) > 1
 
     def shown_steps(self) -> list[tuple[str, TrainingStep]]:
         """Return (name of the run, its step that is drawn) of every chosen run that has it."""
@@ -238,7 +243,7 @@ class TrainView(ViewWidget):
         else:
             self._show_page()
             self.stack.setCurrentWidget(self.page)
-        busy = any(job.state in BUSY for job in self.jobs or ())
+        busy = any(job.state in BUSY for job in self.jobs or ()) or any(self._is_moving(path) for path in self.runs)
         if busy and not self._poll.isActive():
             self._poll.start()
         elif not busy:
@@ -249,18 +254,16 @@ class TrainView(ViewWidget):
             self.changed.emit()
 
     def _fill_steps(self) -> None:
+        """Offer the steps of the chosen runs; the newest that reports something is shown until one is chosen by hand."""
         names = list(dict.fromkeys(step.name for run in self.chosen() for step in run.steps))
-        if [self.step.itemText(at) for at in range(self.step.count())] == names:
-            return
-        wanted = self._wanted_step or self.step.currentText()
         latest = [step.name for run in self.chosen() for step in run.steps if len(step.steps)]
+        choice = self._wanted_step if self._wanted_step in names else latest[-1] if latest else ""
         self.step.blockSignals(True)
-        self.step.clear()
-        self.step.addItems(names)
-        choice = wanted if wanted in names else latest[-1] if latest else names[0] if names else ""
+        if [self.step.itemText(at) for at in range(self.step.count())] != names:
+            self.step.clear()
+            self.step.addItems(names)
         self.step.setCurrentIndex(max(self.step.findText(choice), 0))
         self.step.blockSignals(False)
-        self._wanted_step = "" if names else wanted
 
     def _show_words(self, steps: list[tuple[str, TrainingStep]]) -> None:
         failed = next((self.failures[slot] for slot in ("start", "order", *self.failures) if slot in self.failures), None)
@@ -312,7 +315,12 @@ class TrainView(ViewWidget):
             self.changed.emit()
 
     def _on_picked(self) -> None:
+        self._wanted_step = ""
         self.new.setChecked(False)
+        self._redraw_soon()
+
+    def _on_step(self, *_index: int) -> None:
+        self._wanted_step = self.step.currentText()
         self._redraw_soon()
 
     def _on_start(self) -> None:

@@ -23,9 +23,14 @@ def setting_fields(kind: type[Any], prefix: str = "") -> list[tuple[str, Any, An
         hint, name = hints[item.name], f"{prefix}{item.name}"
         if isinstance(hint, type) and is_dataclass(hint):
             found += setting_fields(hint, f"{name}.")
-        else:
+        elif not _of_records(hint):
             found.append((name, hint, getattr(usual, item.name), str(item.metadata.get("help", ""))))
     return found
+
+
+def _of_records(hint: Any) -> bool:
+    """Return whether a setting is a sequence of dataclasses: it has no field here, and is written in the YAML."""
+    return str(hint).startswith("tuple[") and is_dataclass(hint.__args__[0])
 
 
 def as_text(value: Any) -> str:
@@ -69,6 +74,7 @@ class ConfigForm(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.fields: dict[str, QWidget] = {}
         self._known: dict[str, tuple[Any, Any, str]] = {}
+        self._kept: dict[str, Any] = {}
 
     def set_kind(self, kind: type[Any], values: Mapping[str, Any], choices: Choices, first: tuple[str, ...] = ()) -> None:
         """Show the settings of a dataclass.
@@ -95,6 +101,7 @@ class ConfigForm(QScrollArea):
                 widget.setToolTip(tooltip(f"{name} = {as_text(usual)}", _(text) if text else ""))
             self.fields[name], self._known[name] = field, (hint, usual, text)
             form.addRow(label, field)
+        self._kept = {name: value for name, value in values.items() if name not in known}
         self.setWidget(inside)
         self._mark()
 
@@ -116,8 +123,8 @@ class ConfigForm(QScrollArea):
         return line
 
     def values(self) -> dict[str, Any]:
-        """Return dotted name → value of every setting that is not the usual one and can be read."""
-        found: dict[str, Any] = {}
+        """Return dotted name → value of every setting that is not the usual one and can be read, and what has no field."""
+        found: dict[str, Any] = dict(self._kept)
         for name, field in self.fields.items():
             hint, usual, _text = self._known[name]
             try:

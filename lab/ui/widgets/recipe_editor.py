@@ -59,6 +59,7 @@ class RecipeEditor(QFrame):
         self.yaml.setToolTip(_("What the form writes; it can be edited here too"))
         self._lay_out()
         self._connect()
+        self.source.setCurrentIndex(max(self.source.findText(_("recipe {name}").format(name="quick")), 0))
         self._on_source()
 
     def _lay_out(self) -> None:
