@@ -3,12 +3,13 @@
 import numpy as np
 
 from models.columns import Column
-from models.records.attention import AttentionGrid, AttentionHead
+from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
 from models.records.checkpoints import Description
 from models.records.curves import TrainingRun, TrainingStep
 from models.records.embeddings import Neighbours, Projection
 from models.records.sampling import Distribution, Generation, Step
 from models.records.scores import Cell, Comparison, Job, Sample
+from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges, place_of
 from models.records.tokens import Token, TokenStrip
 
 TEXT = "The capital of Veltria is Ombra 🙂.\nEs heißt 中文。"
@@ -73,10 +74,22 @@ def pattern(n, random):
 def head(layer=1, number=2, n=12, seed=0, region=(), labels=(), pooled=1):
     matrix = pattern(n, np.random.default_rng(seed + 10 * layer + number)).astype(np.float32)
     area = tuple(region) or (0, n * pooled, 0, n * pooled)
-    labels = tuple(labels) or tuple(f"t{i}" for i in range(n * pooled))
+    labels = tuple(labels) or tuple(f"t{i * pooled}" for i in range(n))
+    names = labels, labels
     if region:
         matrix = matrix[region[0] : region[1], region[2] : region[3]]
-    return AttentionHead(layer, number, "self", matrix, labels, labels, area, pooled)
+        names = labels[region[0] : region[1]], labels[region[2] : region[3]]
+    return AttentionHead(layer, number, "self", matrix, *names, area, pooled)
+
+
+def pair(layer=1, number=2, query=5, key=3, seed=0, width=16):
+    random = np.random.default_rng(seed)
+    q, k = random.normal(0, 1, (2, width)).astype(np.float32)
+    return AttentionPair(layer, number, "self", query, key, f"t{query}", f"t{key}", q, k, 0.25, float(q @ k) / 4, 0.4, 1.5)
+
+
+def cost(layer=1, number=2, cost=0.1):
+    return HeadCost(layer, number, "self", 2.5, 2.5 + cost, 11)
 
 
 def distribution(seed=0, k=40, position=5, temperature=1.0):
@@ -177,3 +190,52 @@ def training_run(state="done", n=40, seed=0):
 def description(name="sft", template="{{ messages }}", kind="decoder", unavailable=None):
     return Description(name, f"/models/demo/{name}", "llama", "LlamaForCausalLM", kind, chat_template=template,
                        unavailable=unavailable or {})  # fmt: skip
+
+
+LAYERS = [f"model.layers.{n}.{module}.weight" for n in range(3) for module in ("mlp.up_proj", "self_attn.q_proj")]
+TENSORS = ("model.embed_tokens.weight", *LAYERS, "model.norm.weight", "odd.<b>bold</b> \u202egnp.weight")
+
+
+def tensor_list(path="/models/demo/sft"):
+    shapes = tuple((8,) if "norm" in name else (40, 8) for name in TENSORS)
+    parts = tuple("norm" if "norm" in name else "embedding" if "embed" in name else "mlp" for name in TENSORS)
+    n_bytes = np.array([4 * int(np.prod(shape)) for shape in shapes], np.int64)
+    return TensorList(path, TENSORS, shapes, ("F32",) * len(TENSORS), n_bytes, parts, ("model.safetensors",) * len(TENSORS),
+                      {"lm_head.weight": TENSORS[0]}, {"hidden_size": "8", "name": path}, (), len(TENSORS))  # fmt: skip
+
+
+def tensor_statistics(names=TENSORS, seed=0):
+    random = np.random.default_rng(seed)
+    values = [random.normal(size=len(names)).astype(np.float32) for _ in range(4)]
+    shares = [np.zeros(len(names), np.float32) for _ in range(3)]
+    shares[0][-1] = 0.25
+    return TensorStatistics(tuple(names), *values, *shares)
+
+
+def tensor_detail(name=TENSORS[0], path="/models/demo/sft", other="", seed=0):
+    matrix = np.random.default_rng(seed).normal(size=(40, 8)).astype(np.float32)
+    matrix[3, 4] = np.nan
+    rows, columns = np.indices(matrix.shape, dtype=np.int32)
+    counts, edges = np.histogram(matrix[np.isfinite(matrix)], bins=21)
+    return TensorDetail(path, name, "F32", (40, 8), 0, 1, (), 40, 8, False, (0, 40, 0, 8), matrix, rows, columns,
+                        counts.astype(np.int64), edges.astype(np.float32), tensor_statistics((name,)), other)  # fmt: skip
+
+
+def weight_changes(first, second, seed=0):
+    random = np.random.default_rng(seed)
+    places = [place_of(name) for name in TENSORS]
+    relative, ones = random.gamma(1.0, 0.1, len(TENSORS)).astype(np.float32), np.ones(len(TENSORS), np.float32)
+    return WeightChanges(first, second, TENSORS, np.array([p[0] for p in places], np.int32), tuple(p[1] for p in places),
+                         relative, relative * 2, 1 - relative**2, ones, ("gone.weight",))  # fmt: skip
+
+
+ANSWERS = {
+    "describe": lambda want: description(),
+    "attention_pair": lambda want: pair(*(want.params[name] for name in ("layer", "head", "query", "key")), seed=want.column),
+    "head_cost": lambda want: cost(want.params["layer"], want.params["head"], 0.1 + 0.1 * want.column),
+    "tensor_list": lambda want: tensor_list(want.params["path"]),
+    "tensor_statistics": lambda want: tensor_statistics(seed=want.column),
+    "tensor": lambda want: tensor_detail(want.params["name"], want.params["path"], want.params.get("other", ""), want.column),
+    "tensor_changes": lambda want: weight_changes(want.params["first"], want.params["second"], want.column),
+}
+"""Operation → what the engine could answer to a want."""
