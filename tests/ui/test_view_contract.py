@@ -62,9 +62,9 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return made.generation(text)
     if want.op == "samples":
         return made.samples(1)
-    if want.op == "training_run":
-        return made.training_run()
-    return {"results": made.cells(), "jobs": (made.training_job(),), "compare": made.comparisons()}[want.op]
+    return {
+        "results": made.cells(), "jobs": (made.training_job(),), "compare": made.comparisons(), "training_run": made.training_run()
+    }[want.op]  # fmt: skip
 
 
 def fill(widget: ViewWidget, text: str = made.TEXT) -> None:
