@@ -63,7 +63,8 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
     if want.op == "samples":
         return made.samples(1)
     return {
-        "results": made.cells(), "jobs": (made.training_job(),), "compare": made.comparisons(), "training_run": made.training_run()
+        "results": made.cells(), "jobs": (made.training_job(),), "compare": made.comparisons(),
+        "training_run": made.training_run(),
     }[want.op]  # fmt: skip
 
 
