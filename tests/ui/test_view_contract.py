@@ -84,7 +84,7 @@ def texts(widget: QWidget) -> str:
 
 
 def test_every_view_is_found():
-    assert set(NAMES) <= set(FOUND)
+    assert {"tokens", "attention", "embeddings", "sampling", "chat", "train", "evaluate", "tensors"} <= set(FOUND)
     assert not [found.error for found in FOUND.values() if found.error]
     orders = [found.value.order for found in FOUND.values()]
     assert len(set(orders)) == len(orders)

@@ -362,4 +362,4 @@ def _tip() -> str:
     return _("Write a recipe, start it, and watch its curves: losses, rewards, KL, entropy, speed")
 
 
-VIEW = View("train", 70, _title, _tip, TrainView)
+VIEW = View("train", 55, _title, _tip, TrainView)
