@@ -21,7 +21,7 @@ from models.files import write_json
 from models.lineage import Lineage, LineageEntry, write_lineage
 from models.training.journal import Journal
 from models.training.memory import keep_freed_memory
-from models.training.stage import Stage, Workspace, as_settings, check_at_least
+from models.training.stage import Stage, Workspace, as_settings, check_at_least, same_settings
 from models.words import _
 
 WORLD = "world"
@@ -324,7 +324,7 @@ def _run_step(recipe: Recipe, step: Step, output: Path, made: frozenset[str], re
     done = folder / "done.json"
     if done.exists():
         content = json.loads(done.read_text(encoding="utf-8"))
-        if content["settings"] == json.loads(json.dumps(as_settings(step.settings))):
+        if same_settings(content["settings"], step.settings):
             yield Note(_("{name}: finished before").format(name=step.name))
             metrics: Mapping[str, Any] = content["metrics"]
             return metrics
