@@ -229,7 +229,7 @@ def as_settings(settings: Any) -> dict[str, Any]:
 def same_settings(before: Mapping[str, Any], now: Any) -> bool:
     """Return whether settings noted as JSON are those of a dataclass; one that did not exist then has its usual value."""
     usual = json.loads(json.dumps(as_settings(type(now)())))
-    return _over(usual, before) == json.loads(json.dumps(as_settings(now)))
+    return bool(_over(usual, before) == json.loads(json.dumps(as_settings(now))))
 
 
 def _over(usual: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
