@@ -258,13 +258,15 @@ class AttentionView(AttentionData):
         self.side.setVisible(self.controls.ranked.isChecked() and bool(values))
         if not values:
             return
-        self.side.set_columns(len(self.columns))
+        self.side.set_columns(max(len(values), min(len(self.columns), 3)))
         self.side.list.set_values(names, values, self.side.rank.currentText(), is_difference)
         chosen = self.chosen()
         self.side.list.set_chosen(*chosen)
         self.side.set_hint("" if any(np.isfinite(one).any() for one in values) else self._why_empty())
         columns = [column.name for column in self.columns]
-        self.side.set_passport(head_name(*chosen), columns, passport(self.grids(), self.costs(), *chosen))
+        costs = self.costs()
+        self.side.set_passport(head_name(*chosen), columns, passport(self.grids(), costs, *chosen))
+        self.side.set_why(costs)
 
     def _why_empty(self) -> str:
         if any(grid.kind == "cross" for grid in self.grids() if grid is not None):
@@ -280,7 +282,7 @@ class AttentionView(AttentionData):
         if pair and isinstance(content, AttentionPanel):
             grid_low, grid_high = content.grid.scale()
             low, high = content.matrix.scale()
-            self.controls.grid_legend.set_scale(_("Heads"), f"{grid_low:.2f}", f"{grid_high:.2f}", not patterns)
+            self.controls.grid_legend.set_scale(_("All heads"), f"{grid_low:.2f}", f"{grid_high:.2f}", not patterns)
             self.controls.legend.set_scale(_("Difference of attention"), f"{low:.2f}", f"{high:.2f}", True)
             return
         if not patterns:

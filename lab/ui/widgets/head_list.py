@@ -52,7 +52,8 @@ def fit(table: RowsTable) -> None:
     measure = table.fontMetrics().horizontalAdvance
     for column, title in enumerate(table.rows.header):
         texts = (cell_text(row[column]) for row in table.rows.rows[:100])
-        table.setColumnWidth(column, min(max([measure(title) + 10, *map(measure, texts)]) + 18, 160))
+        arrow = 14 if table.horizontalHeader().isSortIndicatorShown() and column else 0
+        table.setColumnWidth(column, min(max([measure(title) + arrow, *map(measure, texts)]) + 26, 160))
 
 
 class _HeadRows(RowsModel):
