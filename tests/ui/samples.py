@@ -4,8 +4,12 @@ import numpy as np
 
 from models.columns import Column
 from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
+from models.records.attribution import Attribution, Neurons
+from models.records.chain import Outcome, SamplerChain, StageResult
 from models.records.checkpoints import Description
 from models.records.embeddings import Neighbours, Projection
+from models.records.interventions import Effect
+from models.records.lens import Lens, LensDifference, Norms
 from models.records.sampling import Distribution, Generation, Step
 from models.records.scores import Cell, Comparison, Job, Sample
 from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges, place_of
@@ -103,6 +107,20 @@ def distribution(seed=0, k=40, position=5, temperature=1.0):
     entropies = [float(-(x[x > 0] * np.log(x[x > 0])).sum()) for x in (p, q)]
     shown = (p[:k].astype(np.float32), q[:k].astype(np.float32))
     return Distribution(np.arange(k) + 100, texts, *shown, *entropies, position, 300, 12, 3)
+
+
+def sampler_chain(seed=0, k=40, chain="top_k=12,temperature=0.5", presets=()):
+    own = distribution(seed, k, temperature=0.5)
+    cut = np.where(np.arange(k) < 12, own.probabilities, 0).astype(np.float32)
+    stages = []
+    for n, text in enumerate(chain.split(",") if chain else ()):
+        after = cut / cut.sum() if n == 0 else own.sampled
+        removed = (np.arange(112, 115), (" <b>bold</b>", " x", "\n"), np.array([0.02, 0.01, 0.005], np.float32))
+        gone = (288, 0.08, *removed) if n == 0 else (0, 0.0, np.zeros(0, np.int64), (), np.zeros(0, np.float32))
+        stages.append(StageResult(text, True, after, 1.9 - 0.3 * n, 12, *gone, 100, own.texts[0], float(after[0])))
+    outcomes = [Outcome("chain", chain, "", 100, own.texts[0], 0.4, 101, own.texts[1], 0.2, 1.6, 12)]
+    outcomes += [Outcome(name, c, "", 100, own.texts[0], 0.3, 102, own.texts[2], 0.1, 2.0, 300) for name, c in presets]
+    return SamplerChain(own, chain, tuple(stages), tuple(outcomes))
 
 
 def steps(text=" The capital is Ombra.", seed=0):
@@ -224,3 +242,59 @@ ANSWERS = {
     "tensor_changes": lambda want: weight_changes(want.params["first"], want.params["second"], want.column),
 }
 """Operation → what the engine could answer to a want."""
+
+
+def lens(text=TEXT, region=(), seed=0, layers=4):
+    """A lens of random numbers over the tokens of a text."""
+    shown = tuple(token.text for token in tokens(text))
+    start, end = (region[0], min(region[1], len(shown))) if region else (0, len(shown))
+    random, shape = np.random.default_rng(seed), (layers + 1, end - start)
+    pieces = ("<b>bold</b>", " the", " Ombra", "\u202ex", "\n")
+    top = random.integers(0, len(pieces), (*shape, 3)).astype(np.int32)
+    p = np.sort(random.random((*shape, 3)).astype(np.float32), axis=-1)[..., ::-1] / 2
+    numbers = [random.gamma(1.0, 2.0, shape).astype(np.float32) for _ in range(5)]
+    rows = ("embed", *(f"L{n}" for n in range(layers)))
+    return Lens(shown[start:end], rows, pieces, top, top + 5, p, shown[start + 1 : end + 1] + ("",) * (end == len(shown)),
+                np.clip(numbers[0] / 20, 0, 1), np.floor(numbers[1]), numbers[2], numbers[3], numbers[4], start, len(shown), "",
+                "blocks", (3,) * layers)
+
+
+def lens_difference(text=TEXT, region=(), layers=4):
+    one = lens(text, region, 1, layers)
+    return LensDifference(one.tokens, one.rows, one.entropy, one.cross_entropy, one.kl_final, one.start, one.n_tokens)
+
+
+def norms(text=TEXT, region=(), layers=4):
+    one = lens(text, region, 2, layers)
+    return Norms(one.tokens, one.entropy, one.entropy[1:], np.full_like(one.entropy[1:], np.nan), one.kl_final[1:], one.start)
+
+
+def attribution(position=3, token=17, seed=0, layers=4):
+    random = np.random.default_rng(seed)
+    heads, mlps = random.normal(size=(layers, 3)).astype(np.float32), random.normal(size=layers).astype(np.float32)
+    total = float(heads.sum() + mlps.sum()) + 0.5
+    return Attribution(position, (token,), ("<b>bold</b>",), heads, np.zeros((0, 0), dtype=np.float32), mlps,
+                       np.zeros(layers, dtype=np.float32), 0.5, 0.0, 0.0, 0.0, total, total, False, (0.25,))
+
+
+def neurons(layer=0, position=3, k=6):
+    values = np.linspace(2, -1, k).astype(np.float32)
+    words = tuple((" the", " Ombra", "x") for _ in range(k))
+    return Neurons(layer, position, (17,), (" the",), np.arange(k), values, values * 0.5, words, words, 1.5, 512)
+
+
+def effect(text=TEXT, position=3, k=6):
+    shown = tuple(token.text for token in tokens(text))
+    before = np.linspace(0.5, 0.01, k).astype(np.float32)
+    return Effect(position, np.arange(k), tuple(f" w{n}" for n in range(k)), before * 3, before * 2, before, before[::-1].copy(),
+                  np.linspace(0, 1, len(shown)).astype(np.float32), shown, 1.0, 1.5)
+
+
+ANSWERS |= {
+    "lens": lambda want: lens(want.params["text"], want.params["region"], want.column),
+    "lens_difference": lambda want: lens_difference(want.params["text"], want.params["region"]),
+    "norms": lambda want: norms(want.params["text"], want.params["region"]),
+    "attribution": lambda want: attribution(want.params["position"], seed=want.column),
+    "neurons": lambda want: neurons(want.params["layer"], want.params["position"]),
+    "effect": lambda want: effect(want.params["text"], want.params["position"]),
+}
