@@ -1,6 +1,7 @@
 """The mosaic of all heads under the clock. Prints milliseconds of pooling and of drawing as one line of JSON.
 
-``python -m tests.bench.head_grid``: 30 layers of 9 heads over 256 tokens, as SmolLM2-135M has them, with random patterns, on one thread.
+``python -m tests.bench.head_grid``: 30 layers of 9 heads over 256 tokens, as SmolLM2-135M has them, with random patterns, on
+one thread.
 """
 
 from __future__ import annotations
