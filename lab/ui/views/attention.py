@@ -124,8 +124,10 @@ class AttentionView(AttentionData):
         shown, numbers = self.controls.shown(), grid_numbers(grid, self.controls.shown())
         if shown == "patterns":
             content.grid.tip_text = _("mean entropy in nats:")
-            content.grid.set_patterns(shown_grid(grid, self.controls.mask_first.isChecked()), numbers, 1.0)
-        else:
+            mask = self.controls.mask_first.isChecked()
+            if content.is_new("grid", grid, mask):
+                content.grid.set_patterns(shown_grid(grid, mask), numbers, 1.0)
+        elif content.is_new("grid", grid, shown, self.statistic_top(shown)):
             content.grid.tip_text = self.controls.statistic.currentText()
             content.grid.set_numbers(numbers, 0.0, self.statistic_top(shown))
         self._mark_grid(content, layer, head)
@@ -143,6 +145,7 @@ class AttentionView(AttentionData):
         pattern = self.pattern(index)
         failed = self.failures.get(("head", index))
         if failed is not None and failed[0] in self._asked:
+            content.is_new("head")
             content.matrix.set_matrix(np.zeros((0, 0), dtype=np.float32), 0.0, 1.0)
             content.lines.set_matrix(np.zeros((0, 0), dtype=np.float32), 1.0)
             content.readout.set_whole(f"{failed[1].what} {failed[1].hint}".strip())
@@ -153,13 +156,15 @@ class AttentionView(AttentionData):
         high, mask = self._head_top(), self.controls.mask_first.isChecked()
         log = self.controls.log.isChecked() and self.controls.mode() == "matrix"
         highest = high if pattern.weighted else 1.0
-        values = shown_pattern(pattern, mask, log, highest)
-        content.matrix.set_matrix(values, 0.0, 1.0 if log else high)
-        content.lines.set_matrix(shown_pattern(pattern, mask, False), high)
         found = self.answers.get(("region", index))
-        if found is not None and found[0] in self._asked and isinstance(found[1], AttentionHead):
-            finer = shown_pattern(found[1], mask, log, highest)
-            content.matrix.set_detail(finer, region_cells(pattern, found[1].region))
+        region = found[1] if found is not None and found[0] in self._asked else None
+        if content.is_new("head", pattern, region, mask, log, high):
+            values = shown_pattern(pattern, mask, log, highest)
+            content.matrix.set_matrix(values, 0.0, 1.0 if log else high)
+            content.lines.set_matrix(shown_pattern(pattern, mask, False), high)
+            if isinstance(region, AttentionHead):
+                finer = shown_pattern(region, mask, log, highest)
+                content.matrix.set_detail(finer, region_cells(pattern, region.region))
         self._label(content, pattern)
         content.readout.set_whole(self._readout(index) or pattern.note)
 
@@ -182,6 +187,8 @@ class AttentionView(AttentionData):
             return
         layer, head = self.clamped(first)
         panel.note.set_whole(head_name(layer, head))
+        content.is_new("grid")
+        content.is_new("head")
         shown = self.controls.shown()
         if shown == "patterns":
             numbers = difference_grids(first, second)

@@ -129,6 +129,9 @@ class HeadList(QWidget):
             tip: What the numbers are.
             signed: Whether they are differences (diverging colours).
         """
+        same = len(values) == len(self._values) and all(a is b for a, b in zip(values, self._values, strict=False))
+        if same and (list(names), tip, signed) == (self._names, self._tip, self.model.signed):
+            return  # thousands of rows are not made again for nothing
         self._names, self._values = list(names), list(values)
         self._column = min(self._column, max(len(self._values) - 1, 0))
         tops = [float(np.nanmax(np.abs(v))) for v in values if np.isfinite(v).any()]
