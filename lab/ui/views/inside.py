@@ -86,7 +86,7 @@ class InsideView(ColumnView):
         self.splitter.addWidget(self.steps)
         self.splitter.addWidget(right)
         self.splitter.setStretchFactor(1, 1)
-        self.splitter.setSizes([190, 900])
+        self.splitter.setSizes([205, 900])
         self.page.addWidget(self.splitter, 1)
         self.steps.currentRowChanged.connect(self._on_step)
 

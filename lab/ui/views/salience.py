@@ -82,6 +82,11 @@ class SalienceView(ColumnView):
         super().restore(state)
         self.controls.restore(state)
 
+    def demonstrate(self) -> None:
+        """Show what taking each token away changes."""
+        self.controls.method.setCurrentIndex(self.controls.method.findData("occlusion"))
+        self._on_compute(True)
+
     def python(self) -> str:
         """Return lines that compute the scores."""
         question, usual = self.controls.question(), SalienceQuestion()

@@ -108,7 +108,7 @@ class SaliencePanel(QWidget):
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(upper)
         self.splitter.addWidget(self.bars)
-        self.splitter.setSizes([300, 260])
+        self.splitter.setSizes([200, 300])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
         layout.setSpacing(2)
