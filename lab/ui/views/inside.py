@@ -188,6 +188,7 @@ class InsideView(ColumnView):
         self._stack_box.setVisible(both)
         self._target_box.setVisible(both)
         self._fill_steps(found)
+        self._set_ranges()
         step = found.step(self._step) if found else None
         said = words(step) if step else None
         self.title.setText(said.title if said else "")
@@ -196,6 +197,16 @@ class InsideView(ColumnView):
         for label in (self.title, self.formula, self.sentence):
             label.setVisible(bool(label.text()))
         super().redraw()
+
+    def _set_ranges(self) -> None:
+        """Let the choosers end where the deepest and widest of the columns end."""
+        found = [one for one in (self.answer(i) for i in self.asked()) if isinstance(one, Inside)] if self.columns else []
+        if not found:
+            return
+        for box, most in ((self.layer, max(one.layers for one in found)), (self.head, max(one.heads for one in found))):
+            box.blockSignals(True)
+            box.setMaximum(max(most - 1, box.value(), 0))
+            box.blockSignals(False)
 
     def _sentence(self, step: InsideStep, sentence: str) -> str:
         if step.error != step.error:
