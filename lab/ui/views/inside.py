@@ -211,6 +211,8 @@ class InsideView(ColumnView):
     def _sentence(self, step: InsideStep, sentence: str) -> str:
         if step.error != step.error:
             return sentence
+        if step.error == 0:
+            return sentence + " " + _("Computed again from the step before: exactly the model's.")
         check = _("Computed again from the step before: differs from the model by at most {error}.")
         return f"{sentence} {check.format(error=f'{step.error:.1e}')}"
 

@@ -143,7 +143,9 @@ class StripView(QWidget):
                 painter.fillRect(rect, qcolor(fill))
                 if cell >= NUMBER_CELL - 12:
                     painter.setPen(qcolor(ink(fill)))
-                    painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, cell_text(float(strip.values[row, first + column])))
+                    value = float(strip.values[row, first + column])
+                    text = f"{value:.0f}" if strip.scale == "none" else cell_text(value)
+                    painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, text)
         if strip.marked >= 0:
             painter.setPen(QPen(self.palette().highlight().color(), 1.6))
             painter.drawRect(QRect(left - 1, top + strip.marked * height - 1, columns * cell, height))
