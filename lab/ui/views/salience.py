@@ -9,6 +9,7 @@ import numpy as np
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.view import View, Want
+from lab.ui.widgets.colors import scheme
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import Legend
@@ -39,6 +40,7 @@ class SalienceView(ColumnView):
         self._group, self._targets = StripGroup(self), StripGroup(self)
         self._fresh, self._scale = False, 1.0
         self._segmented = Segmented()
+        self._drawn: dict[int, tuple[Salience, tuple[Any, ...]]] = {}
         self.controls = Controls(self.tools, self)
         self.add_difference()
         self.legend = Legend(self)
@@ -189,16 +191,29 @@ class SalienceView(ColumnView):
         self._draw(content, second, text, target, change)
 
     def _draw(self, content: SaliencePanel, found: Salience, text: Array, target: Array, said: str) -> None:
-        parts = self._scored(found.tokens, text, self.text), self._scored(found.target_tokens, target)
         content.summary.set_whole(said)
         method = method_names()[found.question.method]
         base = _("baseline: {name}").format(name=found.baseline) if found.baseline else ""
         passes = _("{n} passes").format(n=found.n_forwards)
         content.convention.set_whole("; ".join(part for part in (method, base, passes, found.convention) if part))
-        self._fresh |= content.show_scores(*parts, self._scale, self._signed(), self._number)
+        self._show_scores(content, found, text, target)
         in_target = bool(found.target_tokens)
         last = len(found.target_tokens if in_target else found.tokens)
         content.mark(found.position if found.position < last else -1, in_target)
+
+    def _show_scores(self, content: SaliencePanel, found: Salience, text: Array, target: Array) -> None:
+        """Colour strips and fill bars, unless they show this already."""
+        controls = self.controls
+        key = (
+            controls.chosen(controls.level), controls.share.isChecked(), controls.target.text(), self._scale, self._signed(),
+            self.difference.pair(), scheme(self.palette()).background, float(np.nansum(text)), float(np.nansum(target)),
+        )  # fmt: skip
+        known = self._drawn.get(id(content))
+        if known is not None and known[0] is found and known[1] == key:
+            return
+        self._drawn[id(content)] = (found, key)
+        parts = self._scored(found.tokens, text, self.text), self._scored(found.target_tokens, target)
+        self._fresh |= content.show_scores(*parts, self._scale, self._signed(), self._number)
 
     def _number(self, value: float) -> str:
         if self.controls.share.isChecked():
