@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,15 @@ EVAL_ROWS = 16
 
 @dataclass(frozen=True)
 class Laid:
-    """Rows as documents. ``cut`` counts the rows that lost their end, ``dropped`` those of which nothing is trained."""
+    """Rows as documents. ``cut`` counts the rows that lost their end, ``dropped`` those of which nothing is trained.
+
+    ``tails`` holds the lost ids by the number of the document.
+    """
 
     documents: list[Document]
     cut: int
     dropped: int
+    tails: Mapping[int, Any] = field(default_factory=dict)
 
 
 def lay_out(texts: Texts, rows: Sequence[Row], block: int) -> Laid:
@@ -47,9 +51,11 @@ def lay_out(texts: Texts, rows: Sequence[Row], block: int) -> Laid:
     pairs = [row for row in others if "completion" in row]
     whole += texts.completions([str(row["prompt"]) for row in pairs], [str(row["completion"]) for row in pairs])
     cut = [Document(document.ids[:block], document.trained[:block]) for document in whole]
-    kept = [document for document in cut if document.trained[1:].any()]
-    longer = sum(len(document.ids) > block for document in whole)
-    return Laid(plain + kept, longer - (len(cut) - len(kept)), len(cut) - len(kept))
+    numbers = [at for at, document in enumerate(cut) if document.trained[1:].any()]
+    tails = {
+        len(plain) + place: whole[at].ids[block:] for place, at in enumerate(numbers) if len(whole[at].ids) > block
+    }
+    return Laid(plain + [cut[at] for at in numbers], len(tails), len(cut) - len(numbers), tails)
 
 
 def row_documents(texts: Texts, rows: Sequence[Row], block: int) -> list[Document]:
@@ -96,7 +102,8 @@ class PackedTask:
         self.settings, self.block, self.pad_id = settings, settings.block, pad_id
         self.device = next(model.parameters()).device.type
         self.modules: Mapping[str, Any] = {"model": model}
-        self.per_step = settings.batch_size * settings.accumulate
+        self.per_step, self.micro = settings.batch_size * settings.accumulate, settings.batch_size
+        self.decode: Callable[[Sequence[int]], str] | None = None
         lengths = [len(document.ids) for document in documents]
         if settings.steps:
             row_count = settings.steps * self.per_step
@@ -115,7 +122,7 @@ class PackedTask:
         """Return the micro-batches of a step: the next rows of the plan."""
         start = step * self.per_step
         rows = self.rows[start : start + self.per_step]
-        size = self.settings.batch_size
+        size = self.micro
         return [
             make_batch([[self.documents[n] for n in row] for row in rows[at : at + size]], self.pad_id).to(self.device)
             for at in range(0, len(rows), size)

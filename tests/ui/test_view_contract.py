@@ -22,8 +22,10 @@ from lab.ui.widgets.figure import save_png, save_svg
 from models.discover import discover
 from models.words import set_language
 from tests.ui import samples as made
+from tests.ui import within_samples as within
 
-NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors", "residual")
+NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors", "residual", "salience", "inside")
+ANSWERS = made.ANSWERS | within.ANSWERS
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
 views = pytest.mark.parametrize("name", NAMES)
 BAD_TEXT = "<img src=file:///etc/passwd><b>bold</b> \u202egnp.exe e" + "\u0301" * 2000 + " \x1b[31m =cmd() " + "x" * 300
@@ -41,19 +43,27 @@ def build(qtbot, name, n=3, text=made.TEXT) -> ViewWidget:
     return widget
 
 
+SAMPLING = {
+    "distribution": lambda column, params: made.distribution(column),
+    "sampler_chain": lambda column, params: made.sampler_chain(
+        column, chain=params["column"].sampler.chain, presets=params["presets"]
+    ),
+}
+
+
 def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
     """Return what the engine could answer to a want."""
     column, params = want.column, want.params
-    if want.op in made.ANSWERS:
-        return made.ANSWERS[want.op](want)
+    if want.op in ANSWERS:
+        return ANSWERS[want.op](want)
     if want.op == "tokens":
         return made.token_strip(text, column)
     if want.op == "attention_grid":
         return made.grid(seed=column)
     if want.op == "attention":
         return made.head(params["layer"], params["head"], seed=column)
-    if want.op == "distribution":
-        return made.distribution(column)
+    if want.op in SAMPLING:
+        return SAMPLING[want.op](column, params)
     if want.op == "project":
         return tuple(made.projection(c.name, seed=i) for i, c in enumerate(params["columns"]))
     if want.op == "neighbours":
@@ -158,7 +168,8 @@ def test_its_table_is_a_table_and_its_state_comes_back(qtbot, name):
     other = build(qtbot, name)
     other.restore(before)
     assert json.loads(json.dumps(other.state())) == before
-    nonsense = dict.fromkeys(widget.state(), "?") | {"unknown": [1], "difference": 7, "samplers": [{"temperature": "x"}]}
+    nonsense = dict.fromkeys(widget.state(), "?") | {"unknown": [1], "difference": 7}
+    nonsense |= {"chains": ["no chain", 7], "presets": {"a": "b"}}
     other.restore(nonsense)
     fill(other)
 

@@ -84,7 +84,7 @@ class Drawer:
         blocks, statistic = view.blocks(index), view.shown_statistic()
         self._size(content, blocks[0] if blocks else view.answer(index))
         content.table.set_scale(0.0, self._top)
-        for lens in blocks:
+        for lens in view.near(index):
             if statistic != "norm":
                 content.table.set_cells(lens.start, lens.tokens, cell_values(lens, statistic), cell_words(lens, statistic))
         if statistic == "norm":
@@ -98,6 +98,7 @@ class Drawer:
         if isinstance(lens, Lens):
             self._fresh = content.table.set_size(lens.rows, lens.n_tokens)
             content.table.clear_cells()
+            content.fit()
 
     def _norms_into(self, content: ResidualPanel, index: int) -> None:
         found = self.view.answer(index, "norms")
@@ -113,7 +114,15 @@ class Drawer:
         row = self.view.row_chosen if self.view.row_chosen >= 0 else len(content.table.rows) - 1
         position = self.view.place(index)
         content.table.set_chosen(min(row, len(content.table.rows) - 1), position, show=self._fresh)
-        content.readout.set_whole("  ·  ".join(self.tip(index, min(row, len(content.table.rows) - 1), position)[:6]))
+        self.tell(0 if self.view.difference.pair() else index, -1, -1)
+
+    def tell(self, index: int, row: int, position: int) -> None:
+        """Say what the cell under the mouse is, or the chosen one where there is none."""
+        content = self.view.panels[index].content
+        assert isinstance(content, ResidualPanel)
+        if row < 0:
+            row, position = content.table.chosen()
+        content.readout.set_whole("  ·  ".join(self.tip(index, row, position)[:6]))
 
     def tip(self, index: int, row: int, position: int) -> list[str]:
         """Return what a cell says."""
@@ -200,7 +209,8 @@ class Drawer:
         ):  # fmt: skip
             if np.isfinite(values).any():
                 lines.append(Line(name, values[:, at], color))
-        content.norms.set_lines(lines)
+        shown = [self.view.answer(one, "norms") for one in self.view.asked()]
+        content.norms.set_lines(lines, max(_top_of(one, place) for one in shown))
 
     # the difference of two -------------------------------------------------------------------------------------------
     def _between(self) -> list[LensDifference]:
@@ -218,7 +228,7 @@ class Drawer:
         """Draw how column b differs from column a."""
         content, view = panel.content, self.view
         assert isinstance(content, ResidualPanel)
-        pairs = [(x, y) for x in view.blocks(a) for y in view.blocks(b) if x.start == y.start]
+        pairs = [(x, y) for x in view.near(a) for y in view.near(b) if x.start == y.start]
         first, second = view.answer(a), view.answer(b)
         if first.rows != second.rows or not pairs or pairs[0][0].tokens != pairs[0][1].tokens:
             failed = next((f for (slot, _c), (_w, f) in view.failures.items() if slot.startswith("between")), None)
@@ -277,6 +287,7 @@ class Drawer:
         if first.ids != second.ids or first.heads.shape != second.heads.shape:
             content.said.set_whole(_("The two columns' own tokens differ: choose one, or click a cell."))
             content.shares.set_bars((), 1.0, signed=True)
+            self._map(content, np.full_like(part_map(second), np.nan), second.heads.shape[1], 1.0)
             return
         heads, mlps = difference_attributions(first, second)
         cross = second.cross - first.cross
@@ -288,3 +299,9 @@ class Drawer:
         content.said.set_whole(f"{self.view.columns[b].name} − {self.view.columns[a].name}: {share_said(second)}")
 
 
+def _top_of(found: Any, place: int) -> float:
+    """Return the largest norm at a position, so that all columns have one scale."""
+    if not isinstance(found, Norms) or not found.start <= place < found.start + len(found.tokens):
+        return 0.0
+    at = place - found.start
+    return highest([part[:, at] for part in (found.residual, found.attention, found.cross, found.mlp)])
