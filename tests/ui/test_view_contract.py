@@ -23,7 +23,7 @@ from models.discover import discover
 from models.words import set_language
 from tests.ui import samples as made
 
-NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors", "residual")
+NAMES = ("tokens", "attention", "embeddings", "sampling", "branches", "divergence", "chat", "evaluate", "tensors", "residual")
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
 views = pytest.mark.parametrize("name", NAMES)
 BAD_TEXT = "<img src=file:///etc/passwd><b>bold</b> \u202egnp.exe e" + "\u0301" * 2000 + " \x1b[31m =cmd() " + "x" * 300
@@ -43,8 +43,12 @@ def build(qtbot, name, n=3, text=made.TEXT) -> ViewWidget:
 
 SAMPLING = {
     "distribution": lambda column, params: made.distribution(column),
+    "grow": lambda column, params: made.generation(),
+    "beams": lambda column, params: made.beam_tree(column),
+    "draw_samples": lambda column, params: made.sample_set(params["n"]),
+    "divergence": lambda column, params: made.divergence(params["text"]),
     "sampler_chain": lambda column, params: made.sampler_chain(
-        column, chain=params["column"].sampler.chain, presets=params["presets"]
+        column, chain=params["column"].sampler.chain, presets=params.get("presets", ()), path=params["path"]
     ),
 }
 
