@@ -29,15 +29,15 @@ class BranchPanel(QWidget):
         self.splitter = QSplitter(Qt.Orientation.Vertical, self)
         self.splitter.setChildrenCollapsible(False)
         self.tree, lower = BranchTree(self.splitter), QWidget(self.splitter)
-        self.facts, self.bars, self.table = Elided(), BarList(), RowsTable()
+        self.said, self.facts, self.bars, self.table = Elided(), Elided(), BarList(), RowsTable()
         self.table.setMinimumHeight(50)
         layout = QVBoxLayout(lower)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        for widget in (self.facts, self.bars, self.table):
+        for widget in (self.said, self.facts):
             layout.addWidget(widget)
-        layout.setStretch(1, 1)
-        layout.setStretch(2, 1)
+        layout.addWidget(self.bars, 1)
+        layout.addWidget(self.table, 1)
         self.splitter.setSizes([220, 260])
         whole = QVBoxLayout(self)
         whole.setContentsMargins(4, 2, 4, 2)
@@ -46,6 +46,7 @@ class BranchPanel(QWidget):
     def set_mode(self, mode: str) -> None:
         """Show what a mode needs."""
         self.tree.setVisible(mode != SAMPLES)
+        self.said.setVisible(mode == HAND)
         self.bars.setVisible(mode == HAND)
         self.table.setVisible(mode != HAND)
 
@@ -53,6 +54,9 @@ class BranchPanel(QWidget):
         """Show a tree that is grown by hand, and what could follow; ``found`` is of another node while it is waited for."""
         here = found if found is not None and found.path == tree.ids() else None
         self.tree.set_tree(twigs(tree, before), tree.current)
+        said = "".join(tree.nodes[n].text for n in tree.path())
+        tail = before[-20:] + said
+        self.said.set_whole(("…" if len(tail) > 60 else "") + visible(tail[-60:], 60, " ") + " ▮", before[-200:] + said)
         self.facts.set_whole(hand_facts(tree, here))
         if here is not None:
             rows = candidates(here, tree)
@@ -178,7 +182,7 @@ def hand_facts(tree: Tree, found: SamplerChain | None) -> str:
     node, parts = tree.nodes[tree.current], []
     if tree.current:
         logprob = tree.logprob()
-        parts.append(_("path: {n} tokens, ln p = {x}").format(n=len(tree.path()), x=number(logprob, 2)))
+        parts.append(_("path: {n} tokens, ln p = {x}").format(n=len(tree.path()), x=number(logprob, 2).replace("-", "−")))
         parts.append(_("drawn with seed {n}").format(n=node.seed) if node.seed >= 0 else _("chosen by hand"))
     if found is not None:
         parts.append(_("entropy {h} {unit}").format(h=number(found.distribution.entropy, 2), unit="nats"))

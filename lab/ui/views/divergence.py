@@ -146,16 +146,20 @@ class DivergenceView(ColumnView):
     def extra_wants(self) -> list[Want]:
         """Return the requests for both distributions that predicted the chosen token."""
         found, pair = self.answer(-1), self.pair()
-        if not isinstance(found, Divergence) or pair is None or not 0 <= self._token < len(found.tokens):
+        if not isinstance(found, Divergence) or pair is None or self._shown(found) < 0:
             return []
-        if not np.isfinite(found.js[self._token]):
-            return []
-        position = self._token if found.masked else self._token - 1
+        position = self._shown(found) if found.masked else self._shown(found) - 1
         names = ("first", "second")
         return [
             Want(name, "distribution", {"column": self.columns[i], "text": self.text, "position": position, "top": TOP}, i)
             for name, i in zip(names, pair, strict=True)
         ]
+
+    def _shown(self, found: Divergence) -> int:
+        """Return the token whose distributions are shown: the chosen one, else where the columns differ most; -1 for none."""
+        if 0 <= self._token < len(found.tokens):
+            return self._token if np.isfinite(found.js[self._token]) else -1
+        return int(np.nanargmax(found.js)) if np.isfinite(found.js).any() else -1
 
     def set_text(self, text: str) -> None:
         """Take a new text."""
@@ -242,9 +246,9 @@ class DivergenceView(ColumnView):
         self.legend.set_scale(f"{self.measure.currentText()}, {self.unit.currentText()}", "0", f"≥ {top:.2f}")
         content.show_tokens(found, values, top, scheme(self.palette()).sequential)
         self._fill_table(content, found, unit)
-        chosen = (self._token, self._token + 1) if 0 <= self._token < len(found.tokens) else (-1, -1)
-        content.strip.set_selected(*chosen)
-        content.grid.show_row(self._token)
+        shown = self._token if 0 <= self._token < len(found.tokens) else self._shown(found)
+        content.strip.set_selected(shown, shown + 1)
+        content.grid.show_row(shown)
         self._draw_bars(content, found)
 
     def _fill_table(self, content: DivergencePanel, found: Divergence, unit: float) -> None:
@@ -259,14 +263,15 @@ class DivergenceView(ColumnView):
     def _draw_bars(self, content: DivergencePanel, found: Divergence) -> None:
         pair = self.pair()
         first, second = (self.answer(i, name) for i, name in zip(pair or (-1, -1), ("first", "second"), strict=True))
-        position = self._token if found.masked else self._token - 1
+        shown = self._shown(found)
+        position = shown if found.masked else shown - 1
         here = [isinstance(one, Distribution) and one.position == position for one in (first, second)]
-        if not all(here):
+        if shown < 0 or not all(here):
             content.said.set_whole(_("Click a token for both distributions that predicted it."))
             content.bars.set_bars([], 1.0)
             return
-        token = visible(found.tokens[self._token].text, 24)
-        content.said.set_whole(_("What was predicted before #{n} {token}: bar P, thin bar Q").format(n=self._token, token=token))
+        token = visible(found.tokens[shown].text, 24)
+        content.said.set_whole(_("What was predicted before #{n} {token}: bar P, thin bar Q").format(n=shown, token=token))
         rows = pair_bars(first, second)
         content.bars.color = scheme(self.palette()).columns[(pair or (0, 0))[1] % 4]
         content.bars.set_bars(rows, max((max(row.value, row.second) for row in rows), default=1.0))
