@@ -20,7 +20,7 @@ from models.lineage import Lineage, LineageEntry, write_lineage
 from models.training.journal import Journal
 from models.training.memory import keep_freed_memory
 from models.training.parallel import ALONE, join
-from models.training.stage import Stage, Workspace, as_settings, check_at_least
+from models.training.stage import Stage, Workspace, as_settings, check_at_least, same_settings
 from models.training.values import check_keys, convert_value, make_settings, unknown
 from models.words import _
 
@@ -181,6 +181,21 @@ def _step(raw: Any, kinds: Mapping[str, Stage], seed: int) -> Step:
     return Step(name, stage, settings, bool(raw.get("publish", True)))
 
 
+def find_step(recipe: Recipe, name: str) -> Step:
+    """Return a step by its name; ``UserError`` if there is none."""
+    found = {step.name: step for step in recipe.steps}
+    if name not in found:
+        raise unknown(name, list(found), _("the recipe"))
+    return found[name]
+
+
+def workspace_for(recipe: Recipe, step: Step, output: Path | None) -> Workspace:
+    """Return the workspace of a step that is only looked at: steps finished in ``output`` count as made."""
+    folder = output or recipe.path.parent / ".triptych-nothing"
+    made = frozenset(name for name in (WORLD, *(item.name for item in recipe.steps)) if (folder / name / "done.json").exists())
+    return Workspace(folder, folder / step.name, recipe.path.parent, made, recipe=recipe.name)
+
+
 def run_recipe(recipe: Recipe, output: Path, resume: bool = False) -> Work[RecipeResult]:
     """Run a chain of stages into ``output``; finished steps are skipped when resuming.
 
@@ -274,8 +289,7 @@ def _run_step(step: Step, workspace: Workspace) -> Work[Mapping[str, Any]]:
     done = folder / "done.json"
     if done.exists():
         content = json.loads(done.read_text(encoding="utf-8"))
-        defaults = json.loads(json.dumps(as_settings(type(step.settings)())))  # of settings that came later
-        if {**defaults, **content["settings"]} == json.loads(json.dumps(as_settings(step.settings))):
+        if same_settings(content["settings"], step.settings):
             yield Note(_("{name}: finished before").format(name=step.name))
             metrics: Mapping[str, Any] = content["metrics"]
             return metrics
