@@ -54,4 +54,4 @@ if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     fi
 fi
 echo "Installing Triptych ($kind)"
-if [ "$kind" = dev ]; then $pip -e '.[dev]'; else $pip -e '.[gguf]'; fi
+if [ "$kind" = dev ]; then $pip -e '.[dev]'; else $pip -e '.[gguf,peft,projections,salience]'; fi
