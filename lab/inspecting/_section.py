@@ -27,6 +27,8 @@ class Question:
         top: How many rows of a ranking.
         slice: Which matrix of a tensor with more than two dimensions.
         against: Path of the checkpoint that is subtracted; empty for none.
+        write: How many tokens the model writes itself before its text is looked at.
+        sort, descending, suspects: Which entries of the vocabulary, and in which order.
         edits: What is changed in the forward, as JSON; empty for nothing.
     """
 
@@ -38,6 +40,10 @@ class Question:
     top: int = 10
     slice: int = 0
     against: str = ""
+    write: int = 0
+    sort: str = "id"
+    descending: bool = False
+    suspects: bool = False
     edits: str = ""
 
 

@@ -17,7 +17,7 @@ from models.words import _
 PURE = frozenset({
     "tokens", "attention_grid", "attention", "distribution", "project", "neighbours", "describe", "render",
     "lens", "lens_difference", "norms", "attribution", "neurons", "effect",
-    "tensor_list", "tensor_statistics", "tensor", "tensor_changes",
+    "tensor_list", "tensor_statistics", "tensor", "tensor_changes", "encode", "vocabulary",
 })  # fmt: skip
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
 KEPT = 48
