@@ -3,9 +3,12 @@
 import numpy as np
 
 from models.columns import Column
-from models.records.attention import AttentionGrid, AttentionHead
+from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
+from models.records.attribution import Attribution, Neurons
 from models.records.checkpoints import Description
 from models.records.embeddings import Neighbours, Projection
+from models.records.interventions import Effect
+from models.records.lens import Lens, LensDifference, Norms
 from models.records.sampling import Distribution, Generation, Step
 from models.records.scores import Cell, Comparison, Job, Sample
 from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges, place_of
@@ -74,10 +77,22 @@ def pattern(n, random):
 def head(layer=1, number=2, n=12, seed=0, region=(), labels=(), pooled=1):
     matrix = pattern(n, np.random.default_rng(seed + 10 * layer + number)).astype(np.float32)
     area = tuple(region) or (0, n * pooled, 0, n * pooled)
-    labels = tuple(labels) or tuple(f"t{i}" for i in range(n * pooled))
+    labels = tuple(labels) or tuple(f"t{i * pooled}" for i in range(n))
+    names = labels, labels
     if region:
         matrix = matrix[region[0] : region[1], region[2] : region[3]]
-    return AttentionHead(layer, number, "self", matrix, labels, labels, area, pooled)
+        names = labels[region[0] : region[1]], labels[region[2] : region[3]]
+    return AttentionHead(layer, number, "self", matrix, *names, area, pooled)
+
+
+def pair(layer=1, number=2, query=5, key=3, seed=0, width=16):
+    random = np.random.default_rng(seed)
+    q, k = random.normal(0, 1, (2, width)).astype(np.float32)
+    return AttentionPair(layer, number, "self", query, key, f"t{query}", f"t{key}", q, k, 0.25, float(q @ k) / 4, 0.4, 1.5)
+
+
+def cost(layer=1, number=2, cost=0.1):
+    return HeadCost(layer, number, "self", 2.5, 2.5 + cost, 11)
 
 
 def distribution(seed=0, k=40, position=5, temperature=1.0):
@@ -231,9 +246,67 @@ ANSWERS = {
     "render": lambda want: rendered(want.params["messages"], want.column),
     "vocabulary": lambda want: vocabulary_rows(want.params["start"], want.params["count"], seed=want.column),
     "describe": lambda want: description(),
+    "attention_pair": lambda want: pair(*(want.params[name] for name in ("layer", "head", "query", "key")), seed=want.column),
+    "head_cost": lambda want: cost(want.params["layer"], want.params["head"], 0.1 + 0.1 * want.column),
     "tensor_list": lambda want: tensor_list(want.params["path"]),
     "tensor_statistics": lambda want: tensor_statistics(seed=want.column),
     "tensor": lambda want: tensor_detail(want.params["name"], want.params["path"], want.params.get("other", ""), want.column),
     "tensor_changes": lambda want: weight_changes(want.params["first"], want.params["second"], want.column),
 }
 """Operation → what the engine could answer to a want."""
+
+
+def lens(text=TEXT, region=(), seed=0, layers=4):
+    """A lens of random numbers over the tokens of a text."""
+    shown = tuple(token.text for token in tokens(text))
+    start, end = (region[0], min(region[1], len(shown))) if region else (0, len(shown))
+    random, shape = np.random.default_rng(seed), (layers + 1, end - start)
+    pieces = ("<b>bold</b>", " the", " Ombra", "\u202ex", "\n")
+    top = random.integers(0, len(pieces), (*shape, 3)).astype(np.int32)
+    p = np.sort(random.random((*shape, 3)).astype(np.float32), axis=-1)[..., ::-1] / 2
+    numbers = [random.gamma(1.0, 2.0, shape).astype(np.float32) for _ in range(5)]
+    rows = ("embed", *(f"L{n}" for n in range(layers)))
+    return Lens(shown[start:end], rows, pieces, top, top + 5, p, shown[start + 1 : end + 1] + ("",) * (end == len(shown)),
+                np.clip(numbers[0] / 20, 0, 1), np.floor(numbers[1]), numbers[2], numbers[3], numbers[4], start, len(shown), "",
+                "blocks", (3,) * layers)
+
+
+def lens_difference(text=TEXT, region=(), layers=4):
+    one = lens(text, region, 1, layers)
+    return LensDifference(one.tokens, one.rows, one.entropy, one.cross_entropy, one.kl_final, one.start, one.n_tokens)
+
+
+def norms(text=TEXT, region=(), layers=4):
+    one = lens(text, region, 2, layers)
+    return Norms(one.tokens, one.entropy, one.entropy[1:], np.full_like(one.entropy[1:], np.nan), one.kl_final[1:], one.start)
+
+
+def attribution(position=3, token=17, seed=0, layers=4):
+    random = np.random.default_rng(seed)
+    heads, mlps = random.normal(size=(layers, 3)).astype(np.float32), random.normal(size=layers).astype(np.float32)
+    total = float(heads.sum() + mlps.sum()) + 0.5
+    return Attribution(position, (token,), ("<b>bold</b>",), heads, np.zeros((0, 0), dtype=np.float32), mlps,
+                       np.zeros(layers, dtype=np.float32), 0.5, 0.0, 0.0, 0.0, total, total, False, (0.25,))
+
+
+def neurons(layer=0, position=3, k=6):
+    values = np.linspace(2, -1, k).astype(np.float32)
+    words = tuple((" the", " Ombra", "x") for _ in range(k))
+    return Neurons(layer, position, (17,), (" the",), np.arange(k), values, values * 0.5, words, words, 1.5, 512)
+
+
+def effect(text=TEXT, position=3, k=6):
+    shown = tuple(token.text for token in tokens(text))
+    before = np.linspace(0.5, 0.01, k).astype(np.float32)
+    return Effect(position, np.arange(k), tuple(f" w{n}" for n in range(k)), before * 3, before * 2, before, before[::-1].copy(),
+                  np.linspace(0, 1, len(shown)).astype(np.float32), shown, 1.0, 1.5)
+
+
+ANSWERS |= {
+    "lens": lambda want: lens(want.params["text"], want.params["region"], want.column),
+    "lens_difference": lambda want: lens_difference(want.params["text"], want.params["region"]),
+    "norms": lambda want: norms(want.params["text"], want.params["region"]),
+    "attribution": lambda want: attribution(want.params["position"], seed=want.column),
+    "neurons": lambda want: neurons(want.params["layer"], want.params["position"]),
+    "effect": lambda want: effect(want.params["text"], want.params["position"]),
+}

@@ -23,7 +23,7 @@ from models.discover import discover
 from models.words import set_language
 from tests.ui import samples as made
 
-NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors")
+NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors", "residual")
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
 views = pytest.mark.parametrize("name", NAMES)
 BAD_TEXT = "<img src=file:///etc/passwd><b>bold</b> \u202egnp.exe e" + "\u0301" * 2000 + " \x1b[31m =cmd() " + "x" * 300
