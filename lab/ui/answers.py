@@ -16,6 +16,7 @@ from models.words import _
 
 PURE = frozenset({
     "tokens", "attention_grid", "attention", "attention_pair", "head_cost", "distribution", "project",
+    "sampler_chain", "beams", "divergence",
     "neighbours", "describe", "render",
     "lens", "lens_difference", "norms", "attribution", "neurons", "effect",
     "tensor_list", "tensor_statistics", "tensor", "tensor_changes", "encode", "vocabulary",
