@@ -40,7 +40,8 @@ class Sink(Protocol):
 
 VERSION = "0.1.0"
 BACKGROUND = frozenset({
-    "project", "head_cost", "results", "samples", "compare", "runs", "jobs", "tail", "tensor_statistics", "tensor_changes",
+    "project", "head_cost", "results", "samples", "compare", "runs", "jobs", "tail", "tensor_statistics",
+    "tensor_changes", "salience",
 })  # fmt: skip
 """Operations that wait behind the others, but get one step in ``_SHARE``."""
 _SHARE = 8
