@@ -112,6 +112,30 @@ def boundaries(tokens: Sequence[Token]) -> frozenset[int]:
     return frozenset(ends - inside)
 
 
+def cut_alike(piece: Sequence[Token], others: Sequence[Token], text: str) -> bool:
+    """Return whether another tokenizer cuts at both ends of a piece, and nowhere inside.
+
+    A space may belong to the word before it, to the word behind it or to none.
+
+    Args:
+        piece: Tokens that follow each other; True if they have no place in the text.
+        others: The other tokenizer's tokens of the text.
+        text: The text.
+    """
+    start, end = piece[0].start, piece[-1].end
+    if start < 0:
+        return True
+    cuts = {_before_space(text, cut) for cut in boundaries(others)} | {0}
+    start, end = _before_space(text, start), _before_space(text, end)
+    return start in cuts and end in cuts and not any(start < cut < end for cut in cuts)
+
+
+def _before_space(text: str, place: int) -> int:
+    while place > 0 and text[place - 1 : place].isspace():
+        place -= 1
+    return place
+
+
 @dataclass(frozen=True)
 class Aligned:
     """A stretch of characters at whose ends all tokenizers cut; ``parts``: each one's tokens for it."""

@@ -20,7 +20,7 @@ from models.errors import UserError
 from models.events import finish
 from models.prompts import gets_bos_twice, render, template_flags
 from models.records.tokens import Token
-from models.records.vocabulary import Encoded, agreement, align, boundaries, measures
+from models.records.vocabulary import Encoded, agreement, align, boundaries, cut_alike, measures
 from models.tokens import encode_with_spans, tokens_of
 from models.vocabulary import Vocabulary, distances, found, known_unused, lowest, ordered, page, search, vocabulary
 from tests.fakes import CHAT_TEMPLATE, byte_tokenizer, opened_model, sentencepiece_tokenizer, wordpiece_tokenizer
@@ -177,6 +177,14 @@ def test_every_token_is_in_exactly_one_stretch(text: str) -> None:
 def test_no_boundary_is_inside_a_character() -> None:
     found_tokens = tokens(TOKENIZERS[0], "a🙂b")
     assert boundaries(found_tokens) == {1, 2, 3}
+
+
+def test_a_space_does_not_make_a_difference() -> None:
+    byte_level = (Token(0, "The", "The", b"The", 0, 3), Token(1, " fox", "Ġfox", b" fox", 3, 7), Token(2, "es", "es", b"es", 7, 9))
+    wordpiece = (Token(0, "the", "the", b"the", 0, 3), Token(1, "foxes", "foxes", b"foxes", 4, 9))
+    assert [cut_alike([token], wordpiece, "The foxes") for token in byte_level] == [True, False, False]
+    assert [cut_alike([token], byte_level, "The foxes") for token in wordpiece] == [True, False]
+    assert cut_alike([Token(9, "", "<s>", b"", -1, -1, special=True)], wordpiece, "The foxes")
 
 
 def test_measures_by_hand() -> None:

@@ -19,7 +19,7 @@ from lab.ui.widgets.rows import RowsTable
 from lab.ui.widgets.strip_layout import glyphs
 from lab.ui.widgets.text import number, tooltip, visible
 from lab.ui.widgets.token_strip import StripGroup, TokenStrip
-from models.records.vocabulary import Aligned, Encoded, agreement, align, boundaries, measures
+from models.records.vocabulary import Aligned, Encoded, agreement, align, cut_alike, measures
 from models.words import _
 
 
@@ -149,16 +149,11 @@ class PairsPage(ColumnView):
         content.agreement.set_whole(self._agreement(index, found) if others else "")
         content.agreement.setVisible(bool(others))
         alike, other = self._grounds()
-        shared = [boundaries(theirs.tokens) for theirs in against]
-        mine = boundaries(found.tokens)
         picked = []
         for glyph in content.strip.glyphs:
-            start, end = found.tokens[glyph.first].start, found.tokens[glyph.last - 1].end
-            differs = any(
-                end in mine ^ cuts or (start > 0 and start not in cuts) or any(cut in cuts for cut in range(start + 1, end))
-                for cuts in shared
-            )
-            picked.append(other if differs and not glyph.special and start >= 0 else alike)
+            cells = found.tokens[glyph.first : glyph.last]
+            odd = not glyph.special and any(not cut_alike(cells, theirs.tokens, found.text) for theirs in against)
+            picked.append(other if odd else alike)
         content.strip.set_colors(np.array(picked, dtype=np.uint8).reshape(-1, 3) if against else None)
 
     def _agreement(self, index: int, found: Encoded) -> str:
