@@ -180,7 +180,8 @@ def test_no_boundary_is_inside_a_character() -> None:
 
 
 def test_a_space_does_not_make_a_difference() -> None:
-    byte_level = (Token(0, "The", "The", b"The", 0, 3), Token(1, " fox", "Ġfox", b" fox", 3, 7), Token(2, "es", "es", b"es", 7, 9))
+    the, es = Token(0, "The", "The", b"The", 0, 3), Token(2, "es", "es", b"es", 7, 9)
+    byte_level = (the, Token(1, " fox", "Ġfox", b" fox", 3, 7), es)
     wordpiece = (Token(0, "the", "the", b"the", 0, 3), Token(1, "foxes", "foxes", b"foxes", 4, 9))
     assert [cut_alike([token], wordpiece, "The foxes") for token in byte_level] == [True, False, False]
     assert [cut_alike([token], byte_level, "The foxes") for token in wordpiece] == [True, False]
