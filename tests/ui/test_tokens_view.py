@@ -15,6 +15,7 @@ from PySide6.QtCore import Qt
 
 from lab.settings import Settings
 from lab.ui.as_python import command_line, script
+from lab.ui.widgets.quantiles import quantile
 from lab.ui.widgets.strip_layout import wrap
 from lab.ui.widgets.token_panel import TokenPanel, glyph_values, piece_delta
 from lab.ui.widgets.token_rows import LazyRows, token_tip
@@ -153,6 +154,21 @@ def test_rows_are_made_when_they_are_looked_at():
     with pytest.raises(IndexError):
         rows[5]
     assert list(rows) == [[0], [1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("percent", [0, 12.5, 50, 98, 99.8, 100])
+def test_quantiles_equal_numpys(percent):
+    values = np.random.default_rng(0).normal(size=(31, 7))
+    assert quantile(values, percent) == pytest.approx(float(np.percentile(values, percent)), rel=1e-12)
+    assert quantile(np.array([3.0]), percent) == 3.0
+    with pytest.raises(ValueError, match="no values"):
+        quantile(np.zeros(0), percent)
+
+
+def test_drawing_imports_nothing_slow():
+    code = "import sys, numpy as np\nfrom lab.ui.widgets.token_panel import scale_top\nscale_top([np.arange(9.0)], 1.0)\n"
+    done = subprocess.run([sys.executable, "-c", code + "assert 'numpy.ma' not in sys.modules"], cwd=ROOT, check=False)
+    assert done.returncode == 0
 
 
 # vocabulary ------------------------------------------------------------------------------------------------------------

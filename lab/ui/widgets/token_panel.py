@@ -10,6 +10,7 @@ import numpy as np
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from lab.ui.widgets.panel import Elided
+from lab.ui.widgets.quantiles import quantile
 from lab.ui.widgets.strip_layout import Glyph, glyphs
 from lab.ui.widgets.text import number, visible
 from lab.ui.widgets.token_strip import TokenStrip
@@ -25,7 +26,7 @@ def scale_top(values: Sequence[Array], unit: float) -> float:
     """Return a round upper end of a scale for these values: the 98th percentile, at least one unit."""
     joined = np.concatenate([np.asarray(v, dtype=np.float32).ravel() for v in values]) if values else np.zeros(0)
     joined = np.abs(joined[np.isfinite(joined)]) * unit
-    return float(max(math.ceil(np.percentile(joined, 98)), 1)) if joined.size else 1.0
+    return float(max(math.ceil(quantile(joined, 98)), 1)) if joined.size else 1.0
 
 
 def token_values(strip: Strip, statistic: str) -> Array:
