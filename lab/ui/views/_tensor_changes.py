@@ -227,7 +227,7 @@ class ChangesPage(ColumnView):
         values = [change_map(found, statistic)[0].ravel() for found in shown if found is not None]
         joined = np.concatenate(values) if values else np.zeros(0)
         joined = joined[np.isfinite(joined)]
-        return (quantile(joined, 98)) or float(joined.max()) or 1.0 if joined.size else 1.0
+        return quantile(joined, 98) or float(joined.max()) or 1.0 if joined.size else 1.0
 
     def _mark(self, content: ChangesPanel, found: WeightChanges) -> None:
         place = found.names.index(self._name) if self._name in found.names else -1
@@ -380,7 +380,7 @@ def summary(found: WeightChanges, reference: str) -> tuple[str, str]:
     finite = found.relative[np.isfinite(found.relative)]
     text = _("against {name}: {n} tensors compared, {same} unchanged · median change {median}").format(
         name=reference, n=len(found.names), same=int((found.maximum == 0).sum()),
-        median=f"{100 * (quantile(finite, 50)):.3g} %" if finite.size else "–",
+        median=f"{100 * quantile(finite, 50):.3g} %" if finite.size else "–",
     )  # fmt: skip
     left = [*found.only_first, *found.only_second, *found.reshaped]
     if left:

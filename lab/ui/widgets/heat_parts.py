@@ -184,7 +184,7 @@ class StripView(QWidget):
         if self._strip.scale == "share":
             picked = colors.sequential[levels(np.sqrt(np.clip(np.where(np.isfinite(values), values, 0), 0, 1)), 0.0, 1.0)]
         else:
-            top = (quantile(np.abs(finite), 99)) or float(np.abs(finite).max()) or 1.0
+            top = quantile(np.abs(finite), 99) or float(np.abs(finite).max()) or 1.0
             picked = colors.diverging[levels(np.where(np.isfinite(values), values, 0), -top, top)]
         picked = picked.copy()
         picked[~np.isfinite(values)] = blend(colors.background, colors.text, 0.16)

@@ -26,7 +26,7 @@ REGION = 64
 def color_top(matrix: Array) -> float:
     """Return the end of a symmetric colour scale for a matrix; 1 where it is all 0 or not finite."""
     sizes = np.abs(matrix[np.isfinite(matrix)])
-    top = (quantile(sizes, CLIP)) if sizes.size else 0.0
+    top = quantile(sizes, CLIP) if sizes.size else 0.0
     return top or float(sizes.max(initial=0.0)) or 1.0
 
 
