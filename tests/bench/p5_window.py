@@ -42,7 +42,19 @@ def rows() -> Iterator[Row]:
     yield Row("P5 first frame", "process start to the first frame with rail and prompt bar usable", first, 1.0)
     answers = tuple(found["answer"] for found in starts)
     yield Row("P5 demo answers", "process start to the demo lineage's first answer on screen", answers, 8.0)
+    yield from _head_grid()
     yield from _heartbeat()
+
+
+def _head_grid() -> Iterator[Row]:
+    """Measure the mosaic of all heads, from patterns to pixels, in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.head_grid"]
+    environment = {**os.environ, "QT_QPA_PLATFORM": os.environ.get("QT_QPA_PLATFORM", "offscreen")}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=environment)
+    found = json.loads(result.stdout.strip().splitlines()[-1])
+    whole = tuple(pool + paint for pool, paint in zip(found["pool"], found["draw"], strict=True))
+    what = "mosaic of 270 heads at 256 tokens, from the patterns: max-pooled and drawn"
+    yield Row("P5 head grid", what, whole, 30, unit="ms", extra=found)
 
 
 def _heartbeat() -> Iterator[Row]:
