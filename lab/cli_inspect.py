@@ -22,6 +22,10 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "slice": (Annotated[int, typer.Option(help="Which matrix of a tensor with more than two dimensions.")], 0),
     "against": (Annotated[str, typer.Option(help="Path of the checkpoint to compare with (--tensor, --lens).")], ""),
     "edits": (Annotated[str, typer.Option(help="Activations to change in the forward, as JSON (see the guide).")], ""),
+    "write": (Annotated[int, typer.Option(help="Tokens that the model writes itself behind the text (--tokens).")], 0),
+    "sort": (Annotated[str, typer.Option(help="Order of --vocabulary: id, text, characters, bytes, norm, indicator.")], "id"),
+    "descending": (Annotated[bool, typer.Option("--descending", help="The largest first.")], False),
+    "suspects": (Annotated[bool, typer.Option("--suspects", help="Only entries that were perhaps never trained.")], False),
     "chat": (Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")], False),
     "device": (Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")], "auto"),
     "dtype": (Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")], "auto"),
@@ -43,6 +47,7 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
     question = Question(
         text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"],
         slice=given["slice"], against=given["against"], edits=given["edits"], path=given["path"],
+        write=given["write"], sort=given["sort"], descending=given["descending"], suspects=given["suspects"],
     )  # fmt: skip
     shown = follow(_run.inspect(column, question, wanted))
     if given["as_json"]:

@@ -19,7 +19,7 @@ PURE = frozenset({
     "sampler_chain", "beams", "divergence",
     "neighbours", "describe", "render",
     "lens", "lens_difference", "norms", "attribution", "neurons", "effect",
-    "tensor_list", "tensor_statistics", "tensor", "tensor_changes",
+    "tensor_list", "tensor_statistics", "tensor", "tensor_changes", "encode", "vocabulary",
 })  # fmt: skip
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
 KEPT = 48
