@@ -19,19 +19,11 @@ from models.lean_gradients import check_gradients, computed_again
 from models.opened import OpenModel
 from models.prompts import Prepared
 from models.records.arrays import Array
-from models.records.salience import (
-    BASELINES,
-    GRADIENTS,
-    METHODS,
-    REDUCTIONS,
-    STATISTICS,
-    TOP,
-    Salience,
-    SalienceQuestion,
-)
+from models.records.salience import Salience, SalienceQuestion
 from models.records.tokens import Token
 from models.salience_input import Given, embedded, given
 from models.salience_methods import Problem, n_calls, require_captum, scores_of
+from models.salience_names import BASELINES, GRADIENTS, METHODS, REDUCTIONS, STATISTICS, TOP
 from models.segments import LEVELS, segments
 from models.tokens import encode_plain, token_texts
 from models.turns import Pause, in_turns

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.inspecting._section import Question, Section, Table, number
 from models.columns import Column
 from models.engine_ops import Operations
 from models.errors import UserError
 from models.events import Work
-from models.records.salience import METHODS, NUMBERS, TEXTS, Salience, SalienceQuestion
+from models.salience_names import METHODS, NUMBERS, TEXTS
 from models.words import _
+
+if TYPE_CHECKING:
+    from models.records.salience import Salience, SalienceQuestion
 
 
 def parse(text: str) -> SalienceQuestion:
@@ -40,6 +43,8 @@ def parse(text: str) -> SalienceQuestion:
             values[name] = int(value)
         else:
             values[name] = value
+    from models.records.salience import SalienceQuestion
+
     return SalienceQuestion(method=method.strip().replace("-", "_"), **values)
 
 

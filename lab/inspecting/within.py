@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from lab.inspecting._heads import parse_head
 from lab.inspecting._section import Question, Section, Table, number
 from models.columns import Column
@@ -18,6 +16,8 @@ SHOWN = 6
 
 def ask(operations: Operations, column: Column, question: Question) -> Work[dict[str, Any]]:
     """Return every step with its arrays (their first columns; a masked entry is null)."""
+    import numpy as np
+
     layer, head = parse_head(str(question.value), "--inside")
     found = yield from operations.ask(
         "inside", column, question.text, layer, head, question.position, question.kind, question.target

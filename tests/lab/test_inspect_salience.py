@@ -15,7 +15,8 @@ from models.api import open_checkpoint
 from models.columns import Column
 from models.errors import UserError
 from models.events import finish
-from models.records.salience import METHODS, STATISTICS, SalienceQuestion, written
+from models.records.salience import SalienceQuestion, written
+from models.salience_names import METHODS, STATISTICS
 
 
 @given(

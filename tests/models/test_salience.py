@@ -15,9 +15,10 @@ from models.errors import UserError
 from models.events import Progress, finish
 from models.prompts import prepare
 from models.quantize import quantize_linears
-from models.records.salience import GRADIENTS, METHODS, SalienceQuestion, difference_salience, shares
+from models.records.salience import SalienceQuestion, difference_salience, shares
 from models.salience import resolve, salience
 from models.salience_methods import Problem, scores_of
+from models.salience_names import GRADIENTS, METHODS
 from models.turns import in_turns
 from tests.fakes import FAMILIES, TEXT, opened_model, write_reward_model
 

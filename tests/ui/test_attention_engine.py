@@ -102,6 +102,7 @@ def test_two_clicks_put_a_planted_head_first(view: tuple[App, AttentionView], qt
 
 
 def lines_follow_the_mouse(app: App, shown: AttentionView, qtbot: Any) -> None:
+    shown.set_selection({"token": 2})  # a text of 33 tokens is scrolled to where the pinned one is seen
     shown.restore({**shown.state(), "layer": 0, "head": 2, "show": "lines"})
     shown.redraw()
     settled(app, qtbot)

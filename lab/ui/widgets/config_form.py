@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QFrame, QLabel, QLineEdit, QScrollArea, QWidget
@@ -29,8 +29,10 @@ def setting_fields(kind: type[Any], prefix: str = "") -> list[tuple[str, Any, An
 
 
 def _of_records(hint: Any) -> bool:
-    """Return whether a setting is a sequence of dataclasses: it has no field here, and is written in the YAML."""
-    return str(hint).startswith("tuple[") and is_dataclass(hint.__args__[0])
+    """Return whether a setting is a mapping or a sequence of dataclasses: it has no field here, and is written in the YAML."""
+    if str(hint).startswith("tuple["):
+        return is_dataclass(hint.__args__[0])
+    return get_origin(hint) in (dict, Mapping) or hint in (dict, Any)
 
 
 def as_text(value: Any) -> str:

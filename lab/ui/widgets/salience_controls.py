@@ -9,7 +9,8 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPushButton, QSpinBox, QWidget
 
 from lab.ui.widgets.flow import ToolRow
-from models.records.salience import BASELINES, METHODS, REDUCTIONS, STATISTICS, SalienceQuestion
+from models.records.salience import SalienceQuestion
+from models.salience_names import BASELINES, METHODS, REDUCTIONS, STATISTICS
 from models.segments import LEVELS
 from models.words import _
 
