@@ -39,7 +39,7 @@ class Sink(Protocol):
 
 
 VERSION = "0.1.0"
-BACKGROUND = frozenset({"project", "results", "samples", "compare", "runs", "jobs", "tail"})
+BACKGROUND = frozenset({"project", "drift", "point_values", "export_vectors", "results", "samples", "compare", "runs", "jobs", "tail"})
 """Operations that wait behind the others, but get one step in ``_SHARE``."""
 _SHARE = 8
 _PROGRESS_SECONDS = 0.05

@@ -14,7 +14,8 @@ from lab.ui.view import Failure, Want
 from models.protocol import encode
 from models.words import _
 
-PURE = frozenset({"tokens", "attention_grid", "attention", "distribution", "project", "neighbours", "describe", "render"})
+PURE = frozenset({"tokens", "attention_grid", "attention", "distribution", "project", "points", "neighbours", "analogy", "drift",
+                  "point_values", "positions", "describe", "render"})
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
 KEPT = 48
 
