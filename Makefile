@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 OUTPUT ?= output/demo
 PYTEST_ARGS ?= -n auto --dist loadfile -m "not slow"
 
-.PHONY: demo test test-slow real-models readme check setup pictures bench translations train-demo train-quick wheel fresh clean help
+.PHONY: demo test test-slow real-models readme check setup pictures states bench translations train-demo train-quick wheel fresh clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -41,6 +41,9 @@ $(VENV)/.ready-dev: pyproject.toml setup.sh
 
 pictures: $(VENV)/.ready-dev  ## a contact sheet per view (themes x languages) into assets/guide
 	$(PY) -m lab.ui.pictures --sheets --output assets/guide
+
+states: $(VENV)/.ready-dev  ## pictures of every view while it is empty, waiting, failed and with a very long text, to be looked at
+	QT_QPA_PLATFORM=offscreen $(PY) -m tests.ui.states --output output/states --languages en,zh_CN
 
 bench: $(VENV)/.ready-dev  ## speed and memory beside peers, PASS or MISS for each bar
 	$(PY) -m tests.bench

@@ -32,7 +32,7 @@ if [ "$(uname -s)" = Linux ] && command -v dpkg-query >/dev/null 2>&1; then
     "$python" -c 'import ensurepip' 2>/dev/null || install_system "$venvpackage"
     install_system libgl1 libegl1 libopengl0 libxkbcommon0 libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 "$glib" \
         libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxcb-image0 libxcb-render-util0 libxcb-xinerama0 \
-        libxcb-randr0 fontconfig fonts-dejavu-core fonts-noto-cjk
+        libxcb-randr0 fontconfig fonts-dejavu-core fonts-noto-cjk fonts-noto-color-emoji
 fi
 
 [ -x "$venv/bin/python" ] || { echo "Creating $venv"; "$python" -m venv "$venv"; }

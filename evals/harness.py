@@ -27,6 +27,8 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
     "merges.txt", "tokenizer.model", "spiece.model",
 )  # fmt: skip
+SETTINGS_FILES = ("config.json", "generation_config.json", "adapter_config.json")
+"""What weights mean, where an answer ends, and how strong an adapter is."""
 
 
 class Missing(Exception):
@@ -59,11 +61,10 @@ def identity(opened: OpenModel) -> Work[Identity]:
     asked = Path(opened.path)
     if asked != folder and asked.exists():  # an adapter over its base, or a converted GGUF file
         weights = _digest(weights, (yield from weights_hash(asked)))
-    config = folder / "config.json"
-    weights = _digest(weights, config.read_text(encoding="utf-8") if config.is_file() else "")
+    texts = asked if any((asked / name).is_file() for name in TOKENIZER_FILES) else folder
     return Identity(
-        weights=weights,
-        tokenizer=_digest(*(_content(folder / name) for name in TOKENIZER_FILES)),
+        weights=_digest(weights, *(_content(folder / name) + _content(asked / name) for name in SETTINGS_FILES)),
+        tokenizer=_digest(*(_content(texts / name) for name in TOKENIZER_FILES)),
         template=_digest(opened.chat_template),
         dtype=opened.dtype,
         quantize=opened.quantize,

@@ -73,7 +73,7 @@ class Index:
     def refresh(self, folders: Iterable[Path]) -> None:
         """Read what is new or changed under these folders, and forget what is gone."""
         roots = [Path(os.path.realpath(folder)) for folder in folders]
-        found = {str(path): path.stat() for root in roots for path in results_files(root)}
+        found = {str(path): stat for root in roots for path in results_files(root) if (stat := _stat(path)) is not None}
         with self._engine.connect() as connection:
             known = {row.path: (row.changed, row.size) for row in connection.execute(sql.select(_files))}
         gone = [path for path in known if path not in found and _below(path, roots)]
@@ -108,6 +108,21 @@ class Index:
             return int(connection.execute(sql.select(sql.func.count()).select_from(_cells)).scalar() or 0)
 
 
+def refreshed(place: Path, folders: Sequence[Path]) -> Index:
+    """Return the index at ``place``, up to date for these folders; one in memory where the disk is full or not ours."""
+    kept: Index | None = None
+    try:
+        kept = Index(place)
+        kept.refresh(folders)
+        return kept
+    except (sql.exc.OperationalError, OSError):
+        if kept is not None:
+            kept.close()
+    found = Index()
+    found.refresh(folders)
+    return found
+
+
 def _row(path: str, place: int, cell: Cell) -> dict[str, Any]:
     row = files.cell_row(cell, Path(path).parent)
     return {
@@ -119,6 +134,14 @@ def _row(path: str, place: int, cell: Cell) -> dict[str, Any]:
         "value": row["value"],
         "row": json.dumps(row),
     }
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Return size and times of a file, None if it has just gone."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _below(path: str, roots: Sequence[Path]) -> bool:

@@ -33,9 +33,24 @@ def fingerprint(base: Cell, settings: EvalSettings) -> str:
         [(m.name, m.metric.revision, m.better) for m in benchmark.measures],
         {**asdict(settings), "batch_size": ""},
         benchmark.items(base.path),
-        [(file.name, *_content(file)) for file in sorted(path.glob("*")) if file.is_file()] if path.is_dir() else _content(path),
+        *map(_contents, _places(path)),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _places(path: Path) -> list[Path]:
+    """Return a checkpoint's path, and of an adapter its base's where that is on this machine."""
+    from models.adapters import CONFIG, base_folder, read_adapter
+
+    base = base_folder(read_adapter(path)) if (path / CONFIG).is_file() else None
+    return [path] if base is None else [path, base]
+
+
+def _contents(place: Path) -> Any:
+    """Return name, SHA-256 and size of every file of a folder, or those of one file."""
+    if not place.is_dir():
+        return _content(place)
+    return [(file.name, *_content(file)) for file in sorted(place.glob("*")) if file.is_file()]
 
 
 def _content(path: Path) -> tuple[str, int]:
@@ -54,8 +69,8 @@ def cells(row: CheckpointRef, name: str, settings: EvalSettings, folder: Path) -
         return None
     wanted = ""
     for file in _newest(folder):
-        ours = json.loads(file.read_text(encoding="utf-8")).get(files.OURS, {})
-        if name not in {cell.get("benchmark") for cell in ours.get("cells", [])}:
+        ours = _ours(file)
+        if name not in {cell.get("benchmark") for cell in ours.get("cells", []) if isinstance(cell, dict)}:
             continue
         base = Cell(row.name, row.stage, name, "", math.nan, math.nan, math.nan, 0, True, path=row.path)
         wanted = wanted or fingerprint(base, settings)
@@ -63,6 +78,15 @@ def cells(row: CheckpointRef, name: str, settings: EvalSettings, folder: Path) -
             yield Note(_("{name} × {benchmark} is known already").format(name=row.name, benchmark=name))
             return [replace(files.cell_from(cell, file), path=row.path) for cell in ours["cells"]]
     return None
+
+
+def _ours(file: Path) -> dict[str, Any]:
+    """Return our own part of a results file; nothing for one that is damaged or of another program."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")).get(files.OURS, {})
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _newest(folder: Path) -> Iterator[Path]:

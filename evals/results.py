@@ -35,9 +35,8 @@ def cells(paths: Sequence[Path]) -> list[Cell]:
     Files that are being written, damaged or of another program are skipped, never an error.
     """
     folders = [Path(path) for path in paths]
-    found = index.Index(_place())
+    found = index.refreshed(_place(), folders)
     try:
-        found.refresh(folders)
         newest = {(cell.checkpoint, cell.path, cell.benchmark, cell.metric): cell for cell in found.cells(folders)}
     finally:
         found.close()
@@ -233,7 +232,7 @@ def table(cell: Cell) -> Table | None:
     """Return the per-item scores behind a cell; None if its samples are gone or cannot be pooled."""
     metric, _comma, chosen = cell.metric.partition(",")
     rows = [row for row in raw_samples(cell.run, cell.benchmark) if row.get("filter", "none") == (chosen or "none")]
-    found = scores.scored(rows, metric, tasks.benchmarks().get(cell.benchmark)) if rows else None
+    found = scores.scored(rows, metric, tasks.benchmarks().get(cell.benchmark), cell.value) if rows else None
     if found is None or cell.state != "done":
         return None
     hashes = tuple(str(row.get("doc_hash", "")) for row in rows if metric in row)

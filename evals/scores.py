@@ -20,8 +20,9 @@ POOLED = {
     "word_perplexity": _perplexity.pool_exp,
     "byte_perplexity": _perplexity.pool_exp,
     "bits_per_byte": _perplexity.pool_bits,
+    "perplexity": _perplexity.pool_exp,
 }
-"""lm-eval's own metrics whose logged items are (log-likelihood, units)."""
+"""lm-eval's own metrics whose logged items are (log-likelihood, units), or a log-likelihood alone."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,14 @@ class Scored:
     mean: bool
 
 
-def scored(samples: Sequence[Mapping[str, Any]], metric: str, benchmark: Benchmark | None) -> Scored | None:
-    """Return the statistics of one metric; None if its items are not numbers that can be pooled."""
+def scored(
+    samples: Sequence[Mapping[str, Any]], metric: str, benchmark: Benchmark | None, value: float = math.nan
+) -> Scored | None:
+    """Return the statistics of one metric; None if its items are not numbers that can be pooled.
+
+    ``value`` is the score that lm-eval made of these items: what cannot be pooled to it (an F1 over all items is no mean
+    of theirs) is left to lm-eval. NaN is not compared.
+    """
     rows = [sample for sample in samples if metric in sample]
     try:
         statistics = [unlogged(sample[metric]) for sample in rows]
@@ -61,7 +68,10 @@ def scored(samples: Sequence[Mapping[str, Any]], metric: str, benchmark: Benchma
     clusters = tuple(str(sample["doc"].get(cluster, "")) for sample in rows) if cluster else None
     mean = pool is pool_ratio
     ids = tuple(item_id(sample) for sample in rows)
-    return Scored(ids, np.asarray(statistics, dtype=np.float64), clusters, pool, mean)
+    table = np.asarray(statistics, dtype=np.float64)
+    if math.isfinite(value) and not math.isclose(float(pool(table.sum(axis=0))), value, rel_tol=1e-6, abs_tol=1e-9):
+        return None
+    return Scored(ids, table, clusters, pool, mean)
 
 
 def item_id(sample: Mapping[str, Any]) -> str:
@@ -123,7 +133,7 @@ def cell_of(cell: Cell, rows: Sequence[Mapping[str, Any]], metric: str, value: f
     blank = replace(cell, value=math.nan, low=math.nan, high=math.nan, n=n, n_failed=failed, signature=signature)
     if failed:
         return replace(blank, state="invalid")
-    found = scored(rows, metric, benchmark)
+    found = scored(rows, metric, benchmark, value)
     if found is None:
         return replace(blank, value=value, state="done" if math.isfinite(value) else "invalid")
     result = interval(found, cell.seed)

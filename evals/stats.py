@@ -178,7 +178,8 @@ def _without_spread(x: Array, y: Array, n_clusters: int) -> Interval:
     mean, n = float((y - x).mean()), int(x.size)
     binary = bool(np.all((x == 0) | (x == 1)) and np.all((y == 0) | (y == 1)))
     if not binary:
-        return Interval(mean, math.nan if n < 2 else mean, math.nan if n < 2 else mean, n)
+        edge = math.nan if n_clusters < 2 else mean
+        return Interval(mean, edge, edge, n)
     low, high = newcombe(float(x.mean()), float(y.mean()), n_clusters)
     return Interval(mean, low, high, n, 1.0 if mean == 0 else float(min(1.0, 2.0 * 0.5**n_clusters)))
 
@@ -225,6 +226,8 @@ def bootstrap_interval(
     if not math.isfinite(value):
         return Interval(value, math.nan, math.nan, len(statistics))
     sums = cluster_sums(statistics, clusters)
+    if len(sums) < 2:  # every sample would be the same one
+        return Interval(value, math.nan, math.nan, len(statistics))
     scores = pool(resample(len(sums), seed, samples) @ sums)
     low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high), len(statistics))
@@ -246,7 +249,10 @@ def paired_bootstrap(
     value = float(pool(b.sum(axis=0)) - pool(a.sum(axis=0)))
     if not math.isfinite(value):
         return Interval(math.nan, math.nan, math.nan, len(a))
-    weights = resample(int(groups(clusters, len(a)).max()) + 1, seed, samples)
+    n_clusters = int(groups(clusters, len(a)).max()) + 1
+    if n_clusters < 2:
+        return Interval(value, math.nan, math.nan, len(a))
+    weights = resample(n_clusters, seed, samples)
     delta = pool(weights @ cluster_sums(b, clusters)) - pool(weights @ cluster_sums(a, clusters))
     low, high = np.quantile(delta, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     beyond = int((np.abs(delta - delta.mean()) >= abs(value)).sum())

@@ -106,7 +106,9 @@ class ResponseStore:
         if self._file is None:
             self._file = self.path.open("ab", buffering=0)
         lines = [json.dumps({"key": key, "value": value}, ensure_ascii=False) + "\n" for key, value in rows.items()]
-        self._file.write("".join(lines).encode("utf-8", "surrogatepass"))
+        left = memoryview("".join(lines).encode("utf-8", "surrogatepass"))
+        while left:  # a disk that is nearly full takes a part and says so
+            left = left[self._file.write(left) :]
         if sync:
             os.fsync(self._file.fileno())
         self._known.update(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -9,10 +10,12 @@ def main() -> int:
     """Run ``triptych`` with the process's arguments and return its exit code."""
     from models.words import set_language
 
-    set_language()
     argv = sys.argv[1:]
-    if not argv or argv[0] == "--engine" or argv[0].startswith("--engine="):
+    if not argv or argv[0].startswith("--engine=") or (argv[0] == "--engine" and len(argv) > 1):
+        set_language()
         return _window(argv)
+    # The command line is English throughout, whatever the system speaks; a job speaks its window's language.
+    set_language(os.environ.get("TRIPTYCH_LANGUAGE") or "en")
     from lab.cli import run
 
     return run(argv)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lab import cli_inspect
-from models.columns import Column, Sampler
+from lab import cli_generate, cli_inspect
 from models.errors import UserError
 from models.words import _
 
 DONE, SOME_FAILED, USER_ERROR, STOPPED = 0, 1, 2, 130
+NOT_OURS = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
+    errno.EIO, errno.EEXIST,
+})  # fmt: skip
+"""What the system says of a full or broken disk, of rights and of impossible names."""
 
 app = typer.Typer(
     name="triptych",
@@ -45,6 +51,10 @@ def run(argv: list[str]) -> int:
     words = [_hyphens(word) for word in argv if word != "--debug"]
     try:
         result = app(words, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as in `triptych models list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except UserError as error:
         if debug:
             import traceback
@@ -57,7 +67,7 @@ def run(argv: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return STOPPED
     except Exception as error:
-        if (code := _known(error)) is not None:
+        if (code := _known(error)) is not None and not (debug and isinstance(error, OSError)):
             return code
         raise
     return int(result or DONE)
@@ -70,6 +80,9 @@ def _known(error: Exception) -> int | None:
     if isinstance(error, Stopped):
         print("Stopped; what was done is saved.", file=sys.stderr)
         return STOPPED
+    if isinstance(error, OSError) and error.errno in NOT_OURS:
+        print(f"{error.filename or 'A file'}: {error.strerror}.", file=sys.stderr)
+        return USER_ERROR
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's own usage errors
         context = getattr(error, "ctx", None)
         hint = f" See `{context.command_path} --help`." if context else ""
@@ -163,39 +176,7 @@ def models_convert(path: str, output: Annotated[Path, typer.Option("--output", "
 app.command()(cli_inspect.command())
 
 
-@app.command()
-def generate(
-    checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...")],
-    prompt: Annotated[str, typer.Option("--prompt", "-p")],
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
-    top_k: Annotated[int, typer.Option(help="0 is off.")] = 0,
-    top_p: Annotated[float, typer.Option(help="1 is off.")] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option()] = 64,
-    seed: Annotated[int, typer.Option()] = 0,
-    chat: Annotated[bool, typer.Option("--chat", help="Render the prompt by the chat template.")] = False,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    quantize: Quantize = "",
-    as_json: Json = False,
-) -> int:
-    """Let one or more checkpoints go on from a prompt."""
-    import dataclasses
-
-    from models.engine_ops import Operations
-    from models.shelf import Shelf
-
-    operations = Operations(Shelf())
-    answers = []
-    for path in checkpoints:
-        sampler = Sampler(temperature, top_k, top_p, max_new_tokens, seed)
-        column = Column(path, device, dtype, quantize, prompt="template" if chat else "plain", sampler=sampler)
-        answer = follow(operations.ask("generate", column, prompt=prompt))
-        answers.append({"checkpoint": path, **dataclasses.asdict(answer)})
-        if not as_json:
-            print(f"── {path}" if len(checkpoints) > 1 else "", answer.text, sep="\n" if len(checkpoints) > 1 else "")
-    if as_json:
-        show(answers)
-    return DONE
+app.command()(cli_generate.generate)
 
 
 @app.command()

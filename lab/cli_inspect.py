@@ -8,15 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from lab.inspecting._run import sections
-from lab.inspecting._section import Question
+from lab.inspecting._section import Question, Wanted
 from models.columns import Column
+from models.words import _
 
-TEXT = Annotated[str, typer.Option("--text", "-t", help="The text to look at.")]
+TEXT = Annotated[str, typer.Option("--text", "-t", help="The text to look at; not needed for the files' tensors.")]
 OTHERS: dict[str, tuple[Any, Any]] = {
     "kind": (Annotated[str, typer.Option(help="Which attention of an encoder-decoder: encoder, decoder or cross.")], ""),
     "target": (Annotated[str, typer.Option(help="What the decoder of an encoder-decoder is given.")], ""),
     "position": (Annotated[int, typer.Option(help="The token that is asked about, counted from zero; -1: the last.")], -1),
     "top": (Annotated[int, typer.Option(help="Rows of a ranking.")], 10),
+    "slice": (Annotated[int, typer.Option(help="Which matrix of a tensor with more than two dimensions.")], 0),
+    "against": (Annotated[str, typer.Option(help="Path of a checkpoint whose tensor is subtracted.")], ""),
     "chat": (Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")], False),
     "device": (Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")], "auto"),
     "dtype": (Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")], "auto"),
@@ -32,10 +35,14 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
 
     prompt = "template" if given["chat"] else "plain"
     column = Column(checkpoint, given["device"], given["dtype"], given["quantize"], prompt=prompt)
+    wanted = {section.name: given[section.name] for section in sections()}
+    if not text and needs_text(wanted):
+        raise typer.BadParameter(_("--text is needed."))
     question = Question(
-        text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"]
-    )
-    shown = follow(_run.inspect(column, question, {section.name: given[section.name] for section in sections()}))
+        text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"],
+        slice=given["slice"], against=given["against"],
+    )  # fmt: skip
+    shown = follow(_run.inspect(column, question, wanted))
     if given["as_json"]:
         show(shown)
     else:
@@ -44,12 +51,18 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
     return 0
 
 
+def needs_text(wanted: Wanted) -> bool:
+    """Return whether one of the sections that are asked for (tokens, where none is) is about a text."""
+    asked = [section for section in sections() if wanted.get(section.name)]
+    return not asked or any(section.needs_text for section in asked)
+
+
 def command() -> Any:
     """Return ``inspect`` with a parameter for every section, for Typer to read."""
     positional = signatures.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [
         signatures.Parameter("checkpoint", positional, annotation=str),
-        signatures.Parameter("text", positional, annotation=TEXT),
+        signatures.Parameter("text", positional, default="", annotation=TEXT),
     ]
     for section in sections():
         option: Any = typer.Option(section.flag, help=section.help, metavar=section.metavar or None)

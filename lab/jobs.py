@@ -1,18 +1,21 @@
 """Jobs: our own command line, started detached, watched through its run folder, stopped by a STOP file.
 
-A job outlives the window and the engine. Jobs on one device run one at a time: a job that finds its device taken waits in the
-queue (``queue.json``), and whoever looks at the list next starts what can start.
+A job outlives the window and the engine. Jobs run one at a time: one that finds another running waits in the queue
+(``queue.json``), and whoever looks at the list next starts what can start. Which processes were started stands in
+``started.json``, so that a job counts before it has come so far as to lock its run folder.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,14 @@ from lab.settings import home, runs_root
 from models.errors import UserError
 from models.files import write_json
 from models.records.scores import Job
-from models.words import _
+from models.words import _, current_language
 
 KINDS = ("train", "eval", "demo")
+OUTPUT = ("--output-path", "--output_path", "--output", "-o")
+N_STARTED = 50
+STARTED = {"path": str, "pid": int, "made": float, "time": float, "title": str, "kind": str}
+SAME_SECONDS = 2.0
+"""How exactly the start of a process is known."""
 _children: list[subprocess.Popen[Any]] = []  # kept only to be reaped; a job does not depend on who started it
 
 
@@ -35,6 +43,33 @@ class Queued:
     argv: tuple[str, ...]
     title: str
     device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A job that was started: its run folder, its process, and when that was made (numbers of processes come again)."""
+
+    path: str
+    pid: int
+    made: float
+    time: float
+    title: str = ""
+    kind: str = ""
+
+    def is_alive(self) -> bool:
+        """Return whether that process still runs."""
+        return self.made > 0 and abs(_made(self.pid) - self.made) < SAME_SECONDS
+
+
+def _made(pid: int) -> float:
+    """Return when a living process was made, 0 if there is none."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except (psutil.Error, ValueError):
+        return 0.0
 
 
 def _queue_path() -> Path:
@@ -50,6 +85,27 @@ def read_queue() -> list[Queued]:
         return []
 
 
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """While the block runs, no other process changes the queue."""
+    home().mkdir(parents=True, exist_ok=True)
+    with (home() / "queue.lock").open("a", encoding="utf-8") as file:
+        with contextlib.suppress(ImportError):  # Windows
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def read_started() -> list[Started]:
+    """Return the jobs started lately, newest first."""
+    try:
+        rows = json.loads((home() / "started.json").read_text(encoding="utf-8"))
+        return [Started(*(kind(row[name]) for name, kind in STARTED.items())) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def _write_queue(rows: list[Queued]) -> None:
     write_json(_queue_path(), [row.__dict__ | {"argv": list(row.argv)} for row in rows])
 
@@ -61,17 +117,15 @@ def output_option(argv: tuple[str, ...]) -> str:
 
 def with_output(argv: tuple[str, ...], path: Path) -> tuple[str, ...]:
     """Return the command with its output folder, its own if it names one."""
-    for option in ("--output-path", "--output", "--output_path"):
-        if option in argv:
-            return argv
-    return (*argv, output_option(argv), str(path))
+    return argv if output_of(argv) is not None else (*argv, output_option(argv), str(path))
 
 
 def output_of(argv: tuple[str, ...]) -> Path | None:
     """Return the output folder that a command names, if it does."""
-    for option in ("--output-path", "--output", "--output_path"):
-        if option in argv and argv.index(option) + 1 < len(argv):
-            return Path(argv[argv.index(option) + 1])
+    for place, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name in OUTPUT and (equals or place + 1 < len(argv)):
+            return Path(value if equals else argv[place + 1])
     return None
 
 
@@ -85,6 +139,7 @@ def spawn(argv: tuple[str, ...], run: Path) -> int:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env={**os.environ, "TRIPTYCH_LANGUAGE": current_language()},
             **extra,  # type: ignore[call-overload]
         )
     _children.append(child)
@@ -108,31 +163,71 @@ def start(argv: tuple[str, ...], title: str = "", device: str = "cpu") -> Job:
             _("{command} is not a job.").format(command=" ".join(argv) or _("An empty command")),
             _("Jobs are: {names}.").format(names=", ".join(KINDS)),
         )
-    run = output_of(argv) or runs_root() / f"{time.strftime('%Y%m%d-%H%M%S')}-{argv[0]}-{uuid.uuid4().hex[:4]}"
-    command = with_output(argv, run)
-    title = title or " ".join(argv[:3])
-    if any(job.state == "running" for job in listed()):
-        _write_queue([*read_queue(), Queued(str(run), command, title, device)])
-    else:
-        spawn(command, run)
-    return Job(str(run), str(run), argv[0], title, "queued", started=time.time(), command=("triptych", *command))
+    fresh = runs_root() / f"{time.strftime('%Y%m%d-%H%M%S')}-{argv[0]}-{uuid.uuid4().hex[:4]}"
+    run = (output_of(argv) or fresh).absolute()
+    job = Queued(str(run), with_output(argv, run), title or " ".join(argv[:3]), device)
+    with _locked():
+        if _is_busy():
+            _write_queue([*read_queue(), job])
+        else:
+            _launch(job)
+    return Job(str(run), str(run), argv[0], job.title, "queued", started=time.time(), command=("triptych", *job.argv))
+
+
+def _launch(job: Queued) -> None:
+    """Start a job's process and note it."""
+    pid = spawn(job.argv, Path(job.path))
+    row = Started(job.path, pid, _made(pid), time.time(), job.title, job.argv[0])
+    write_json(home() / "started.json", [asdict(each) for each in [row, *read_started()][:N_STARTED]])
+
+
+def _is_busy() -> bool:
+    """Return whether a job runs, or was started and is about to."""
+    reap()
+    return any(row.is_alive() for row in read_started()) or any(lock_held(run) for run in find_runs((runs_root(),)))
 
 
 def advance() -> None:
     """Start the first waiting job if none is running."""
-    reap()
-    waiting = read_queue()
-    if not waiting or any(job.state == "running" for job in running_jobs()):
+    if not read_queue():
+        reap()
         return
-    first, rest = waiting[0], waiting[1:]
-    _write_queue(rest)
-    spawn(first.argv, Path(first.path))
+    with _locked():
+        waiting = read_queue()
+        if waiting and not _is_busy():
+            _write_queue(waiting[1:])
+            _launch(waiting[0])
 
 
 def running_jobs(roots: tuple[Path, ...] = ()) -> list[Job]:
-    """Return every run under the known folders, newest first."""
-    runs = {str(path): path for path in find_runs((runs_root(), *roots))}
-    return sorted((summarise(path) for path in runs.values()), key=lambda job: -job.started)
+    """Return every run under the known folders and every job started lately, newest first."""
+    started = {row.path: row for row in reversed(read_started())}
+    runs = {str(path.absolute()): path for path in find_runs((runs_root(), *roots))}
+    found = {name: summarise(path) for name, path in runs.items()}
+    for name, row in started.items():
+        if name not in found and Path(name).is_dir():
+            found[name] = summarise(Path(name))
+        if name in found:
+            found[name] = _with_start(found[name], row)
+    return sorted(found.values(), key=lambda job: -job.started)
+
+
+def _with_start(job: Job, row: Started) -> Job:
+    """Return a job's summary, corrected for a start that its journal knows nothing of: too early, or in vain."""
+    if job.started + SAME_SECONDS >= row.time or job.state == "running":
+        return job
+    alive = row.is_alive()
+    state, error = ("queued", "") if alive else ("failed", _last_words(Path(row.path)))
+    return replace(job, kind=row.kind, title=row.title or job.title, state=state, error=error, started=row.time, seconds=0.0)
+
+
+def _last_words(run: Path) -> str:
+    """Return the last line that a job wrote to its console."""
+    try:
+        lines = (run / "console.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def listed(roots: tuple[Path, ...] = ()) -> list[Job]:
@@ -147,10 +242,11 @@ def stop(job_id: str) -> None:
     Raises:
         UserError: If there is no such job.
     """
-    waiting = read_queue()
-    if any(row.path == job_id for row in waiting):
-        _write_queue([row for row in waiting if row.path != job_id])
-        return
+    with _locked():
+        waiting = read_queue()
+        if any(row.path == job_id for row in waiting):
+            _write_queue([row for row in waiting if row.path != job_id])
+            return
     run = Path(job_id)
     if not read_config(run):
         raise UserError(

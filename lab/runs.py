@@ -9,18 +9,26 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from models.events import Event, Partial, Saved
+from models.events import Event, Partial, Progress, Saved
 from models.files import write_json
 from models.records.scores import Job
+from models.words import _
 
 HEARTBEAT_SECONDS = 5.0
-STALE_SECONDS = 20.0
+PROGRESS_SECONDS = 1.0
+LOCK_SECONDS = 0.5
+"""How long a run waits for its lock: whoever looks whether it is held takes it for a moment."""
+TAIL_BYTES = 2_000_000
+"""Of a journal that are read at a time: the engine sends them in one message."""
+KEPT_SUMMARIES = 500
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
@@ -42,6 +50,8 @@ class RunFolder:
         self._lock: IO[str] | None = None
         self._journal: IO[str] | None = None
         self._last_beat = 0.0
+        self._last_progress = (0.0, "")
+        self._held_back: Progress | None = None
 
     def start(self, kind: str, title: str, command: tuple[str, ...], settings: dict[str, Any] | None = None) -> None:
         """Take the lock, write ``config.json`` and begin the journal.
@@ -62,11 +72,22 @@ class RunFolder:
                 "settings": settings or {},
             },
         )
-        self._journal = (self.path / "events.jsonl").open("a", encoding="utf-8")
+        journal = self.path / "events.jsonl"
+        torn = _is_torn(journal)
+        self._journal = journal.open("a", encoding="utf-8")
+        if torn:  # by a kill; what comes next must not be a part of that line
+            self._journal.write("\n")
         self.write({"event": "started", "time": time.time(), "pid": os.getpid()})
 
     def append(self, event: Event) -> None:
-        """Add an event; a ``Saved`` is fsynced before this returns."""
+        """Add an event; a ``Saved`` is fsynced before this returns, ``Progress`` is written once a second or at its end."""
+        if isinstance(event, Progress):
+            last, what = self._last_progress
+            now = time.monotonic()
+            if now - last < PROGRESS_SECONDS and event.what == what and not event.done >= event.total > 0:
+                self._held_back = event
+                return
+            self._last_progress, self._held_back = (now, event.what), None
         self.write(event_to_json(event), sync=isinstance(event, Saved))
 
     def write(self, row: dict[str, Any], sync: bool = False) -> None:
@@ -89,12 +110,21 @@ class RunFolder:
 
     def end(self, state: str, error: str = "") -> None:
         """Write how it ended (done, failed, stopped) and let the lock go."""
-        self.write({"event": "ended", "time": time.time(), "state": state, "error": error}, sync=True)
+        with contextlib.suppress(OSError):  # a full disk: the error that ended the run says so
+            if self._held_back is not None:
+                self.write(event_to_json(self._held_back))
+            self.write({"event": "ended", "time": time.time(), "state": state, "error": error}, sync=True)
         if self._journal is not None:
-            self._journal.close()
+            with contextlib.suppress(OSError):
+                self._journal.close()
+        # Taken away while it is held, so that nobody can be at the file of that name and lose it to us.
+        with contextlib.suppress(OSError):
+            (self.path / "run.lock").unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.close()
-        (self.path / "run.lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if os.name == "nt":  # an open file cannot be taken away there
+                (self.path / "run.lock").unlink(missing_ok=True)
 
 
 class RunBusy(Exception):
@@ -104,9 +134,7 @@ class RunBusy(Exception):
 def _take_lock(path: Path) -> IO[str]:
     file = path.open("a+", encoding="utf-8")
     try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(file)
     except ImportError:  # Windows: the lock file is only a note there
         pass
     except OSError as error:
@@ -118,6 +146,31 @@ def _take_lock(path: Path) -> IO[str]:
     return file
 
 
+def _flock(file: IO[str]) -> None:
+    """Lock a file, waiting a moment for somebody who only looks; ``OSError`` if it is held."""
+    import fcntl
+
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+def _is_torn(journal: Path) -> bool:
+    """Return whether the last line of a journal has no end."""
+    try:
+        with journal.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:  # none yet, or an empty one
+        return False
+
+
 def lock_held(run: Path) -> bool:
     """Return whether a living process is at this run."""
     path = run / "run.lock"
@@ -127,7 +180,11 @@ def lock_held(run: Path) -> bool:
         import fcntl
     except ImportError:
         return _pid_alive(path)
-    with path.open("r", encoding="utf-8") as file:
+    try:
+        file = path.open("r", encoding="utf-8")
+    except OSError:  # it has just ended
+        return False
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
@@ -152,8 +209,12 @@ class Tail:
     offset: int = 0
 
     def read(self, limit: int = 4_000) -> list[dict[str, Any]]:
-        """Return the lines that have become complete since the last call, at most ``limit``; broken ones are left out."""
+        """Return the lines that have become complete since the last call; broken ones are left out.
+
+        At most ``limit`` of them, and no more after two megabytes: call again for the rest.
+        """
         rows: list[dict[str, Any]] = []
+        end = self.offset + TAIL_BYTES
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -161,7 +222,7 @@ class Tail:
         with file:
             file.seek(self.offset)
             for line in file:
-                if not line.endswith(b"\n") or len(rows) >= limit:
+                if not line.endswith(b"\n") or len(rows) >= limit or self.offset >= end:
                     break
                 self.offset += len(line)
                 with contextlib.suppress(ValueError):
@@ -194,26 +255,69 @@ def find_runs(roots: tuple[Path, ...], depth: int = 4) -> Iterator[Path]:
                 yield from find_runs(tuple(children), depth - 1)
 
 
-def summarise(run: Path) -> Job:
-    """Return a run as the job list shows it, from its folder alone."""
-    config = read_config(run)
-    started = float(config.get("started") or 0.0)
-    state, error, last = "queued", "", started
-    done = total = 0.0
-    what = ""
-    for row in Tail(run / "events.jsonl").read(limit=10_000_000):
-        last = float(row.get("time") or last)
+@dataclasses.dataclass
+class _Followed:
+    """What a journal has told so far; only what is new in it is read at the next look."""
+
+    tail: Tail
+    inode: int = 0
+    state: str = "queued"
+    error: str = ""
+    last: float = 0.0
+    progress: tuple[float, float, str] = (0.0, 0.0, "")
+
+    def take(self, row: dict[str, Any]) -> None:
+        """Take one line."""
+        self.last = _number(row.get("time")) or self.last
         match row.get("event"):
             case "started":
-                state, error = "running", ""
+                self.state, self.error = "running", ""
             case "ended":
-                state, error = str(row.get("state", "done")), str(row.get("error", ""))
+                self.state, self.error = str(row.get("state", "done")), str(row.get("error", ""))
             case "progress":
-                done, total, what = float(row["done"]), float(row["total"]), str(row["what"])
+                self.progress = (_number(row.get("done")), _number(row.get("total")), str(row.get("what", "")))
+
+
+_followed: OrderedDict[Path, _Followed] = OrderedDict()
+
+
+def _follow(journal: Path) -> _Followed:
+    """Return what a journal tells, from where the last look at it ended."""
+    try:
+        stat = journal.stat()
+    except OSError:
+        return _Followed(Tail(journal))
+    found = _followed.get(journal)
+    if found is None or found.inode != stat.st_ino or stat.st_size < found.tail.offset:
+        found = _followed[journal] = _Followed(Tail(journal), stat.st_ino)
+    _followed.move_to_end(journal)
+    while len(_followed) > KEPT_SUMMARIES:
+        _followed.popitem(last=False)
+    while True:
+        before = found.tail.offset
+        for row in found.tail.read():
+            found.take(row)
+        if found.tail.offset == before:
+            return found
+
+
+def _number(value: Any) -> float:
+    """Return a finite number, 0 for anything else: a journal may be of another program."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if good else 0.0
+
+
+def summarise(run: Path) -> Job:
+    """Return a run as the job list shows it, from its folder alone."""
+    config, seen = read_config(run), _follow(run / "events.jsonl")
+    started = _number(config.get("started"))
+    state, error = seen.state, seen.error
     if state == "running" and not lock_held(run):
-        state, error = "crashed", "its process is gone; it can be resumed"
+        state, error = "crashed", _("its process is gone; it can be resumed")
+    command = config.get("command", ())
+    done, total, what = seen.progress
     return Job(
         id=str(run), path=str(run), kind=str(config.get("kind", "run")), title=str(config.get("title", run.name)),
-        state=state, done=done, total=total, what=what, started=started, seconds=max(0.0, last - started),
-        command=tuple(str(word) for word in config.get("command", ())), error=error,
+        state=state, done=done, total=total, what=what, started=started, seconds=max(0.0, (seen.last or started) - started),
+        command=tuple(map(str, command)) if isinstance(command, list) else (), error=error,
     )  # fmt: skip

@@ -55,7 +55,7 @@ def follow(work: Work[T], run: RunFolder | None = None, quiet: bool = False, not
     Raises:
         Stopped: If it was asked to stop, by signal or by file.
     """
-    with stop_signals() as asked, _display(quiet) as show:
+    with contextlib.closing(work), stop_signals() as asked, _display(quiet) as show:
         while True:
             try:
                 event = next(work)

@@ -73,10 +73,15 @@ def read_adapter(folder: Path) -> Adapter:
 def base_folder(adapter: Adapter) -> Path | None:
     """Return the folder of the adapter's base on this machine; None if there is none.
 
-    Looked for as it is named (relative to the adapter, then as a path), then beside the adapter under its last name.
+    Looked for as it is named (relative to the adapter, then as a path), then beside the adapter under its last name, then
+    where the adapter's own manifest says that it lay: an output folder that is moved as a whole stays whole.
     """
     last = adapter.base.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    for place in (adapter.folder / adapter.base, Path(adapter.base), adapter.folder.parent / last):
+    places = [adapter.folder / adapter.base, Path(adapter.base), adapter.folder.parent / last]
+    if (adapter.folder / "manifest.json").is_file():
+        noted = read_json(adapter.folder / "manifest.json").get("base")
+        places += [adapter.folder / noted] if isinstance(noted, str) and noted and "\0" not in noted else []
+    for place in places:
         if place.is_dir() and (place / "config.json").is_file() and place.resolve() != adapter.folder.resolve():
             return place
     return None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.chain import is_greedy
 from models.columns import Sampler
 from models.errors import UserError
 from models.events import Note, Partial, Progress, Work
@@ -14,7 +15,7 @@ from models.opened import OpenModel
 from models.prompts import eos_ids, start_id
 from models.readout import left_padded
 from models.running import forward_of
-from models.sampling import check_sampler, draw, sampled
+from models.sampling import check_sampler, draw, sampled, sees_before
 from models.trace import accepts, check_ids, context_length
 from models.words import _
 
@@ -225,22 +226,29 @@ def _choose(opened: OpenModel, rows: Sequence[_Row], logits: Any, sampler: Sampl
     ends = eos_ids(opened)
     broken = torch.isnan(logits).any(-1).tolist()
     logs = torch.log_softmax(logits, dim=-1)
-    greedy = sampler.temperature == 0.0
-    best = logits.argmax(-1).tolist() if greedy else []
-    after = None if greedy else sampled(logits, sampler)
+    greedy, chained = is_greedy(sampler), bool(sampler.chain)
+    before = _before(opened, rows) if sees_before(sampler) else ()
+    after = logits if greedy and not chained else sampled(logits, sampler, before)
+    best = after.argmax(-1).tolist() if greedy else []
     for n, row in enumerate(rows):
         if row.stop:
             continue
         if broken[n]:
             row.stop, row.text = "nan", answer_text(opened, row.ids)
             continue
-        token = best[n] if after is None else draw(after[n], row.generator)
+        token = best[n] if greedy else draw(after[n], row.generator)
         row.ids.append(token)
         row.logprob += float(logs[n, token])
         if token in ends:
             row.stop, row.text = "eos", answer_text(opened, row.ids)
         elif until:
             _cut(opened, row, until)
+
+
+def _before(opened: OpenModel, rows: Sequence[_Row]) -> list[list[int]]:
+    """Return the ids before each row's next token, as the decoder was fed them."""
+    first = [start_id(opened)] if opened.kind == "encoder-decoder" else []
+    return [[*(first or row.prompt), *row.ids] for row in rows]
 
 
 def _cut(opened: OpenModel, row: _Row, until: tuple[str, ...]) -> None:

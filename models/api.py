@@ -18,12 +18,14 @@ from typing import Any
 from models.columns import Column, Sampler
 from models.events import Work, finish
 from models.opened import OpenModel
-from models.operations import attention, embeddings, sampling, tokens
+from models.operations import attention, embeddings, sampling, tensors, tokens
 from models.operations._asked import traced
 from models.records.attention import AttentionGrid, AttentionHead
+from models.records.chain import SamplerChain
 from models.records.checkpoints import Description
 from models.records.embeddings import Analogy, Drift, Neighbours, PositionTable, Projection
 from models.records.sampling import Distribution, Generation
+from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges
 from models.records.tokens import TokenStrip
 from models.shelf import Shelf
 from models.trace import Trace
@@ -64,13 +66,34 @@ class Checkpoint:
         """Return the distribution after a token of a text (at a mask, for an encoder), the last by default."""
         return finish(sampling.distribution(self.shelf, self.column, text, position, top, target))
 
+    def sampler(  # noqa: PLR0913 - all but the first are named
+        self, text: str, chain: str, top: int = 50, *, position: int = -1, path: Sequence[int] = (),
+        presets: Mapping[str, str] | None = None, seed: int = 0, target: str = "",
+    ) -> SamplerChain:  # fmt: skip
+        """Return a prediction before, within and after a sampler chain such as ``"top_k=40,min_p=0.05,temperature=0.7"``.
+
+        Args:
+            text: The text after which (in which) the next token is predicted.
+            chain: Stages by commas, applied from left to right (``models.chain``).
+            top: How many tokens are listed.
+            position: After which token; −1 for the last.
+            path: Token ids put behind that token.
+            presets: Name → chain of others, to see what they would choose.
+            seed: What the draws of ``outcomes`` use.
+            target: What the decoder of an encoder-decoder is given.
+        """
+        column = replace(self.column, sampler=Sampler(seed=seed, chain=chain))
+        others = tuple((presets or {}).items())
+        work = sampling.sampler_chain(self.shelf, column, text, position, tuple(path), others, top, target)
+        return finish(work)
+
     def generate(self, prompt: str | Sequence[Mapping[str, str]], chat: bool = False, **sampler: Any) -> Generation:
         """Continue a prompt, or answer messages.
 
         Args:
             prompt: A text, or messages ``{"role", "content"}``.
             chat: Whether a text is one user message of the checkpoint's own chat template.
-            **sampler: Fields of ``Sampler``: temperature, top_k, top_p, max_new_tokens, seed.
+            **sampler: Fields of ``Sampler``: temperature, top_k, top_p, max_new_tokens, seed, chain.
         """
         column = replace(self.column, sampler=replace(self.column.sampler, **sampler))
         if not isinstance(prompt, str):
@@ -142,6 +165,22 @@ class Checkpoint:
         """Return how the model knows positions: a table, or rotary angles."""
         return finish(embeddings.positions(self.shelf, self.column))
 
+    def tensors(self) -> TensorList:
+        """Return every tensor of its files: name, shape, type, bytes, component."""
+        return finish(tensors.tensor_list(self.shelf, self.column.checkpoint))
+
+    def tensor_statistics(self) -> TensorStatistics:
+        """Return mean, std, minimum, maximum and shares of NaN, infinities and zeros of every tensor of its files."""
+        return finish(tensors.tensor_statistics(self.shelf, self.column.checkpoint))
+
+    def tensor(self, name: str, slice: int = 0, against: str = "") -> TensorDetail:
+        """Return one matrix of a tensor as a picture with its histogram; minus that of the checkpoint ``against``."""
+        return finish(tensors.tensor(self.shelf, self.column.checkpoint, name, slice, (), against))
+
+    def changes(self, before: str) -> WeightChanges:
+        """Return what it changed in the weights of the checkpoint at ``before``, tensor by tensor."""
+        return finish(tensors.tensor_changes(self.shelf, before, self.column.checkpoint))
+
     def close(self) -> None:
         """Free its memory."""
         self.shelf.close(self.column.checkpoint)
@@ -184,6 +223,5 @@ def open_checkpoint(
 
 
 def _open(column: Column, shelf: Shelf) -> Work[Checkpoint]:
-    shelf.warm.start()
     opened = yield from shelf.open(column)
     return Checkpoint(column, opened, shelf)

@@ -1,4 +1,4 @@
-"""Keep queries and keys of every attention call while a model runs as usual, with fused attention.
+"""Keep queries, keys and values of every attention call while a model runs as usual, with fused attention.
 
 transformers lets an attention function be chosen by name (``AttentionInterface``). Ours stores what it is given and
 calls the fused one; no pattern of T × T is made unless someone asks for a head (``models/heads.py``). Model families
@@ -29,6 +29,7 @@ class AttentionCall:
     Args:
         query: (batch, heads, queries, width), after rotary embedding and norms.
         key: (batch, key-value heads, keys, width), likewise.
+        value: (batch, key-value heads, keys, value width).
         mask: None, or boolean (True = may attend) or additive, (batch or 1, heads or 1, queries, keys).
         scaling: Factor of the scores; None means 1/√width.
         softcap: Scores become ``softcap * tanh(score / softcap)`` when it is not None.
@@ -39,6 +40,7 @@ class AttentionCall:
 
     query: Any
     key: Any
+    value: Any
     mask: Any = None
     scaling: float | None = None
     softcap: float | None = None
@@ -92,7 +94,7 @@ def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: An
     given = keywords.get("is_causal")
     causal = bool(getattr(module, "is_causal", True) if given is None else given)
     call = AttentionCall(
-        query, key, attention_mask, keywords.get("scaling"), keywords.get("softcap"),
+        query, key, value, attention_mask, keywords.get("scaling"), keywords.get("softcap"),
         causal and attention_mask is None and query.shape[2] > 1, keywords.get("position_bias"), keywords.get("s_aux"),
     )  # fmt: skip
     if _keeping is not None:

@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Sampler:
-    """How the next token is chosen. ``temperature`` 0 means greedy; ``top_k`` 0 and ``top_p`` 1 mean off."""
+    """How the next token is chosen. ``temperature`` 0 means greedy; ``top_k`` 0 and ``top_p`` 1 mean off.
+
+    ``chain`` is the ordered list of stages as ``models.chain`` writes it (``top_k=40,min_p=0.05,temperature=0.7``).
+    Where it is not empty it alone decides, and temperature, top_k and top_p are not looked at.
+    """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
     max_new_tokens: int = 64
     seed: int = 0
+    chain: str = ""
 
 
 @dataclass(frozen=True)

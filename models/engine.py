@@ -39,7 +39,10 @@ class Sink(Protocol):
 
 
 VERSION = "0.1.0"
-BACKGROUND = frozenset({"project", "drift", "point_values", "export_vectors", "results", "samples", "compare", "runs", "jobs", "tail"})
+BACKGROUND = frozenset({
+    "project", "drift", "point_values", "export_vectors", "results", "samples", "compare", "runs", "jobs", "tail",
+    "tensor_statistics", "tensor_changes",
+})  # fmt: skip
 """Operations that wait behind the others, but get one step in ``_SHARE``."""
 _SHARE = 8
 _PROGRESS_SECONDS = 0.05

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from models.chain import is_greedy, stages_of, written
 from models.columns import Sampler
 from models.errors import UserError
 from models.events import Partial, Progress, Work
@@ -115,7 +116,7 @@ def generate(opened: OpenModel, ids: Sequence[int], sampler: Sampler, receipt: s
         if bool(torch.isnan(logits).any()):
             stop = "nan"
             break
-        step = choose(opened, logits, sampler, generator, [*tokens])
+        step = choose(opened, logits, sampler, generator, tokens, decoder.fed)
         tokens.append(step.id)
         total += step.surprisal
         yield Partial(step)
@@ -130,27 +131,37 @@ def generate(opened: OpenModel, ids: Sequence[int], sampler: Sampler, receipt: s
     )  # fmt: skip
 
 
-def choose(opened: OpenModel, logits: Any, sampler: Sampler, generator: Any, before: list[int]) -> Step:
-    """Choose the next token from logits (vocab,) and return all that is shown of the step."""
+def choose(
+    opened: OpenModel, logits: Any, sampler: Sampler, generator: Any, answer: Sequence[int], before: Sequence[int] = ()
+) -> Step:
+    """Choose the next token from logits (vocab,) and return all that is shown of the step.
+
+    Args:
+        opened: The model.
+        logits: What it predicts.
+        sampler: How to choose.
+        generator: Draws; untouched where the sampler is greedy.
+        answer: Ids generated so far.
+        before: All ids that stand before, prompt included, for the sampler's penalties.
+    """
     import torch
 
     logs = torch.log_softmax(logits, dim=-1)
     own = logs.exp()
-    plain = sampler.temperature == 1.0 and not sampler.top_k and sampler.top_p == 1.0
-    after = own if plain else sampled(logits, sampler)
-    chosen = int(logits.argmax()) if sampler.temperature == 0.0 else draw(after, generator)
+    after = sampled(logits, sampler, [before]) if stages_of(sampler) else own
+    chosen = int(after.argmax()) if is_greedy(sampler) else draw(after, generator)
     best = torch.topk(own, min(TOP, own.shape[-1]))
     top_ids = best.indices.cpu().numpy().astype(np.int64)
     texts = token_texts(opened.tokenizer, [chosen, *top_ids.tolist()])
     return Step(
-        index=len(before),
+        index=len(answer),
         id=chosen,
         text=texts[0],
         probability=float(after[chosen]),
         surprisal=-float(logs[chosen]),
         entropy=float(-(own * logs).nan_to_num_(0.0).sum()),
         rank=int((logits > logits[chosen]).sum()),
-        text_so_far=answer_text(opened, [*before, chosen]),
+        text_so_far=answer_text(opened, [*answer, chosen]),
         top_ids=top_ids,
         top_texts=tuple(texts[1:]),
         top_probabilities=best.values.cpu().numpy().astype(np.float32),
@@ -165,14 +176,17 @@ def answer_text(opened: OpenModel, ids: Sequence[int]) -> str:
 
 def sampler_said(sampler: Sampler) -> str:
     """Return a sampler in words."""
-    if sampler.temperature == 0.0:
+    seed = _("seed {seed}").format(seed=sampler.seed)
+    if sampler.chain:
+        return _("sampler chain {chain}, {seed}").format(chain=written(stages_of(sampler)) or _("empty"), seed=seed)
+    if is_greedy(sampler):
         return _("greedy")
     parts = [_("temperature {x:g}").format(x=sampler.temperature)]
     if sampler.top_k:
         parts.append(_("top-k {k}").format(k=sampler.top_k))
     if sampler.top_p < 1.0:
         parts.append(_("top-p {p:g}").format(p=sampler.top_p))
-    return ", ".join([*parts, _("seed {seed}").format(seed=sampler.seed)])
+    return ", ".join([*parts, seed])
 
 
 def first_logits(opened: OpenModel, prepared: Prepared) -> Any:

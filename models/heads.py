@@ -1,33 +1,25 @@
-"""Attention patterns on request, from the queries and keys of a trace, and the grid of all heads with its statistics."""
+"""Attention patterns on request, from the queries and keys of a trace."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from models.capture import AttentionCall, ModuleCall, weights_of
 from models.errors import UserError
-from models.events import Progress, Work
-from models.records.arrays import Array
-from models.records.attention import AttentionGrid, AttentionHead
+from models.records.attention import AttentionHead
 from models.trace import Trace
 from models.words import _
 
-THUMBNAIL = 32
-_GRID_BYTES = 3_000_000
-"""Of all thumbnails together, so that a grid fits into one message."""
+Span: TypeAlias = tuple[int, int]
+"""First and one after the last."""
 LARGEST = 960
 """Rows and columns of the largest pattern that is sent whole; larger regions are max-pooled."""
 
 
 def pattern(call: AttentionCall, head: int, row: int = 0, start: int = 0, end: int | None = None) -> Any:
-    """Return one head's attention pattern, float32 (queries, keys); rows sum to 1, a row that may see nothing to 0.
-
-    softmax(cap(q·kᵀ·scaling + bias) + mask), as the family's own eager forward computes it (Vaswani et al. 2017;
-    soft-capping as in Gemma 2, arXiv 2408.00118; position bias as in T5, arXiv 1910.10683). With grouped queries
-    (arXiv 2305.13245) query head h reads key head h // group.
+    """Return one head's attention pattern, float32 (queries, keys); see ``weights_and_scores``.
 
     Args:
         call: One layer's attention call.
@@ -36,35 +28,56 @@ def pattern(call: AttentionCall, head: int, row: int = 0, start: int = 0, end: i
         start: First query wanted.
         end: One after the last query wanted; None for all.
     """
+    return weights_and_scores(call, (head, head + 1), (start, call.shape[1] if end is None else end), row)[0][0]
+
+
+def weights_and_scores(call: AttentionCall, heads: Span, queries: Span, row: int = 0, n_keys: int = 0) -> tuple[Any, Any]:
+    """Return the patterns of one head, or of all, and the scores under them, each float32 (heads, queries, keys).
+
+    softmax(cap(q·kᵀ·scaling + bias) + mask), as the family's own eager forward computes it (Vaswani et al. 2017;
+    soft-capping as in Gemma 2, arXiv 2408.00118; position bias as in T5, arXiv 1910.10683). With grouped queries
+    (arXiv 2305.13245) query head h reads key head h // group. Rows sum to 1 (less with sinks), a row that may see nothing
+    to 0; the score of a key that may not be seen is −inf.
+
+    Args:
+        call: One layer's attention call.
+        heads: First head and one after the last: one head, or all of them.
+        queries: First query and one after the last.
+        row: Row of the batch.
+        n_keys: How many keys to look at, from the first; 0 for all.
+    """
     import torch
 
-    heads, n_queries, n_keys = call.shape
-    end = n_queries if end is None else end
-    queries = call.query[row, head, start:end].float()
-    keys = call.key[row, head // (heads // int(call.key.shape[1]))].float()
-    scaling = call.scaling if call.scaling is not None else queries.shape[-1] ** -0.5
-    scores = torch.matmul(queries, keys.T).mul_(scaling)
+    (first, last), (start, end) = heads, queries
+    n_keys = n_keys or call.shape[2]
+    mine = call.query[row, first:last, start:end].float()  # (heads, queries, width)
+    keys = call.key[row, :, :n_keys].float()  # (key heads, keys, width)
+    group = call.shape[0] // int(call.key.shape[1])
+    keys = keys[first // group : (last - 1) // group + 1]
+    scaling = call.scaling if call.scaling is not None else mine.shape[-1] ** -0.5
+    flat = mine.reshape(len(keys), -1, mine.shape[-1])  # query heads of one group below each other
+    scores = torch.bmm(flat, keys.transpose(1, 2)).view(last - first, end - start, n_keys).mul_(scaling)
     if call.softcap is not None:
         scores = torch.tanh(scores / call.softcap) * call.softcap
     if call.bias is not None:
-        scores = scores + _rows(call.bias, row, head)[start:end].float()
+        scores += _part(call.bias, row, heads)[:, start:end, :n_keys]
     if call.mask is not None:
-        mask = _rows(call.mask, row, head)[start:end, :n_keys]
-        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask.float()
+        mask = _part(call.mask, row, heads)[:, start:end, :n_keys]
+        scores = scores.masked_fill_(~mask, -torch.inf) if mask.dtype == torch.bool else scores.add_(mask)
     elif call.causal:
-        last = torch.arange(start, end, device=scores.device)[:, None]
-        scores.masked_fill_(torch.arange(n_keys, device=scores.device)[None] > last, -torch.inf)
+        last_key = torch.arange(start, end, device=scores.device)[:, None]
+        scores.masked_fill_(torch.arange(n_keys, device=scores.device)[None] > last_key, -torch.inf)
     if call.sinks is not None:
-        sink = call.sinks.reshape(-1)[head].float().expand(scores.shape[0], 1)
-        return torch.softmax(torch.cat([scores, sink], dim=-1), dim=-1)[:, :-1]
+        sink = call.sinks.reshape(-1)[first:last].float()[:, None, None].expand(-1, end - start, 1)
+        return torch.softmax(torch.cat([scores, sink], dim=-1), dim=-1)[..., :-1], scores
     weights = torch.softmax(scores, dim=-1)
-    return torch.nan_to_num_(weights) if call.mask is not None else weights
+    return (torch.nan_to_num_(weights) if call.mask is not None else weights), scores
 
 
-def _rows(tensor: Any, row: int, head: int) -> Any:
-    """Return (queries, keys) of a tensor (batch or 1, heads or 1, queries, keys)."""
+def _part(tensor: Any, row: int, heads: Span) -> Any:
+    """Return (heads or 1, queries, keys) of a tensor (batch or 1, heads or 1, queries, keys)."""
     batch = tensor[row if tensor.shape[0] > 1 else 0]
-    return batch[head if batch.shape[0] > 1 else 0]
+    return batch[heads[0] : heads[1]] if batch.shape[0] > 1 else batch
 
 
 def kinds_of(trace: Trace) -> tuple[str, ...]:
@@ -174,74 +187,17 @@ def axis_names(names: dict[str, tuple[str, ...]], kind: str) -> tuple[tuple[str,
 
 
 def max_pool(matrix: Any, factor: int) -> Any:
-    """Return a (rows, columns) tensor max-pooled by ``factor`` per side; the last row and column may cover fewer cells."""
+    """Return (..., rows, columns) max-pooled by ``factor`` per side; the last row and column may cover fewer cells.
+
+    Values must not be negative: what is missing in the last blocks is filled up with zeros.
+    """
     import torch
 
     if factor <= 1:
         return matrix
-    return torch.nn.functional.max_pool2d(matrix[None, None], factor, ceil_mode=True)[0, 0]
-
-
-def distances(n_queries: int, n_keys: int) -> Any:
-    """Return |query − key| in tokens, (queries, keys) float32."""
-    import torch
-
-    places = torch.arange(max(n_queries, n_keys), dtype=torch.float32)
-    return (places[:n_queries, None] - places[None, :n_keys]).abs_()
-
-
-def statistics(weights: Any, apart: Any) -> tuple[float, float, float, float]:
-    """Return (entropy, distance, BOS share, previous share) of one pattern (queries, keys), means over query rows.
-
-    Entropy: −Σ p ln p in nats. Distance: Σ p·|query − key| in tokens (Vig & Belinkov 2019, arXiv 1906.04284, mean
-    attention distance; for cross attention positions of two texts, so of little meaning). BOS share: weight on key 0
-    (the attention sink of Xiao et al. 2023, arXiv 2309.17453). Previous share: weight on the key just before the
-    query (previous-token heads, Elhage et al. 2021), over queries 1 and later. Rows that see nothing are left out.
-
-    Args:
-        weights: (queries, keys) float32.
-        apart: ``distances`` of that shape, on the same device.
-    """
-    import torch
-
-    seen = weights.sum(-1) > 0.5  # (queries,)
-    n_seen = int(seen.sum())
-    if not n_seen:
-        return 0.0, 0.0, 0.0, 0.0
-    n_queries, n_keys = weights.shape
-    entropy = -float(torch.special.xlogy(weights, weights).sum()) / n_seen  # rows of zeros add nothing
-    distance = float((weights * apart).sum()) / n_seen
-    steps = min(n_queries - 1, n_keys)
-    previous = weights[1 : steps + 1].diagonal()[seen[1 : steps + 1]] if steps > 0 else weights[:0, 0]
-    share = float(previous.mean()) if len(previous) else 0.0
-    return entropy, distance, float(weights[:, 0].sum()) / n_seen, share
-
-
-def grid(trace: Trace, kind: str, names: dict[str, tuple[str, ...]]) -> Work[AttentionGrid]:
-    """Return all heads of one kind at a glance, one layer at a time; each pattern is dropped once it is pooled."""
-    kinds = kinds_of(trace)
-    kind = kind or (kinds[0] if kinds else "")
-    call_of(trace, kind, 0)  # raises where there is none
-    calls = trace.kept.calls[kind]
-    n_heads, n_queries, n_keys = calls[0].shape
-    side = max(1, min(THUMBNAIL, math.isqrt(_GRID_BYTES // (2 * len(calls) * n_heads))))
-    factor = max(1, -(-max(n_queries, n_keys) // side))
-    apart: Any = distances(n_queries, n_keys)
-    pictures: list[Array] = []
-    numbers: list[list[tuple[float, float, float, float]]] = []
-    for layer, call in enumerate(calls):
-        weights = weights_of(call)[0].float() if isinstance(call, ModuleCall) else None
-        numbers.append([])
-        for head in range(call.shape[0]):
-            one = weights[head] if weights is not None else head_pattern(call, head)
-            apart = apart.to(one.device)
-            numbers[-1].append(statistics(one, apart))
-            pictures.append(max_pool(one, factor).cpu().numpy().astype(np.float16))
-            yield Progress(layer + (head + 1) / n_heads, len(calls), _("attention"))
-    table = np.array(numbers, dtype=np.float32)  # (layers, heads, 4)
-    thumbnails = np.stack(pictures).reshape(len(calls), n_heads, *pictures[0].shape)
-    queries, keys = axis_names(names, kind)
-    return AttentionGrid(
-        queries, keys, thumbnails, table[..., 0], table[..., 1], table[..., 2], table[..., 3], kind, kinds,
-        note_of(trace),
-    )  # fmt: skip
+    height, width = matrix.shape[-2:]
+    more = -height % factor, -width % factor
+    if any(more):
+        matrix = torch.nn.functional.pad(matrix, (0, more[1], 0, more[0]))
+    rows = matrix.reshape(*matrix.shape[:-2], -1, factor, matrix.shape[-1]).amax(-2)
+    return rows.reshape(*rows.shape[:-1], -1, factor).amax(-1)

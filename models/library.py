@@ -212,8 +212,36 @@ def describe(path: str | os.PathLike[str]) -> Description:
     raise no_checkpoint(place)
 
 
+def locate(path: str) -> Work[Path]:
+    """Return where a checkpoint is on this machine, fetching it first if it is a name on the Hub; torch is not needed.
+
+    Raises:
+        UserError: If there is nothing that can be opened.
+    """
+    name = hub_name(path)
+    place = (yield from fetch(name)) if name else Path(path)
+    if what_is(place) not in ("folder", "adapter", "gguf"):
+        raise no_checkpoint(place)
+    return place
+
+
+def mark(place: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return name, bytes and time of change of a checkpoint's files (an adapter's base too); empty if it is gone."""
+    try:
+        if place.is_file():
+            stat = place.stat()
+            return ((place.name, stat.st_size, stat.st_mtime_ns),)
+        with os.scandir(place) as entries:
+            stats = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+        found = tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
+        base = base_folder(read_adapter(place)) if (place / "adapter_config.json").is_file() else None
+    except (OSError, UserError):
+        return ()
+    return found + (mark(base) if base is not None else ())
+
+
 def forecast(path: str | os.PathLike[str], dtype: str = "auto", quantize: str = "") -> int:
-    """Return the bytes that a checkpoint's weights will take in memory.
+    """Return the bytes that a checkpoint's weights will take in memory; of an adapter alone while its base is on the Hub.
 
     Raises:
         UserError: If it cannot be opened, or a setting is unknown.
@@ -231,10 +259,10 @@ def forecast(path: str | os.PathLike[str], dtype: str = "auto", quantize: str = 
         return forecast_bytes(tensors, precision.dtype_name(dtype, "F32"), quantize)
     if kind == "adapter":
         adapter = read_adapter(place)
-        base = base_folder(adapter)
-        if base is None:
+        base, own = base_folder(adapter), forecast_bytes(adapter.tensors, "float32")
+        if base is None and not hub_name(adapter.base):
             raise no_base(adapter)
-        return forecast(base, dtype, quantize) + forecast_bytes(adapter.tensors, "float32")
+        return own + (forecast(base, dtype, quantize) if base is not None else 0)
     if kind != "folder":
         raise no_checkpoint(place)
     stored = next(iter(describe_folder(place).memory), "F32")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import msgpack
-import numpy as np
 
 from models.columns import Column, Sampler
 from models.discover import discover
@@ -24,24 +24,32 @@ MAX_MESSAGE = 4 * 1024 * 1024
 _HEADER = struct.Struct("<I")
 
 
-def _declared() -> tuple[type, ...]:
-    """Return the records of every module of ``models/records``; a broken one is an error here, not a missing record."""
+_DTYPES = {
+    "float32": "f32", "float16": "f16", "int32": "i32", "int64": "i64", "uint8": "u8", "bool": "bool",
+}  # fmt: skip
+_NUMPY = {short: name for name, short in _DTYPES.items()}
+
+
+@cache
+def records() -> tuple[type, ...]:
+    """Return what may cross the wire besides columns, events and plain values: the records of ``models/records``.
+
+    Found at the first message, not at import: the window's first frame waits for no numpy.
+
+    Raises:
+        ImportError: If a module of records is broken; a missing record would be found out too late.
+    """
     found = discover("models.records", "RECORDS")
     if broken := [item for item in found if item.error]:
         raise ImportError(broken[0].error)
     return tuple(record for item in found for record in item.value)
 
 
-RECORDS = _declared()
-"""What may cross the wire, besides columns, events and plain values."""
-_CLASSES: dict[str, type] = {
-    cls.__name__: cls for cls in (*RECORDS, Column, Sampler, Progress, Partial, Metrics, Saved, Note)
-}
-_FIELDS = {name: tuple(f.name for f in dataclasses.fields(cls)) for name, cls in _CLASSES.items()}
-_DTYPES = {
-    "float32": "f32", "float16": "f16", "int32": "i32", "int64": "i64", "uint8": "u8", "bool": "bool",
-}  # fmt: skip
-_NUMPY = {short: np.dtype(name) for name, short in _DTYPES.items()}
+@cache
+def _classes() -> dict[str, tuple[type, tuple[str, ...]]]:
+    """Return name → class and the names of its fields."""
+    known = (*records(), Column, Sampler, Progress, Partial, Metrics, Saved, Note)
+    return {cls.__name__: (cls, tuple(field.name for field in dataclasses.fields(cls))) for cls in known}
 
 
 class ProtocolError(Exception):
@@ -49,9 +57,12 @@ class ProtocolError(Exception):
 
 
 def _default(value: Any) -> Any:
+    import numpy as np
+
     name = type(value).__name__
-    if _CLASSES.get(name) is type(value):
-        return {"$": name, "v": [getattr(value, field) for field in _FIELDS[name]]}
+    cls, fields = _classes().get(name, (None, ()))
+    if cls is type(value):
+        return {"$": name, "v": [getattr(value, field) for field in fields]}
     if isinstance(value, np.ndarray):
         if value.dtype == np.float64:
             value = value.astype(np.float32)
@@ -71,11 +82,13 @@ def _revive(data: dict[Any, Any]) -> Any:
     if name is None:
         return data
     if name == "array":
+        import numpy as np
+
         short, shape, raw = data["v"]
         return np.frombuffer(raw, dtype=_NUMPY[short]).reshape(shape)
-    if name not in _CLASSES:
+    if name not in _classes():
         raise ProtocolError(f"unknown record {name!r}")
-    return _CLASSES[name](*data["v"])
+    return _classes()[name][0](*data["v"])
 
 
 def encode(message: Any) -> bytes:

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from models.columns import Column
@@ -19,6 +20,7 @@ from models.events import Note, Progress, Work
 from models.records.checkpoints import Loaded
 from models.words import _
 
+Mark = tuple[tuple[str, int, int], ...]
 Key = tuple[str, str, str, str]
 RESULTS = 20
 TRACES = 16
@@ -26,12 +28,13 @@ TRACE_BYTES = 1_500_000_000
 """Of all remembered forwards together; the newest is always kept."""
 _SHARE_OF_MEMORY = 0.7
 _HEAVY = (
-    "torch",
     "transformers.modeling_utils",
     "transformers.models.auto.modeling_auto",
     "transformers.models.llama.modeling_llama",
 )
 _LATER = "sklearn.decomposition"
+LATER_SECONDS = 8.0
+"""How long the first answers have the processor for themselves before projections' library is imported."""
 
 
 class Warm:
@@ -49,15 +52,19 @@ class Warm:
 
     def _import(self) -> None:
         try:
+            from models.lean import lean
             from models.quiet import hush
 
             hush()
-            for name in _HEAVY:
-                importlib.import_module(name)
+            importlib.import_module("torch")
+            with lean():
+                for name in _HEAVY:
+                    importlib.import_module(name)
         except BaseException as error:  # noqa: BLE001 - told to whoever waits
             self.error = error
         self._done.set()
         if self.error is None:
+            time.sleep(LATER_SECONDS)
             with contextlib.suppress(ImportError):
                 importlib.import_module(_LATER)
 
@@ -94,6 +101,7 @@ class Shelf:
     def __init__(self, load: Callable[[Column], Work[Any]] = loader, budget: int = 0) -> None:
         self._load = load
         self._models: OrderedDict[Key, Any] = OrderedDict()
+        self._marks: dict[Key, tuple[Path, Mark]] = {}
         self._opening: set[Key] = set()
         self._traces: OrderedDict[tuple[Key, bool, tuple[int, ...], tuple[int, ...]], Any] = OrderedDict()
         self._results: OrderedDict[Hashable, Any] = OrderedDict()
@@ -113,6 +121,8 @@ class Shelf:
     def open(self, column: Column) -> Work[Any]:
         """Return the column's open model, opening it if need be; two columns that ask at once share one load.
 
+        One whose files were changed since is opened again; one whose files are gone stays as it is.
+
         Raises:
             UserError: If it cannot be opened; the other models stay open.
         """
@@ -120,27 +130,44 @@ class Shelf:
             raise UserError("engine.column", _("This is not a column."))
         if not column.checkpoint:
             raise UserError("engine.checkpoint", _("No checkpoint was chosen."), _("Choose one in the rail."))
-        yield from self.warm.wait()
         key = column.weights_key
+        if key in self._models and not self._is_outdated(key):
+            self._models.move_to_end(key)
+            return _for_column(self._models[key], column)
+        from models.library import locate, mark
+
+        place = yield from locate(column.checkpoint)  # a mistyped path need not wait for torch
+        yield from self.warm.wait()
         while key in self._opening:
             time.sleep(0.002)
             yield Progress(0, 0, _("opening {name}").format(name=column.name))
         if key in self._models:
-            self._models.move_to_end(key)
-            return _for_column(self._models[key], column)
+            if not self._is_outdated(key):
+                self._models.move_to_end(key)
+                return _for_column(self._models[key], column)
+            yield Note(_("{name} was changed on disk and is opened again").format(name=column.name))
+            self._drop(key)
         self._opening.add(key)
         try:
-            yield from self._make_room(column)
+            yield from self._make_room(place, column)
+            seen = mark(place)
             opened = yield from self._load(column)
         finally:
             self._opening.discard(key)
-        self._models[key] = opened
+        self._models[key], self._marks[key] = opened, (place, seen)
         return _for_column(opened, column)
 
-    def _make_room(self, column: Column) -> Work[None]:
+    def _is_outdated(self, key: Key) -> bool:
+        """Return whether the files of an open model are others now."""
+        from models.library import mark
+
+        place, before = self._marks.get(key, (Path(), ()))
+        return bool(before) and mark(place) not in (before, ())
+
+    def _make_room(self, place: Path, column: Column) -> Work[None]:
         from models.library import forecast
 
-        needed = forecast(column.checkpoint, column.dtype, column.quantize)
+        needed = forecast(place, column.dtype, column.quantize)
         while self._models and self.used() + needed > self.budget:
             key = next(iter(self._models))
             yield Note(_("{name} was closed to make room in memory").format(name=key[0]))
@@ -171,6 +198,7 @@ class Shelf:
 
     def _drop(self, key: Key) -> None:
         del self._models[key]
+        self._marks.pop(key, None)
         self._results.clear()
         for trace_key in [known for known in self._traces if known[0] == key]:
             del self._traces[trace_key]

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from models.columns import Sampler
 from models.errors import UserError
 from models.events import Progress, Work
 from models.opened import OpenModel
 from models.prompts import Prepared
 from models.records.arrays import Array
-from models.records.sampling import Distribution
 from models.records.tokens import TokenStrip
 from models.running import forward_of
-from models.sampling import next_distribution
 from models.trace import Trace
 from models.words import _
 
@@ -148,53 +145,3 @@ def strip(opened: OpenModel, prepared: Prepared, trace: Trace | None) -> Work[To
         said = _("surprisal: −ln p of each token given those before it")
     convention = "; ".join(part for part in (said, prepared.convention) if part)
     return TokenStrip(prepared.text, tokens, scores.surprisal, scores.entropy, scores.rank, convention)
-
-
-def distribution_at(
-    opened: OpenModel, prepared: Prepared, trace: Trace | None, sampler: Sampler, position: int = -1, top: int = 50
-) -> Distribution:
-    """Return the next-token distribution after a token of a prepared text; for an encoder the one at a mask.
-
-    Args:
-        opened: The model.
-        prepared: The text as tokens.
-        trace: The forward over it; None for an encoder, which is run with the mask instead.
-        sampler: The column's sampler.
-        position: Index of the token, −1 for the last (for an encoder: for the first mask in the text, else the last
-            token that is not special). An encoder's token at this place is masked.
-        top: How many tokens.
-
-    Raises:
-        UserError: If there is no such token, or the model predicts none.
-    """
-    tokens = prepared.shown
-    if not -1 <= position < len(tokens):
-        raise UserError(
-            "distribution.position",
-            _("There is no token {n}; tokens are 0 to {last}.").format(n=position, last=len(tokens) - 1),
-        )
-    if opened.kind == "encoder":
-        place = position if position >= 0 else mask_place(opened, prepared)
-        logits = masked_logits(opened, prepared.ids, [place])[0]
-        actual = prepared.ids[place]
-        hidden = actual == opened.tokenizer.mask_token_id
-        found = next_distribution(opened.tokenizer, logits, sampler, place, top, -1 if hidden else actual)
-        return replace(found, prompt_tokens=len(tokens), note=_("at the mask, the text on both sides seen"))
-    if opened.kind == "reward" or trace is None:
-        raise UserError("distribution.reward", _("A reward model scores a text and predicts no tokens."))
-    place = position if position >= 0 else len(tokens) - 1
-    actual = tokens[place + 1].id if place + 1 < len(tokens) else -1
-    logits = trace.logits_of(place, place + 1)[0]
-    found = next_distribution(opened.tokenizer, logits, sampler, place, top, actual)
-    return replace(found, prompt_tokens=len(tokens), note=prepared.convention)
-
-
-def mask_place(opened: OpenModel, prepared: Prepared) -> int:
-    """Return the first mask in a text, else its last token that is not special."""
-    mask = getattr(opened.tokenizer, "mask_token_id", None)
-    if mask in prepared.ids:
-        return prepared.ids.index(mask)
-    plain = [n for n, token in enumerate(prepared.tokens) if not token.special]
-    if not plain:
-        raise UserError("text.empty", _("The text has no tokens."), _("Type a text."))
-    return plain[-1]

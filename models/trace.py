@@ -1,4 +1,4 @@
-"""One forward pass over one text with fused attention, keeping residual stream, queries and keys of every layer."""
+"""One forward pass over one text with fused attention, keeping residual stream, queries, keys and values of every layer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Trace:
     Args:
         ids: Token ids of the text (the source of an encoder-decoder).
         target_ids: What the decoder of an encoder-decoder was given, start token included; else empty.
-        kept: Queries and keys of every attention call.
+        kept: Queries, keys and values of every attention call.
         hidden: Kind (self, encoder, decoder) → layers + 1 tensors (time, width): the input of each layer, then the
             output of the last (after the final norm in most families).
         fused: Whether attention was captured through transformers' interface.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +273,76 @@ def opened_model(family: str, seed: int = 0, gain: float = 2.5) -> Any:
         model, tokenizer, model.config, family, kind, "cpu", "float32", "", loaded, description,
         chat_template=template, eos_ids=(tokenizer.eos_token_id,) if tokenizer.eos_token_id is not None else (),
     )  # fmt: skip
+
+
+def here(path: str) -> Iterator[Any]:
+    """Stand in for ``library.locate`` where checkpoints are only names."""
+    yield from ()
+    return Path(path)
+
+
+PREVIOUS_HEAD, DUPLICATE_HEAD, INDUCTION_HEAD = (0, 2), (1, 0), (1, 1)
+"""Layer and head of what ``planted_model`` has by construction."""
+
+
+def planted_model(n_vocab: int, seed: int = 0) -> Any:
+    """Return a GPT-2 of two layers built by hand: one head looks at the previous token, one does induction.
+
+    The residual stream is four parts of 64: a random ±1 code of the position, one of the token, room for the code of the
+    previous token, and nothing. L0H2 asks for the code of the position before its own and copies that token's code into the
+    third part; L1H1 asks for its own token's code in the third part (the key after an equal token); L1H0 asks for it in the
+    second (equal tokens, itself among them). All other heads look everywhere alike, the MLPs give 0.
+    """
+    import torch
+    import transformers as hf
+
+    part, n_positions = 64, 128
+    config = hf.GPT2Config(
+        vocab_size=n_vocab, n_embd=4 * part, n_layer=2, n_head=4, n_positions=n_positions, bos_token_id=1, eos_token_id=2
+    )
+    model = hf.GPT2LMHeadModel(config)
+    generator = torch.Generator().manual_seed(seed)
+    places, tokens = (
+        torch.randint(0, 2, (n, part), generator=generator).float() * 2 - 1 for n in (n_positions, n_vocab)
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.fill_(1.0 if name.endswith((".weight",)) and parameter.ndim == 1 else 0.0)
+        body = model.transformer
+        body.wpe.weight[:, :part] = places
+        body.wte.weight[:, part : 2 * part] = tokens
+        turn = torch.linalg.lstsq(places[1:], places[:-1]).solution  # position i → position i − 1, as well as 64 numbers can
+        eye = torch.eye(part)
+        _plant(body.h[0].attn, PREVIOUS_HEAD[1], (0, turn * 2), (0, eye), (1, eye), 2)
+        _plant(body.h[1].attn, DUPLICATE_HEAD[1], (1, eye * 1.5), (1, eye), None, 3)
+        _plant(body.h[1].attn, INDUCTION_HEAD[1], (1, eye * 1.5), (2, eye), None, 3)
+    return model.eval()
+
+
+def _plant(attention: Any, head: int, query: Any, key: Any, value: Any, target: int) -> None:
+    """Let a head of 64 read parts of the residual stream (part, matrix) and write its values to part ``target``."""
+    part = 64
+    width = 4 * part
+    for number, given in enumerate((query, key, value)):
+        if given is not None:
+            rows = slice(given[0] * part, (given[0] + 1) * part)
+            attention.c_attn.weight[rows, number * width + head * part : number * width + (head + 1) * part] = given[1]
+    if value is not None:
+        inside, outside = slice(head * part, (head + 1) * part), slice(target * part, (target + 1) * part)
+        attention.c_proj.weight[inside, outside] = _scale(part)
+
+
+def _scale(part: int) -> Any:
+    """Return what undoes the layer norm of a stream of which half is ±1 and half 0 (its deviation is √½)."""
+    import torch
+
+    return torch.eye(part) * 0.5**0.5
+
+
+def write_planted(folder: Path, seed: int = 0) -> Path:
+    """Write ``planted_model`` with its tokenizer as a Hugging Face folder, and return the folder."""
+    tokenizer = byte_tokenizer()
+    folder.mkdir(parents=True, exist_ok=True)
+    planted_model(len(tokenizer), seed).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -38,7 +38,7 @@ def test_the_window_starts_without_any_heavy_import() -> None:
     code = f"""
 import json, sys
 import lab.ui.app
-first = sorted(name for name in {HEAVY!r} + ("pyqtgraph",) if name in sys.modules)
+first = sorted(name for name in {HEAVY!r} + ("pyqtgraph", "numpy") if name in sys.modules)
 from models.discover import discover
 errors = {{}}
 counts = {{}}

@@ -25,6 +25,8 @@ class Question:
         target: What the decoder of an encoder-decoder is given; empty for the usual.
         position: Index of the token that the question is about; -1 for the last.
         top: How many rows of a ranking.
+        slice: Which matrix of a tensor with more than two dimensions.
+        against: Path of the checkpoint that is subtracted; empty for none.
     """
 
     text: str
@@ -33,6 +35,8 @@ class Question:
     target: str = ""
     position: int = -1
     top: int = 10
+    slice: int = 0
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Section:
         ask: Work that answers a question with JSON values.
         tables: The answer as tables for a terminal.
         kind: Type of the flag's value.
+        needs_text: Whether the question is about a text; else ``--text`` may be left out.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Section:
     tables: Callable[[Any], Iterator[Table]]
     metavar: str = ""
     kind: type = field(default=str)
+    needs_text: bool = True
 
     @property
     def default(self) -> Any:

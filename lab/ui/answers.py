@@ -14,8 +14,10 @@ from lab.ui.view import Failure, Want
 from models.protocol import encode
 from models.words import _
 
-PURE = frozenset({"tokens", "attention_grid", "attention", "distribution", "project", "points", "neighbours", "analogy", "drift",
-                  "point_values", "positions", "describe", "render"})
+PURE = frozenset({
+    "tokens", "attention_grid", "attention", "distribution", "project", "points", "neighbours", "analogy", "drift",
+    "point_values", "positions", "describe", "render", "tensor_list", "tensor_statistics", "tensor", "tensor_changes",
+})  # fmt: skip
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
 KEPT = 48
 

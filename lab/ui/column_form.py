@@ -17,7 +17,9 @@ from PySide6.QtWidgets import (
 )
 
 from lab.ui.parts import label, line
+from models.chain import parse, written
 from models.columns import Column, Sampler
+from models.errors import UserError
 from models.words import _
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -64,6 +66,9 @@ class ColumnForm(QWidget):
         self.top_k = _whole(0, 100_000, _("0 is off."))
         self.max_new_tokens = _whole(1, 4_096, _("How long an answer may become."))
         self.seed = _whole(0, MAX_SEED, _("The same seed gives the same answer."))
+        self.chain = QLineEdit()
+        self.chain.setPlaceholderText(_("none: the three above"))
+        self.chain.setToolTip(_("The whole sampler in order, instead of the three above: top_k=40,min_p=0.05,temperature=0.7"))
 
     def _lay_out(self) -> None:
         weights = (
@@ -73,7 +78,7 @@ class ColumnForm(QWidget):
         prompt = ((_("Send as"), self.prompt), (_("System text"), self.system))
         sampling = (
             (_("Temperature"), self.temperature), (_("Top-k"), self.top_k), (_("Top-p"), self.top_p),
-            (_("New tokens"), self.max_new_tokens), (_("Seed"), self.seed),
+            (_("Sampler chain"), self.chain), (_("New tokens"), self.max_new_tokens), (_("Seed"), self.seed),
         )  # fmt: skip
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -91,7 +96,7 @@ class ColumnForm(QWidget):
     def _connect(self) -> None:
         for box in (self.device, self.dtype, self.quantize, self.adapter, self.prompt):
             box.currentIndexChanged.connect(self._on_edited)
-        for field in (self.label, self.system):
+        for field in (self.label, self.system, self.chain):
             field.editingFinished.connect(self._on_edited)
         for number in (self.temperature, self.top_p, self.top_k, self.max_new_tokens, self.seed):
             number.valueChanged.connect(self._on_edited)
@@ -115,13 +120,15 @@ class ColumnForm(QWidget):
         self.top_k.setValue(sampler.top_k)
         self.max_new_tokens.setValue(sampler.max_new_tokens)
         self.seed.setValue(sampler.seed)
+        self.chain.setText(sampler.chain)
+        self._show_chain(sampler.chain)
         del children
 
     def column(self) -> Column:
         """Return the column as the form has it."""
         sampler = Sampler(
             temperature=round(self.temperature.value(), 3), top_k=self.top_k.value(), top_p=round(self.top_p.value(), 3),
-            max_new_tokens=self.max_new_tokens.value(), seed=self.seed.value(),
+            max_new_tokens=self.max_new_tokens.value(), seed=self.seed.value(), chain=self._chain(),
         )  # fmt: skip
         return replace(
             self._column, label=self.label.text().strip(), device=self.device.currentData(),
@@ -129,10 +136,23 @@ class ColumnForm(QWidget):
             system=self.system.text(), sampler=sampler, adapter=self.adapter.currentData() == "on",
         )  # fmt: skip
 
+    def _chain(self) -> str:
+        """Return the chain as it is written; the column's own while it cannot be read."""
+        try:
+            return written(parse(self.chain.text()))
+        except UserError as error:
+            self.chain.setToolTip(f"{error.what} {error.hint}")
+            return self._column.sampler.chain
+
+    def _show_chain(self, chain: str) -> None:
+        for box in (self.temperature, self.top_k, self.top_p):
+            box.setEnabled(not chain)
+
     @Slot()
     def _on_edited(self) -> None:
         self.system.setEnabled(self.prompt.currentData() == "template")
         column = self.column()
+        self._show_chain(column.sampler.chain)
         if column != self._column:
             self._column = column
             self.changed.emit(column)

@@ -25,6 +25,8 @@ def settings_text(column: Column) -> str:
     parts.append("" if column.device == "auto" else column.device)
     parts.append(_("chat template") if column.prompt == "template" else _("plain text"))
     sampler = column.sampler
+    if sampler.chain:
+        return " · ".join(part for part in [*parts, sampler.chain] if part)
     parts.append(_("greedy") if sampler.temperature == 0 else f"T {sampler.temperature:g}")
     parts.append(f"top-k {sampler.top_k}" if sampler.top_k else "")
     parts.append(f"top-p {sampler.top_p:g}" if sampler.top_p < 1 else "")

@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from lab.settings import Settings, save
+from models.chain import is_chain
 from models.columns import Column, Sampler
 
 WRITE_MS = 800
@@ -78,7 +79,8 @@ def column_from_json(data: Any) -> Column | None:
         return None
     kept = _known(Column("x"), data)
     sampler = kept.pop("sampler", {})
-    return Column(**kept, sampler=Sampler(**_known(Sampler(), sampler)))
+    known = Sampler(**_known(Sampler(), sampler))
+    return Column(**kept, sampler=known if is_chain(known.chain) else dataclasses.replace(known, chain=""))
 
 
 def _known(example: Any, data: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from models.shelf import Shelf
 
 def attention_grid(shelf: Shelf, column: Column, text: str, kind: str = "", target: str = "") -> Work[AttentionGrid]:
     """Return all heads of one kind at a glance."""
-    from models.heads import grid
+    from models.head_grid import grid
 
     _opened, prepared, trace = yield from traced(shelf, column, text, target)
     return (yield from grid(trace, kind, prepared.names))

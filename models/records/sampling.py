@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,11 @@ class Distribution:
 
     Args:
         ids: (k,) int64; ``texts``: k strings; ``probabilities``: (k,) float32 of the model itself (temperature 1).
-        sampled: (k,) float32, after temperature, top-k and top-p of the column's sampler; 0 for what was cut.
+        sampled: (k,) float32, after the column's sampler; 0 for what was cut.
         entropy: Of the model's distribution, nats. ``sampled_entropy``: after the sampler.
         position: Index of the token after which the prediction is made (for encoders: of the mask).
-        rank_of_actual: Rank of the token that really follows in the text; -1 if none.
+        rank_of_actual: Rank of the token that really follows in the text; -1 if none. ``surprisal_of_actual``: nats.
+        support: How many of the most probable tokens hold 95 % of the model's probability.
     """
 
     ids: Array
@@ -32,6 +34,8 @@ class Distribution:
     prompt_tokens: int = 0
     rank_of_actual: int = -1
     note: str = ""
+    support: int = 0
+    surprisal_of_actual: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ from models.errors import UserError
 from models.words import _
 
 MANIFEST = "manifest.json"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "vocab.txt", "vocab.json",
+    "merges.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model",
+)  # fmt: skip
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -157,18 +160,11 @@ def publish(model: Any, tokenizer_folder: Path, target: Path, *, dtype: str, man
     Raises:
         UserError: If a weight is not finite, or overflows the dtype.
     """
-    import torch
     from safetensors.torch import save_file
 
-    kind = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[dtype]
+    kind = _kind(dtype)
     weights = {name: value.detach().cpu().to(kind).contiguous() for name, value in model.named_parameters()}
-    broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
-    if broken:
-        raise UserError(
-            "training.not_finite",
-            _("{broken} has values that are not finite in {dtype}.").format(broken=broken[0], dtype=dtype),
-            _("Lower lr, or use fp32."),
-        )
+    _refuse_not_finite(weights, dtype)
     unfinished = fresh_folder(target)
     save_file(weights, unfinished / "model.safetensors", metadata={"format": "pt"})
     config = {**model.config.to_dict(), "dtype": str(kind).removeprefix("torch.")}
@@ -176,11 +172,60 @@ def publish(model: Any, tokenizer_folder: Path, target: Path, *, dtype: str, man
     write_json(unfinished / "config.json", _plain(config))
     config_ids = {key: config.get(key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     write_json(unfinished / "generation_config.json", {"do_sample": False, **config_ids})
-    for name in TOKENIZER_FILES:
-        if (tokenizer_folder / name).exists():
-            shutil.copyfile(tokenizer_folder / name, unfinished / name)
+    _copy_tokenizer(tokenizer_folder, unfinished)
     commit_folder(unfinished, target, manifest)
     return target
+
+
+def publish_adapter(
+    model: Any, base: Path, tokenizer_folder: Path, target: Path, *, dtype: str, manifest: Mapping[str, Any]
+) -> Path:
+    """Write the adapter in a model's layers as a plain PEFT folder over the folder ``base``, with a manifest.
+
+    Raises:
+        UserError: If a weight is not finite, or overflows the dtype.
+    """
+    from dataclasses import replace
+
+    from safetensors.torch import save_file
+
+    from models.adapters import CONFIG, WEIGHTS
+    from models.training.methods import TRAINED, adapter_tensors
+
+    weights = adapter_tensors(model, _kind(dtype))
+    _refuse_not_finite(weights, dtype)
+    unfinished = fresh_folder(target)
+    save_file(weights, unfinished / WEIGHTS, metadata={"format": "pt"})
+    settings = replace(model.peft_config[TRAINED], base_model_name_or_path=str(base.resolve()), inference_mode=True).to_dict()
+    plain = {name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()}
+    write_json(unfinished / CONFIG, json.loads(json.dumps(plain, default=str)))
+    _copy_tokenizer(tokenizer_folder, unfinished)
+    commit_folder(unfinished, target, {**manifest, "base": os.path.relpath(base.resolve(), target.resolve())})
+    return target
+
+
+def _kind(dtype: str) -> Any:
+    import torch
+
+    return {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[dtype]
+
+
+def _refuse_not_finite(weights: Mapping[str, Any], dtype: str) -> None:
+    import torch
+
+    broken = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise UserError(
+            "training.not_finite",
+            _("{broken} has values that are not finite in {dtype}.").format(broken=broken[0], dtype=dtype),
+            _("Lower lr, or use fp32."),
+        )
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    for name in TOKENIZER_FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,14 @@ from typing import Any
 
 from models.events import Note, Work
 from models.training.data import Document, Texts, need_rows
-from models.training.llama import open_causal, pick_device, without_dropout
+from models.training.llama import pick_device, without_dropout
+from models.training.methods import MethodSettings, is_adapted, open_trainable, opened_reference, reference_of
 from models.training.packed import Replay, row_documents
 from models.training.pairs import PairBatch, PairPlan, PairTask, pair_batch, pair_documents
+from models.training.parents import find_parent
 from models.training.running import gather_inputs, read_all, train_and_publish
-from models.training.stage import Stage, TrainSettings, Workspace, check_choice, help_text
+from models.training.sft import describe_model
+from models.training.stage import Stage, Workspace, check_choice, help_text
 from models.words import _
 
 EVAL_PAIRS = 64
@@ -21,7 +24,7 @@ Pair = tuple[Document, Document]
 
 
 @dataclass(frozen=True)
-class DpoSettings(TrainSettings):
+class DpoSettings(MethodSettings):
     """Settings of the DPO stage."""
 
     parent: str = field(default="sft", metadata=help_text("Step or folder to start from; also the reference."))
@@ -45,7 +48,10 @@ class DpoSettings(TrainSettings):
 
 
 class DpoTask(PairTask):
-    """DPO loss of pairs; the reference runs on the same batch, so the first loss is exactly ln 2."""
+    """DPO loss of pairs; the reference runs on the same batch, so the first loss is exactly ln 2.
+
+    ``reference`` is a frozen model, or an ``OwnReference``: the trained model with its adapter switched.
+    """
 
     def __init__(
         self, model: Any, reference: Any, pairs: Sequence[Pair], dev: Sequence[Pair], settings: DpoSettings, pad: int
@@ -85,8 +91,8 @@ class DpoTask(PairTask):
         from models.training.losses import dpo, dpo_margin
 
         tokens = target_logprobs(self.model, batch.packed)
-        with torch.no_grad():
-            reference = sum_by_document(target_logprobs(self.reference, batch.packed), batch.packed)
+        with torch.no_grad(), opened_reference(self.reference) as frozen:
+            reference = sum_by_document(target_logprobs(frozen, batch.packed), batch.packed)
         policy = sum_by_document(tokens, batch.packed)
         chosen, rejected = batch.chosen, batch.rejected
         margin = dpo_margin(policy[chosen], policy[rejected], reference[chosen], reference[rejected])
@@ -128,9 +134,9 @@ def run(settings: DpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     rows = read_all(workspace, settings.pairs)
     need_rows("dpo", rows)
     files = [*settings.pairs, *settings.replay, *([settings.dev] if settings.dev else [])]
-    inputs = gather_inputs(workspace, files, {"parent": settings.parent})
-    parent = workspace.checkpoint(settings.parent)
-    texts, device = Texts(parent), pick_device(settings.device)
+    parent = yield from find_parent(workspace, settings.parent)
+    inputs = gather_inputs(workspace, files, {"parent": settings.parent}, parent)
+    texts, device = Texts(parent.texts), pick_device(settings.device)
     pairs, dropped = pair_documents(texts, rows, settings.max_length)
     dev_rows = read_all(workspace, [settings.dev]) if settings.dev else []
     dev = pair_documents(texts, dev_rows, settings.max_length)[0] if dev_rows else []
@@ -139,8 +145,12 @@ def run(settings: DpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
             n=len(pairs), held_out=len(dev), dropped=dropped
         )
     )
-    model = without_dropout(open_causal(parent, device))
-    reference = without_dropout(open_causal(parent, device)).requires_grad_(False)
+    model = without_dropout(open_trainable(parent, settings, device))
+    yield from describe_model(model)
+    if is_adapted(model):
+        reference: Any = reference_of(model, parent)
+    else:
+        reference = without_dropout(parent.open(device)).requires_grad_(False)
     task = DpoTask(model, reference, pairs, dev, settings, texts.pad)
     if settings.replay_weight and settings.replay:
         documents = row_documents(texts, read_all(workspace, settings.replay), settings.block)

@@ -95,27 +95,39 @@ def _open(auto: Any, folder: Path, dtype: Any) -> Any:
             logging.enable_progress_bar()
 
 
-def new_reward(folder: Path, seed: int) -> Any:
-    """Return a ``LlamaForSequenceClassification`` with one label on the body of a causal checkpoint.
+def new_reward(policy: Any, seed: int) -> Any:
+    """Return a sequence classifier with one label on the body of a causal model, in fp32.
 
     The head starts at std 1/sqrt(width + 1) (Huang et al. 2024, the N+ implementation details of RLHF with PPO).
+
+    Raises:
+        UserError: If transformers has no classifier with a ``score`` for this family.
     """
     import torch
-    from transformers import LlamaForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
-    policy = open_causal(folder)
-    if policy.config.model_type != "llama":
-        raise UserError(
-            "training.family", _("{name!r} is no Llama-style model.").format(name=folder.parent.name), _("Choose one that is.")
-        )
-    config = policy.config.__class__.from_dict({**policy.config.to_dict(), "id2label": {0: "reward"}, "label2id": {"reward": 0}})
+    given = policy.config
+    config = given.__class__.from_dict({**given.to_dict(), "id2label": {0: "reward"}, "label2id": {"reward": 0}})
     config._attn_implementation = "eager"
+    kind = type(config)
+    if kind not in AutoModelForSequenceClassification._model_mapping:
+        raise _no_reward(config.model_type)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForSequenceClassification(config).float()
-        torch.nn.init.normal_(model.score.weight, std=(config.hidden_size + 1) ** -0.5)
-    model.model.load_state_dict(policy.model.state_dict())
+        model = AutoModelForSequenceClassification.from_config(config).float()
+        if not isinstance(getattr(model, "score", None), torch.nn.Linear):
+            raise _no_reward(config.model_type)
+        torch.nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
+    model.base_model.load_state_dict(policy.base_model.state_dict())
     return model
+
+
+def _no_reward(family: str) -> UserError:
+    return UserError(
+        "training.family",
+        _("transformers has no reward model for the family {family!r}.").format(family=family),
+        _("Choose a decoder such as Llama, Qwen, Mistral, Gemma or GPT-2."),
+    )
 
 
 def without_dropout(model: Any) -> Any:

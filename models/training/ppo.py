@@ -13,8 +13,9 @@ from models.events import Event, Metrics, Note, Work
 from models.training.data import Batch, Document, Row, Texts, need_rows, pack_batch
 from models.training.decoding import Sampling, sample_answers
 from models.training.labels import conversations, find_function
-from models.training.llama import open_causal, open_reward, pick_device, uses_bf16, without_dropout
+from models.training.llama import open_reward, pick_device, uses_bf16, without_dropout
 from models.training.packed import Replay, row_documents
+from models.training.parents import find_parent
 from models.training.rollouts import (
     Measured,
     Rollout,
@@ -290,11 +291,11 @@ def run(settings: PpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     parents = {"parent": settings.parent}
     if settings.reward_model:
         parents["reward_model"] = settings.reward_model
-    inputs = gather_inputs(workspace, [*settings.prompts, *settings.replay], parents)
-    parent = workspace.checkpoint(settings.parent)
-    texts, device = Texts(parent), pick_device(settings.device)
-    policy = without_dropout(open_causal(parent, device))
-    reference = without_dropout(open_causal(parent, device)).requires_grad_(False).eval()
+    parent = yield from find_parent(workspace, settings.parent)
+    inputs = gather_inputs(workspace, [*settings.prompts, *settings.replay], parents, parent)
+    texts, device = Texts(parent.texts), pick_device(settings.device)
+    policy = without_dropout(parent.open(device))
+    reference = without_dropout(parent.open(device)).requires_grad_(False).eval()
     reward_model = None
     if settings.reward_model:
         reward_model = open_reward(workspace.checkpoint(settings.reward_model), device)

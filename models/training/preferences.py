@@ -17,7 +17,8 @@ from models.events import Note, Progress, Saved, Work
 from models.training.data import Row, Texts, as_messages, need_rows
 from models.training.decoding import Sampling, sample_answers
 from models.training.labels import conversations, field_of, find_function, label_answer
-from models.training.llama import open_causal, pick_device, uses_bf16
+from models.training.llama import pick_device, uses_bf16
+from models.training.parents import find_parent
 from models.training.running import read_all
 from models.training.stage import PRECISIONS, Stage, Workspace, check_at_least, check_choice, help_text
 from models.words import _
@@ -111,8 +112,8 @@ def run(settings: PreferenceSettings, workspace: Workspace) -> Work[Mapping[str,
     labeller = find_function(settings.labeller)
     rows = read_all(workspace, settings.prompts, settings.max_rows)
     need_rows("preferences", rows)
-    parent = workspace.checkpoint(settings.parent)
-    texts, model = Texts(parent), open_causal(parent, pick_device(settings.device))
+    parent = yield from find_parent(workspace, settings.parent)
+    texts, model = Texts(parent.texts), parent.open(pick_device(settings.device))
     prompts = texts.prompts(conversations(rows))
     bf16 = uses_bf16(settings.precision, next(model.parameters()).device.type)
     repeated = [prompt for prompt in prompts for _ in range(settings.samples)]

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.errors import UserError
 from models.events import Note, Work
 from models.training.data import Document, Texts, need_rows
 from models.training.llama import new_reward, pick_device
+from models.training.methods import MethodSettings, add_adapter
 from models.training.pairs import PairBatch, PairPlan, PairTask, pair_batch, pair_documents
+from models.training.parents import find_parent
 from models.training.running import gather_inputs, read_all, train_and_publish
-from models.training.stage import Stage, TrainSettings, Workspace, help_text
+from models.training.sft import describe_model
+from models.training.stage import Stage, Workspace, help_text
 from models.words import _
 
 EVAL_PAIRS = 128
@@ -20,7 +24,7 @@ Pair = tuple[Document, Document]
 
 
 @dataclass(frozen=True)
-class RewardSettings(TrainSettings):
+class RewardSettings(MethodSettings):
     """Settings of the reward stage."""
 
     parent: str = field(default="sft", metadata=help_text("Step or folder whose body the reward model starts from."))
@@ -31,6 +35,17 @@ class RewardSettings(TrainSettings):
     max_length: int = field(default=256, metadata=help_text("Longer pairs are dropped and counted."))
     batch_size: int = field(default=32, metadata=help_text("Pairs of one micro-batch."))
     lr: float = field(default=2e-4, metadata=help_text("Highest learning rate."))
+
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` for a value that cannot work."""
+        super().__post_init__()
+        if self.method == "qlora":
+            raise UserError(
+                "training.setting",
+                _("method is qlora, but a reward model is written with its adapter merged, which needs unrounded weights."),
+                _("Use lora, dora, rslora or full."),
+                setting="method",
+            )
 
 
 class RewardTask(PairTask):
@@ -102,9 +117,9 @@ def run(settings: RewardSettings, workspace: Workspace) -> Work[Mapping[str, Any
     rows = read_all(workspace, settings.pairs)
     need_rows("reward", rows)
     files = [*settings.pairs, *([settings.dev] if settings.dev else [])]
-    inputs = gather_inputs(workspace, files, {"parent": settings.parent})
-    parent = workspace.checkpoint(settings.parent)
-    texts = Texts(parent)
+    parent = yield from find_parent(workspace, settings.parent)
+    inputs = gather_inputs(workspace, files, {"parent": settings.parent}, parent)
+    texts = Texts(parent.texts)
     pairs, dropped = pair_documents(texts, rows, settings.max_length)
     dev_rows = read_all(workspace, [settings.dev]) if settings.dev else []
     dev = pair_documents(texts, dev_rows, settings.max_length)[0] if dev_rows else []
@@ -113,7 +128,12 @@ def run(settings: RewardSettings, workspace: Workspace) -> Work[Mapping[str, Any
             n=len(pairs), held_out=len(dev), dropped=dropped
         )
     )
-    model = new_reward(parent, settings.seed).to(pick_device(settings.device))
+    model = new_reward(parent.open("cpu"), settings.seed)
+    if settings.method != "full":
+        add_adapter(model, settings, "SEQ_CLS")
+        yield Note(_("reward: the adapter is merged when it is written, for its base has no score"))
+    yield from describe_model(model)
+    model = model.to(pick_device(settings.device))
     task = RewardTask(model, pairs, dev, settings, texts.pad)
 
     def finish() -> dict[str, float]:

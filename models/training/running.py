@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from models.events import Note, Progress, Saved, Work
-from models.training.checkpoints import publish
+from models.training.checkpoints import publish, publish_adapter
 from models.training.data import Row, file_hash, read_rows
 from models.training.loop import Loop, Outcome, Task
+from models.training.parents import Parent
 from models.training.stage import TrainSettings, Workspace, as_settings
 from models.words import _
 
@@ -22,12 +24,14 @@ STOPPED: Mapping[str, Any] = {"stopped": True}
 class Inputs:
     """Hashes of what went into a run: data files and parent checkpoints, by the names used in the recipe.
 
-    ``tokenizer`` is the folder of the first parent, whose tokenizer goes on to the child.
+    ``tokenizer`` is the folder of the first parent, whose tokenizer goes on to the child; ``base`` that of the weights
+    under an adapter.
     """
 
     data: Mapping[str, str]
     parents: Mapping[str, str]
     tokenizer: Path
+    base: Path | None = None
 
     def all(self) -> dict[str, str]:
         """Return every hash by name."""
@@ -39,15 +43,30 @@ def read_all(workspace: Workspace, names: Sequence[str], limit: int = 0) -> list
     return [row for name in names for row in read_rows(workspace.path(name), limit)]
 
 
-def gather_inputs(workspace: Workspace, files: Sequence[str], parents: Mapping[str, str]) -> Inputs:
-    """Hash data files and parent checkpoints; ``parents`` maps a role (``parent``, ``tokenizer``) to a name."""
+def gather_inputs(
+    workspace: Workspace, files: Sequence[str], parents: Mapping[str, str], parent: Parent | None = None
+) -> Inputs:
+    """Hash data files and parent checkpoints; ``parents`` maps a role (``parent``, ``tokenizer``) to a name.
+
+    ``parent`` is the first of them as ``find_parent`` found it; left out, it is a plain folder.
+    """
     data = {name: file_hash(workspace.path(name)) for name in files if name}
-    hashes = {}
-    for role, name in parents.items():
-        folder = workspace.checkpoint(name)
-        weights = folder / "model.safetensors"
-        hashes[f"{role}:{name}"] = file_hash(weights if weights.exists() else folder / "tokenizer.json")
+    hashes = {f"{role}:{name}": checkpoint_hash(workspace.checkpoint(name)) for role, name in parents.items()}
+    if parent is not None:
+        return Inputs(data, hashes, parent.texts, parent.folder)
     return Inputs(data, hashes, workspace.checkpoint(next(iter(parents.values()))))
+
+
+def checkpoint_hash(path: Path) -> str:
+    """Return the SHA-256 of a checkpoint: of its one weights file, or of the hashes of all; of a tokenizer alone, its file."""
+    if path.is_file():
+        return file_hash(path)
+    weights = sorted(path.glob("*.safetensors"))
+    if len(weights) == 1:
+        return file_hash(weights[0])
+    if not weights:
+        return file_hash(path / "tokenizer.json")
+    return hashlib.sha256("".join(file_hash(file) for file in weights).encode("ascii")).hexdigest()
 
 
 def train_and_publish(
@@ -75,7 +94,7 @@ def train_and_publish(
         """Keep a copy of the model beside its run, to choose among later."""
         manifest = describe_run(stage, settings, workspace, inputs, {"steps": step})
         target = workspace.folder / "snapshots" / f"step-{step}"
-        publish(task.modules["model"], inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
+        write_checkpoint(task.modules["model"], settings, inputs, target, manifest)
         return Saved(f"snapshots/step-{step}", step)
 
     loop.snapshot = snapshot
@@ -89,9 +108,28 @@ def train_and_publish(
         metrics["steps_skipped"] = loop.skipped
     manifest = describe_run(stage, settings, workspace, inputs, metrics)
     yield Progress(outcome.steps, outcome.steps, _("saving"))
-    publish(task.modules["model"], inputs.tokenizer, workspace.folder / "checkpoint", dtype=settings.dtype, manifest=manifest)
+    write_checkpoint(task.modules["model"], settings, inputs, workspace.folder / "checkpoint", manifest)
     yield Saved("checkpoint", outcome.steps)
     return metrics
+
+
+def write_checkpoint(
+    model: Any, settings: TrainSettings, inputs: Inputs, target: Path, manifest: Mapping[str, Any]
+) -> None:
+    """Write what was trained: whole weights, or an adapter; ``merge`` makes whole weights of it and keeps it beside."""
+    from models.training.methods import ADAPTER, absorb, is_adapted, merged
+
+    if not is_adapted(model):
+        publish(model, inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
+        return
+    if inputs.base is None or hasattr(model, "score"):  # a reward model: its base has no score to lay an adapter beside
+        publish(absorb(model), inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
+        return
+    merge = bool(getattr(settings, "merge", False))
+    adapter = target.with_name(ADAPTER) if merge else target
+    publish_adapter(model, inputs.base, inputs.tokenizer, adapter, dtype=settings.dtype, manifest=manifest)
+    if merge:
+        publish(merged(inputs.base, adapter), inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
 
 
 def describe_run(stage: str, settings: Any, workspace: Workspace, inputs: Inputs, metrics: Mapping[str, Any]) -> dict[str, Any]:

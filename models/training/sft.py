@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 
 from models.errors import UserError
-from models.events import Note, Work
+from models.events import Event, Note, Work
 from models.training.data import Texts, need_rows
-from models.training.llama import open_causal, pick_device
+from models.training.forward import way_of
+from models.training.llama import pick_device
+from models.training.methods import MethodSettings, open_trainable
 from models.training.packed import PackedTask, count_targets, row_documents
+from models.training.parents import find_parent
 from models.training.running import gather_inputs, read_all, train_and_publish
-from models.training.stage import Stage, TrainSettings, Workspace, help_text
+from models.training.stage import Stage, Workspace, help_text
 from models.words import _
 
 
 @dataclass(frozen=True)
-class SftSettings(TrainSettings):
+class SftSettings(MethodSettings):
     """Settings of the SFT stage."""
 
     parent: str = field(default="pretrain", metadata=help_text("Step or folder to start from."))
@@ -62,6 +65,18 @@ def start_tokens(model: Any, tokenizer_file: Path, assignments: Sequence[str]) -
             table[number] = torch.stack([table[ids].mean(0) for ids in sources]).mean(0)
 
 
+def describe_model(model: Any) -> Iterator[Event]:
+    """Say how many of the weights are trained, and when documents cannot share rows."""
+    trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
+    total = sum(value.numel() for value in model.parameters())
+    if trained < total:
+        yield Note(_("{trained:,} of {total:,} weights are trained, the rest are frozen").format(trained=trained, total=total))
+    if not way_of(model).packed:
+        yield Note(
+            _("{family} cannot keep the documents of a row apart: each gets its own row").format(family=model.config.model_type)
+        )
+
+
 def run(settings: SftSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     """Fine-tune the parent and write ``checkpoint/``."""
     rows = read_all(workspace, settings.data, settings.max_rows)
@@ -72,14 +87,14 @@ def run(settings: SftSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
         chosen = generator.permutation(len(replay))[: settings.replay_rows]
         rows = [*rows, *(replay[at] for at in chosen)]
     files = [*settings.data, *settings.replay, *([settings.dev] if settings.dev else [])]
-    inputs = gather_inputs(workspace, files, {"parent": settings.parent})
-    parent = workspace.checkpoint(settings.parent)
-    texts = Texts(parent)
+    parent = yield from find_parent(workspace, settings.parent)
+    inputs = gather_inputs(workspace, files, {"parent": settings.parent}, parent)
+    texts = Texts(parent.texts)
     documents = row_documents(texts, rows, settings.block)
     held_out = row_documents(texts, read_all(workspace, [settings.dev]), settings.block) if settings.dev else []
-    device = pick_device(settings.device)
-    model = open_causal(parent, device)
-    start_tokens(model, parent / "tokenizer.json", settings.init_tokens)
+    model = open_trainable(parent, settings, pick_device(settings.device))
+    start_tokens(model, parent.texts / "tokenizer.json", settings.init_tokens)
+    yield from describe_model(model)
     yield Note(_("sft: {n:,} rows, {n_tokens:,} answer tokens").format(n=len(rows), n_tokens=count_targets(documents)))
     task = PackedTask(model, documents, held_out, settings, texts.pad)
     return (yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="sft"))

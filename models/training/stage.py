@@ -57,15 +57,27 @@ class Workspace:
             path = self.output / name
         else:
             path = Path(name) if Path(name).is_absolute() else self.recipe_folder / name
-        if not (path / "tokenizer.json").is_file():
+        if not self._is_checkpoint(path):
             known = ", ".join(sorted(self.made - {"world"})) or "none"
             raise UserError(
                 "training.checkpoint_missing",
                 _("There is no checkpoint {name!r}.").format(name=name),
-                _("Name an earlier step ({known}) or a Hugging Face folder.").format(known=known),
+                _("Name an earlier step ({known}), a Hugging Face folder, a PEFT adapter or a GGUF file.").format(known=known),
                 path=str(path),
             )
         return path
+
+    def made_here(self, name: str) -> bool:
+        """Return whether an earlier step of this chain made what is so called."""
+        return bool(Path(name).parts[:1]) and Path(name).parts[0] in self.made
+
+    @staticmethod
+    def _is_checkpoint(path: Path) -> bool:
+        if (path / "tokenizer.json").is_file():
+            return True
+        from models.library import what_is
+
+        return what_is(path) in ("folder", "adapter", "gguf")
 
     def _base(self, first: str) -> Path:
         return self.output if first in self.made else self.recipe_folder

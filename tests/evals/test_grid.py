@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from evals import answering, grid, guard
+from evals import answering, grid, guard, known
 from evals.benchmark import Answer
 from evals.options import EvalSettings
 from evals.store import Request
@@ -19,6 +20,8 @@ from models.errors import UserError
 from models.events import Note, Partial, Progress, Saved
 from models.records.checkpoints import CheckpointRef
 from models.records.scores import Cell
+from tests.models.folders import edit_json, make_llama
+from tests.models.test_library_adapters import write_adapter
 
 CHOICES = """
 output_type: multiple_choice
@@ -142,6 +145,48 @@ def test_only_what_is_missing_is_computed_and_numbers_stay(first_run, small_worl
     computed = [json.loads(path.read_text("utf-8"))["triptych"]["computed"] for path in folder.glob("results_*.json")]
     assert sum(computed) == len(lines) - kept
     assert len((folder / "responses.jsonl").read_bytes().splitlines()) == len(lines)
+
+
+def test_a_damaged_results_file_is_passed_over(small_world, drain, tmp_path):
+    folder = tmp_path / "sft"
+    folder.mkdir()
+    (folder / "results_2026-11-22T10-00-00.json").write_text('{"triptych": {"cells": [', encoding="utf-8")
+    (folder / "results_2026-11-22T11-00-00.json").write_text("[]", encoding="utf-8")
+    (folder / "results_2026-11-22T12-00-00.json").write_text('{"triptych": {"cells": [1]}}', encoding="utf-8")
+    row = CheckpointRef("sft", str(small_world / "sft"), "sft")
+    _events, found = drain(known.cells(row, "world_unknown", EvalSettings(), folder))
+    assert found is None
+
+
+@pytest.mark.parametrize("changed", ["adapter_config.json", "adapter_model.safetensors", "generation_config.json", "base"])
+def test_whatever_changes_an_adapters_answers_changes_its_identity(changed, drain, tmp_path):
+    from evals.harness import identity
+    from models.library import load
+
+    base = make_llama(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", "../base")
+    cell = Cell("adapter", "sft", "world_unknown", "", math.nan, math.nan, math.nan, 0, True, path=str(adapter))
+
+    def both():
+        _events, opened = drain(load(str(adapter)))
+        _events, who = drain(identity(opened))
+        return who, known.fingerprint(cell, EvalSettings())
+
+    before = both()
+    assert both() == before
+    if changed == "adapter_config.json":
+        edit_json(adapter / changed, lora_alpha=16)
+    elif changed == "adapter_model.safetensors":
+        shutil.rmtree(adapter)
+        write_adapter(adapter, "../base", seed=1)
+    elif changed == "generation_config.json":
+        (base / changed).write_text('{"eos_token_id": 40}', encoding="utf-8")
+    else:
+        shutil.rmtree(base)
+        make_llama(base, seed=1)
+    after = both()
+    assert after[0] != before[0]
+    assert after[1] != before[1]
 
 
 def test_other_settings_are_computed_again(small_world, drain, tmp_path):

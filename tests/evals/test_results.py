@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from evals import files, index, results
+from evals import files, index, results, scores
 from evals.report import charts
 from evals.report._text import shown
 from evals.report.html import write_report
@@ -103,6 +103,21 @@ def test_damaged_half_written_and_strange_files_are_skipped(runs):
         file.write('{"doc_id": 99, "doc')
     run = next((runs / "sft").glob("results_2026*.json"))
     assert len(results.samples(str(run), "world_questions")) == 40
+
+
+def test_a_full_disk_only_costs_the_index(runs, monkeypatch):
+    from sqlalchemy.exc import OperationalError
+
+    before = results.cells([runs])
+    inner = index.Index.refresh
+
+    def refresh(self, folders):
+        if self.path is not None:
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+        inner(self, folders)
+
+    monkeypatch.setattr(index.Index, "refresh", refresh)
+    assert results.cells([runs]) == before != []
 
 
 def test_lm_evals_own_files_are_read(tmp_path):
@@ -290,3 +305,23 @@ def test_charts_keep_points_inside_and_skip_nan():
     assert "nan" not in charts.trade_off([("a", cell, cell)], ("x", "y"), "t")
     axis = charts.Axis(0.0, 1.0, 10.0, 100.0)
     assert (axis.at(-5), axis.at(0.5), axis.at(7)) == (10.0, 60.0, 110.0)
+
+
+def scores_of(metric, items, value):
+    rows = [{"filter": "none", "doc_id": i, metric: logged} for i, logged in enumerate(items)]
+    base = Cell("a", "sft", "theirs", "", math.nan, math.nan, math.nan, 0, True)
+    (cell,) = scores.cells(base, rows, {f"{metric},none": value}, {metric: True})
+    return cell
+
+
+def test_what_is_no_mean_of_its_items_is_left_to_lm_eval():
+    f1 = scores_of("f1", [(1, 1), (0, 1), (1, 1)], 0.8)  # (right answer, answer): their mean would be 2/3
+    assert (f1.value, f1.state, f1.n) == (0.8, "done", 3)
+    assert math.isnan(f1.low)
+    assert scores_of("f1", [0.5, 1.0], 0.75).low < 0.75
+
+
+def test_perplexity_of_answers_is_no_mean_of_log_likelihoods():
+    cell = scores_of("perplexity", [-2.0, -4.0, -3.0], math.exp(3.0))
+    assert cell.value == pytest.approx(math.exp(3.0))
+    assert cell.low < cell.value < cell.high

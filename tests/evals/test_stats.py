@@ -191,3 +191,17 @@ def test_items_are_pooled_not_tasks():
     sums = np.array([[mean * size, size] for mean, size in zip(means, sizes, strict=True)]).sum(axis=0)
     assert pool_ratio(sums) == pytest.approx(0.3375)
     assert np.mean(means) == pytest.approx(0.3)
+
+
+def test_one_cluster_says_nothing_about_chance():
+    a, b = np.array([[0.0, 1.0], [0.25, 1.0]]), np.array([[1.0, 1.0], [0.75, 1.0]])
+    for found in (
+        stats.paired_bootstrap(a, b, pool_ratio, ["x", "x"]),
+        stats.bootstrap_interval(b, pool_ratio, ["x", "x"]),
+        stats.bootstrap_interval(b[:1], pool_ratio),
+        stats.paired_difference(a[:, 0], a[:, 0] + 0.5, ["x", "x"]),
+    ):
+        assert math.isfinite(found.value)
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
+        assert math.isnan(found.p)

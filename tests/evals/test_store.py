@@ -98,3 +98,25 @@ def test_no_kill_loses_an_answer_that_was_kept(tmp_path):
         assert len(store) >= reported
         assert all(str(i) in store for i in range(len(store)))
     assert reported > 60
+
+
+def test_a_write_that_takes_a_part_goes_on(tmp_path):
+    store = ResponseStore(tmp_path / "responses.jsonl")
+    store.put({"a": 1})
+
+    class Nearly:
+        """A file that takes seven bytes at a time, as a disk that is nearly full may."""
+
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, data):
+            return self.file.write(bytes(data[:7]))
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    store._file = Nearly(store._file)
+    store.put({"b": {"text": "x" * 100}})
+    store.close()
+    assert ResponseStore(tmp_path / "responses.jsonl")["b"]["text"] == "x" * 100

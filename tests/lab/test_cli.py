@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from lab.cli import run
 from lab.inspecting.attention import parse_head
 from models.errors import UserError
+from models.places import bundled_root
 
 
 def triptych(*words: str) -> subprocess.CompletedProcess[str]:
@@ -79,3 +83,34 @@ def test_heads_are_read_in_both_notations(text: str, head: tuple[int, int]) -> N
 def test_what_names_no_head_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="LAYER\\.HEAD"):
         parse_head(text)
+
+
+def test_the_command_line_is_english_in_any_locale() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TRIPTYCH_LANGUAGE"}
+    environment |= {"LANG": "zh_CN.UTF-8", "LC_ALL": "zh_CN.UTF-8"}
+    path = str(bundled_root() / "pretrain")
+    words = [sys.executable, "-m", "lab", "models", "info", path]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    assert not re.search("[\u4e00-\u9fff]", shown.stdout)
+    assert "Architecture" in shown.stdout
+    environment["TRIPTYCH_LANGUAGE"] = "zh_CN"
+    in_chinese = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    assert re.search("[\u4e00-\u9fff]", in_chinese.stdout)
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    ended = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m lab models list --json | head -c 10"], capture_output=True, text=True, check=True
+    )
+    assert (len(ended.stdout), ended.stderr) == (10, "")
+
+
+@pytest.mark.parametrize("command", ["demo", "eval"])
+def test_a_folder_that_cannot_be_written_is_one_line(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
+    target = str(tmp_path / "file" / "out")
+    words = {"demo": ["demo", "--headless", "--output", target], "eval": ["eval", "x", "--tasks", "a", "--output-path", target]}
+    assert run(words[command]) == 2
+    error = capsys.readouterr().err
+    assert len(error.strip().splitlines()) == 1
+    assert "Not a directory" in error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -22,7 +24,7 @@ def _fresh_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def spawned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     started: list[tuple[str, ...]] = []
-    monkeypatch.setattr(jobs, "spawn", lambda argv, run: started.append(argv) or 1)
+    monkeypatch.setattr(jobs, "spawn", lambda argv, run: started.append(argv) or 0)
     return started
 
 
@@ -62,6 +64,70 @@ def test_a_second_job_waits_until_the_first_has_ended(spawned: list[tuple[str, .
     assert [argv[:2] for argv in spawned] == [("train", "r.yaml")]
     assert jobs.read_queue() == []
     assert job.state == "queued"
+
+
+def test_a_job_counts_from_the_moment_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[subprocess.Popen[bytes]] = []
+
+    def spawn(argv: tuple[str, ...], run: Path) -> int:
+        run.mkdir(parents=True)
+        children.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
+        return children[-1].pid
+
+    monkeypatch.setattr(jobs, "spawn", spawn)
+    try:
+        jobs.start(("train", "a.yaml"), title="first")
+        jobs.start(("train", "b.yaml"), title="second")
+        jobs.start(("train", "c.yaml"), title="third")
+        for _look in range(3):
+            jobs.advance()  # the first has not come so far as to lock its folder
+        assert len(children) == 1
+        assert [job.title for job in jobs.listed()] == ["second", "third", "first"]
+        assert {job.state for job in jobs.listed()} == {"queued"}
+        end(children[0])
+        jobs.advance()
+        jobs.advance()
+        assert len(children) == 2
+        assert [row.title for row in jobs.read_queue()] == ["third"]
+    finally:
+        for child in children:
+            end(child)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.communicate()
+
+
+def test_a_job_that_never_began_says_why(spawned: list[tuple[str, ...]]) -> None:
+    job = jobs.start(("train", "nothing.yaml"), title="in vain")
+    folder = Path(job.path)
+    folder.mkdir(parents=True)
+    (folder / "console.log").write_text("some noise\nnothing.yaml cannot be read.\n\n", encoding="utf-8")
+    (found,) = jobs.listed()
+    assert (found.title, found.state, found.error) == ("in vain", "failed", "nothing.yaml cannot be read.")
+
+
+ADD = """
+import sys
+from lab import jobs
+for number in range(20):
+    jobs.start(("train", f"{sys.argv[1]}-{number}.yaml"))
+"""
+
+
+def test_two_that_queue_at_once_lose_nothing() -> None:
+    first = running("one")
+    adding = [subprocess.Popen([sys.executable, "-c", ADD, name]) for name in ("a", "b")]
+    assert [child.wait() for child in adding] == [0, 0]
+    assert len(jobs.read_queue()) == 40
+    first.end("done")
+
+
+@pytest.mark.parametrize("words", [("-o", "/x/y"), ("--output", "/x/y"), ("--output=/x/y",), ("--output_path=/x/y",)])
+def test_every_spelling_of_the_output_folder_counts(words: tuple[str, ...], spawned: list[tuple[str, ...]]) -> None:
+    assert jobs.start(("eval", "ckpt", "--tasks", "a", *words)).path == "/x/y"
+    assert spawned == [("eval", "ckpt", "--tasks", "a", *words)]
 
 
 def test_stopping(spawned: list[tuple[str, ...]]) -> None:

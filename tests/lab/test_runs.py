@@ -7,9 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lab.runs import RunBusy, RunFolder, Tail, event_to_json, find_runs, lock_held, summarise
 from models.events import Metrics, Note, Partial, Progress, Saved
@@ -115,3 +118,90 @@ def test_runs_are_found_but_not_the_parts_inside_them(tmp_path: Path) -> None:
     finished(tmp_path / "deep" / "b")
     (tmp_path / "deep" / "c").mkdir()
     assert sorted(p.name for p in find_runs((tmp_path,))) == ["a", "b"]
+
+
+def test_what_comes_after_a_torn_line_is_kept(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.start("train", "", ())
+    run.end("done")
+    with (tmp_path / "events.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"event": "progr')
+    again = RunFolder(tmp_path)
+    again.start("train", "", ())
+    again.append(Note("hello"))
+    again.end("failed", "why")
+    assert [row["event"] for row in Tail(tmp_path / "events.jsonl").read()] == ["started", "ended", "started", "note", "ended"]
+    assert summarise(tmp_path).error == "why"
+
+
+def test_a_look_at_a_run_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFolder(tmp_path)
+    run.start("train", "", ())
+    for step in range(3000):
+        run.append(Metrics(step, {"loss": 1.0}))
+    assert summarise(tmp_path).state == "running"
+    size = (tmp_path / "events.jsonl").stat().st_size
+    offsets: list[int] = []
+    inner = Tail.read
+    monkeypatch.setattr(Tail, "read", lambda self, limit=4000: offsets.append(self.offset) or inner(self, limit))
+    run.append(Progress(3, 9, "x"))
+    run.end("done")
+    job = summarise(tmp_path)
+    assert (job.state, job.done) == ("done", 3)
+    assert min(offsets) == size
+    (tmp_path / "events.jsonl").write_text('{"event": "started", "time": 5}\n', encoding="utf-8")  # begun again
+    assert summarise(tmp_path).state == "crashed"
+
+
+def test_progress_is_written_now_and_then_and_at_its_end(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.start("eval", "", ())
+    for step in range(1, 1001):
+        run.append(Progress(step, 1000, "items"))
+    run.append(Progress(0, 0, "saving"))
+    run.end("done")
+    rows = [row for row in Tail(tmp_path / "events.jsonl").read() if row["event"] == "progress"]
+    assert len(rows) < 10
+    assert [(row["done"], row["what"]) for row in rows[-2:]] == [(1000, "items"), (0, "saving")]
+
+
+def test_somebody_who_looks_does_not_keep_a_run_from_starting(tmp_path: Path) -> None:
+    import fcntl
+    import threading
+
+    (tmp_path / "run.lock").touch()
+    with (tmp_path / "run.lock").open("r", encoding="utf-8") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        letting_go = threading.Timer(0.1, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        letting_go.start()
+        run = RunFolder(tmp_path)
+        run.start("train", "", ())
+        run.end("done")
+        letting_go.join()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+ROWS = st.lists(
+    JSON
+    | st.fixed_dictionaries(
+        {"event": st.sampled_from(["started", "ended", "progress", "note"])},
+        optional=dict.fromkeys(("time", "done", "total", "what", "state", "error"), JSON),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=ROWS, config=JSON, tail=st.binary(max_size=20))
+def test_no_journal_breaks_the_list_of_jobs(rows: list[object], config: object, tail: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder)
+        (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        (run / "events.jsonl").write_bytes("".join(json.dumps(row) + "\n" for row in rows).encode() + tail)
+        job = summarise(run)
+        assert job.path == folder
+        assert job.seconds >= 0

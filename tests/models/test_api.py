@@ -17,6 +17,7 @@ from models.errors import UserError
 from models.events import Note, Progress, finish
 from models.operations.attention import attention as ask_attention
 from models.shelf import Shelf
+from tests.fakes import here
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
     from models import library
 
     monkeypatch.setattr(library, "forecast", lambda path, dtype="auto", quantize="": 10)
+    monkeypatch.setattr(library, "locate", here)
     shelf = Shelf(Loads(), budget=30)
     shelf.warm._done.set()
     return shelf

@@ -11,8 +11,8 @@ import torch
 from models.capture import AttentionCall, keeping
 from models.columns import Column, Sampler
 from models.heads import head_pattern, pattern
+from models.next_token import distribution_at
 from models.prompts import prepare
-from models.surprisal import distribution_at
 from models.trace import accepts, run
 from tests.fakes import DECODERS, ENCODER_DECODERS, ENCODERS, FAMILIES
 

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 
 from models.columns import Column, Sampler
 from models.events import Metrics, Note, Partial, Progress, Saved
-from models.protocol import MAX_MESSAGE, RECORDS, Frames, ProtocolError, decode, encode
+from models.protocol import MAX_MESSAGE, Frames, ProtocolError, decode, encode, records
 from models.records.checkpoints import Description
 from models.records.tokens import Token, TokenStrip
 
@@ -57,7 +57,7 @@ def example(annotation: str) -> Any:
     return simple.get(annotation, np.arange(6, dtype=np.float32).reshape(2, 3))
 
 
-@pytest.mark.parametrize("record", [*RECORDS, Column, Progress, Partial, Metrics, Saved, Note], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("record", [*records(), Column, Progress, Partial, Metrics, Saved, Note], ids=lambda cls: cls.__name__)
 def test_every_record_comes_back_equal(record: type) -> None:
     values = {field.name: example(str(field.type)) for field in dataclasses.fields(record)}
     if record is Column:

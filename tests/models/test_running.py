@@ -10,13 +10,13 @@ import torch
 from models.columns import Column, Sampler
 from models.events import finish
 from models.generation import generate
+from models.next_token import distribution_at
 from models.prompts import prepare
 from models.running import has_adapter
 from models.scoring import score
 from models.shelf import Shelf
-from models.surprisal import distribution_at
 from models.trace import run
-from tests.fakes import opened_model
+from tests.fakes import here, opened_model
 
 IDS = [1, 44, 60, 17]
 
@@ -51,6 +51,7 @@ def test_the_shelf_shares_the_weights(adapted: object, monkeypatch: pytest.Monke
     from models import library
 
     monkeypatch.setattr(library, "forecast", lambda path, dtype="auto", quantize="": 10)
+    monkeypatch.setattr(library, "locate", here)
 
     def load(column: Column) -> object:
         yield from ()

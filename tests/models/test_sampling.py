@@ -12,7 +12,7 @@ import torch
 
 from models.columns import Sampler
 from models.errors import UserError
-from models.sampling import draw, entropy, next_distribution, sampled
+from models.sampling import Spot, draw, entropy, next_distribution, sampled
 
 SAMPLERS = [
     Sampler(), Sampler(temperature=0.3), Sampler(temperature=2.5), Sampler(top_k=1), Sampler(top_k=7),
@@ -79,7 +79,7 @@ def test_the_record_shows_both_distributions(opened: Callable[..., Any]) -> None
     tokenizer = opened("llama").tokenizer
     logits = torch.full((300,), -20.0)
     logits[40:44] = torch.log(torch.tensor([0.4, 0.3, 0.2, 0.1]))
-    found = next_distribution(tokenizer, logits, Sampler(top_k=2), 7, top=4, actual=42)
+    found = next_distribution(tokenizer, Spot(logits, 7, actual=42), Sampler(top_k=2), top=4)
     assert found.ids.tolist() == [40, 41, 42, 43]
     assert found.probabilities == pytest.approx([0.4, 0.3, 0.2, 0.1], abs=1e-4)
     assert found.sampled == pytest.approx([4 / 7, 3 / 7, 0, 0], abs=1e-4)
@@ -93,4 +93,4 @@ def test_nan_is_said(opened: Callable[..., Any]) -> None:
     logits = torch.zeros(300)
     logits[3] = float("nan")
     with pytest.raises(UserError, match="not a number"):
-        next_distribution(opened("llama").tokenizer, logits, Sampler(), 0)
+        next_distribution(opened("llama").tokenizer, Spot(logits, 0), Sampler())

@@ -13,8 +13,9 @@ from models import surprisal as module
 from models.columns import Column, Sampler
 from models.errors import UserError
 from models.events import finish
+from models.next_token import distribution_at
 from models.prompts import prepare
-from models.surprisal import distribution_at, strip
+from models.surprisal import strip
 from models.trace import run
 from tests.fakes import opened_model, write_reward_model
 

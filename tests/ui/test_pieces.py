@@ -133,6 +133,9 @@ def test_columns_survive_the_settings_and_nonsense_does_not() -> None:
     assert column_from_json({"checkpoint": "/m", "dtype": 3, "sampler": {"seed": "no", "top_k": 5}, "new": 1}) == Column(
         "/m", sampler=Sampler(top_k=5)
     )
+    chained = Column("/m", sampler=Sampler(chain="top_k=4,temperature=0.5"))
+    assert column_from_json(column_to_json(chained)) == chained
+    assert column_from_json({"checkpoint": "/m", "sampler": {"chain": "no chain"}}) == Column("/m")
     assert column_from_json({"checkpoint": ""}) is None
     assert column_from_json("/m") is None
 

@@ -53,7 +53,15 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
     if want.op == "distribution":
         return made.distribution(column)
     if want.op == "project":
-        return tuple(made.projection(c.name, seed=i) for i, c in enumerate(params["columns"]))
+        return tuple(made.plane(c.name) for c in params["columns"])
+    if want.op == "points":
+        return made.projection(params["columns"][params["index"]].name, seed=params["index"])
+    if want.op == "drift":
+        return made.drift(*(c.name for c in params["columns"]))
+    if want.op == "analogy":
+        return made.analogy(params["column"].name)
+    if want.op == "point_values":
+        return made.point_values(params["name"])
     if want.op == "neighbours":
         return made.neighbours(params["column"].name, seed=column)
     if want.op == "describe":

@@ -18,6 +18,7 @@ from lab.ui.widgets.attention_panel import (
     pair_of,
     shown_grid,
     shown_pattern,
+    statistic_names,
     top,
     value_text,
 )
@@ -26,10 +27,10 @@ from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.head_grid import head_name
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
-from models.records.attention import AttentionGrid, AttentionHead, difference_grids, difference_heads
+from models.records.attention import STATISTICS, AttentionGrid, AttentionHead, difference_grids, difference_heads
 from models.words import _
 
-STATISTICS = ("patterns", "entropy", "distance", "bos_share", "previous_share")
+SHOWN = ("patterns", *STATISTICS)
 EXACT_DELAY = 150
 
 
@@ -44,8 +45,7 @@ class AttentionView(ColumnView):
         self._cursor = (-1, -1)
         self._pinned = (-1, -1)
         self.statistic = QComboBox(self)
-        names = (_("Patterns"), _("Entropy"), _("Mean distance"), _("Share on first token"), _("Share on previous token"))
-        for name, value in zip(names, STATISTICS, strict=True):
+        for name, value in zip((_("Patterns"), *statistic_names()), SHOWN, strict=True):
             self.statistic.addItem(name, value)
         self.kind = QComboBox(self)
         self.layer, self.head = QSpinBox(self), QSpinBox(self)
@@ -327,7 +327,7 @@ class AttentionView(ColumnView):
                 continue
             layer, head = self._clamped(grid)
             for position in range(1, self.statistic.count()):
-                value = float(grid_numbers(grid, STATISTICS[position])[layer, head])
+                value = float(grid_numbers(grid, SHOWN[position])[layer, head])
                 facts[f"{self.columns[index].name} · {self.statistic.itemText(position)}"] = f"{value:.3f}"
         return facts
 
@@ -380,7 +380,7 @@ class AttentionView(ColumnView):
             grid = self._grid(index)
             if grid is not None:
                 for layer, head in np.ndindex(*grid.entropy.shape):
-                    numbers = [float(grid_numbers(grid, name)[layer, head]) for name in STATISTICS[1:]]
+                    numbers = [float(grid_numbers(grid, name)[layer, head]) for name in STATISTICS]
                     rows.append([self.columns[index].name, head_name(layer, head), *numbers])
         return header, rows
 

@@ -26,6 +26,7 @@ from lab.ui.widgets.conversation import Exchange, MessageEdit, Reply, exchange_f
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
+from models.chain import temperature_of, with_temperature
 from models.columns import Column, Sampler
 from models.records.checkpoints import Description
 from models.records.sampling import Step
@@ -121,7 +122,7 @@ class ChatView(ColumnView):
                     exchange.replies.pop(index, None)
         if not self.columns and columns:
             first = columns[0].sampler
-            self.temperature.setValue(first.temperature)
+            self.temperature.setValue(temperature_of(first))
             self.length.setValue(first.max_new_tokens)
             self.seed.setValue(first.seed)
         super().set_columns(columns)
@@ -289,9 +290,8 @@ class ChatView(ColumnView):
         return self.exchanges[-1].replies.get(index) if self.exchanges and index >= 0 else None
 
     def _sampler(self, own: Sampler) -> Sampler:
-        return replace(
-            own, temperature=round(self.temperature.value(), 2), max_new_tokens=self.length.value(), seed=self.seed.value()
-        )  # fmt: skip
+        tempered = with_temperature(own, round(self.temperature.value(), 2))
+        return replace(tempered, max_new_tokens=self.length.value(), seed=self.seed.value())
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return one row per message and column."""

@@ -44,6 +44,14 @@ def grid_numbers(grid: AttentionGrid, statistic: str) -> Array:
     return np.asarray(getattr(grid, name), dtype=np.float32)
 
 
+def statistic_names() -> tuple[str, ...]:
+    """Return what each of ``STATISTICS`` is called."""
+    return (
+        _("Entropy"), _("Mean distance"), _("Share on first token"), _("Share on previous token"),
+        _("Duplicate-token score"), _("Induction score"),
+    )  # fmt: skip
+
+
 def top(values: Sequence[Array]) -> float:
     """Return the largest magnitude of all arrays, 1 if there is none."""
     tops = [float(np.nanmax(np.abs(v))) for v in values if v.size and np.isfinite(v).any()]

@@ -1,0 +1,88 @@
+"""The checkpoint that a stage starts from: a step's folder, any Hugging Face folder, a PEFT adapter, or a GGUF file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.errors import UserError
+from models.events import Note, Work
+from models.training.stage import Workspace
+from models.words import _
+
+
+@dataclass(frozen=True)
+class Parent:
+    """Where a stage starts.
+
+    Args:
+        name: What the recipe calls it.
+        folder: Hugging Face folder of the whole weights: itself, the base of an adapter, or the converted GGUF.
+        adapter: Folder of the adapter over them; ``None`` if there is none.
+        texts: Folder of its tokenizer.
+    """
+
+    name: str
+    folder: Path
+    adapter: Path | None
+    texts: Path
+
+    def open(self, device: str) -> Any:
+        """Return the causal model in fp32, an adapter merged into its weights."""
+        from models.training.llama import open_causal
+
+        if self.adapter is None:
+            return open_causal(self.folder, device)
+        from models.training.methods import merged
+
+        return merged(self.folder, self.adapter).to(device)
+
+
+def find_parent(workspace: Workspace, name: str) -> Work[Parent]:
+    """Return what a recipe's parent is; what comes from outside is checked as if it were opened in the window.
+
+    Raises:
+        UserError: If it is not there, cannot be opened, or is no model that predicts the next token.
+    """
+    path = workspace.checkpoint(name)
+    if not workspace.made_here(name):
+        yield from _check(path)
+    return (yield from _resolve(name, path))
+
+
+def _resolve(name: str, path: Path) -> Work[Parent]:
+    from models.adapters import base_folder, no_base, read_adapter
+
+    if path.is_file():
+        from models.gguf import converted
+
+        yield Note(_("{name}: the GGUF file is turned into safetensors once").format(name=path.name))
+        folder = yield from converted(path)
+        return Parent(name, folder, None, folder)
+    if (path / "adapter_config.json").is_file():
+        adapter = read_adapter(path)
+        base = base_folder(adapter)
+        if base is None:
+            raise no_base(adapter)
+        return Parent(name, base, path, path if (path / "tokenizer_config.json").is_file() else base)
+    return Parent(name, path, None, path)
+
+
+def _check(path: Path) -> Work[None]:
+    from models.library import describe
+    from models.tokenizer_open import load_tokenizer
+
+    if path.is_dir() and not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+        return  # a tokenizer alone
+    kind = describe(path).kind
+    yield Note(_("{name} is a checkpoint from outside: checked").format(name=path.name))
+    if kind == "encoder":
+        raise UserError(
+            "training.family",
+            _("{name!r} does not predict the next token, so this stage cannot train it.").format(name=path.name),
+            _("Choose a decoder; an encoder can go on with pretraining (objective: masked)."),
+            path=str(path),
+        )
+    if path.is_dir():
+        load_tokenizer(path)
