@@ -145,6 +145,16 @@ def point_values(name, n=400):
     return PointValues(name, np.linspace(0, 1, n).astype(np.float32), (), 0, n)
 
 
+EMBEDDINGS = {
+    "project": lambda asked, column: tuple(plane(c.name) for c in asked["columns"]),
+    "points": lambda asked, column: projection(asked["columns"][asked["index"]].name, seed=asked["index"]),
+    "drift": lambda asked, column: drift(*(c.name for c in asked["columns"])),
+    "analogy": lambda asked, column: analogy(asked["column"].name),
+    "point_values": lambda asked, column: point_values(asked["name"]),
+    "neighbours": lambda asked, column: neighbours(asked["column"].name, seed=column),
+}
+
+
 BENCHMARKS = (("world_perplexity", "word_perplexity", False), ("world_questions", "exact_match", True),
               ("world_unknown", "hallucination_rate", False), ("world_translation", "bleu", True))  # fmt: skip
 

@@ -52,18 +52,8 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return made.head(params["layer"], params["head"], seed=column)
     if want.op == "distribution":
         return made.distribution(column)
-    if want.op == "project":
-        return tuple(made.plane(c.name) for c in params["columns"])
-    if want.op == "points":
-        return made.projection(params["columns"][params["index"]].name, seed=params["index"])
-    if want.op == "drift":
-        return made.drift(*(c.name for c in params["columns"]))
-    if want.op == "analogy":
-        return made.analogy(params["column"].name)
-    if want.op == "point_values":
-        return made.point_values(params["name"])
-    if want.op == "neighbours":
-        return made.neighbours(params["column"].name, seed=column)
+    if want.op in made.EMBEDDINGS:
+        return made.EMBEDDINGS[want.op](params, max(column, 0))
     if want.op == "describe":
         return made.description()
     if want.op == "generate":
