@@ -19,13 +19,22 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "position": (Annotated[int, typer.Option(help="The token that is asked about, counted from zero; -1: the last.")], -1),
     "top": (Annotated[int, typer.Option(help="Rows of a ranking.")], 10),
     "slice": (Annotated[int, typer.Option(help="Which matrix of a tensor with more than two dimensions.")], 0),
-    "against": (Annotated[str, typer.Option(help="Path of a checkpoint whose tensor is subtracted.")], ""),
+    "against": (Annotated[str, typer.Option(help="Path of the checkpoint to compare with (--tensor, --lens).")], ""),
+    "edits": (Annotated[str, typer.Option(help="Activations to change in the forward, as JSON (see the guide).")], ""),
+    "rows": (Annotated[str, typer.Option(help="Vectors: input, output, positions, hidden[:LAYER[:each|last|mean]].")], "input"),
+    "texts": (Annotated[str, typer.Option(help="File of texts for hidden states (txt, jsonl, csv; one text a row).")], ""),
+    "plane": (Annotated[str, typer.Option(help="Settings of a plane, such as 'seed=1;align=procrustes'.")], ""),
+    "metric": (Annotated[str, typer.Option(help="cosine or euclidean; empty for the usual.")], ""),
+    "together": (Annotated[list[str], typer.Option(help="Checkpoint that shares the plane; once for each.")], []),
+    "with_inputs": (Annotated[bool, typer.Option("--with-inputs", help="Analogy: list its own words too.")], False),
     "chat": (Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")], False),
     "device": (Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")], "auto"),
     "dtype": (Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")], "auto"),
     "quantize": (Annotated[str, typer.Option(help="int8 or int4; empty for none.")], ""),
     "as_json": (Annotated[bool, typer.Option("--json", help="Print JSON.")], False),
 }
+OTHERS_OF_SECTIONS = ("rows", "texts", "plane", "metric", "together", "with_inputs")
+"""Options that only some sections know."""
 
 
 def inspect(checkpoint: str, text: str, **given: Any) -> int:
@@ -40,7 +49,8 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
         raise typer.BadParameter(_("--text is needed."))
     question = Question(
         text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"],
-        slice=given["slice"], against=given["against"],
+        slice=given["slice"], against=given["against"], edits=given["edits"],
+        others={name: given[name] for name in OTHERS_OF_SECTIONS},
     )  # fmt: skip
     shown = follow(_run.inspect(column, question, wanted))
     if given["as_json"]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.api_residual import ResidualStream
 from models.columns import Column, Sampler
 from models.events import Work, finish
 from models.opened import OpenModel
@@ -49,6 +50,11 @@ class Checkpoint:
         _opened, _prepared, trace = finish(traced(self.shelf, self.column, text, target))
         found: Trace = trace
         return found
+
+    @property
+    def residual(self) -> ResidualStream:
+        """Its residual stream: lens, norms, attribution, neurons, edits."""
+        return ResidualStream(self.column, self.shelf)
 
     def tokens(self, text: str, target: str = "") -> TokenStrip:
         """Return a text as tokens with surprisal, entropy (nats) and rank of each."""

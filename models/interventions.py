@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from models.anatomy import Site, anatomy_of
 from models.errors import UserError
@@ -18,8 +18,14 @@ from models.records.interventions import HOW, Edit
 from models.running import forward_of
 from models.words import _
 
+Plan: TypeAlias = Mapping[Edit, Any]
+"""Edits in order, each with what it patches from (time, width); None where it does not patch."""
 
-def capture(opened: OpenModel, ids: Sequence[int], target_ids: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
+
+def capture(
+    opened: OpenModel, ids: Sequence[int], target_ids: Sequence[int], names: Sequence[str],
+    made: Callable[[Any], Any] | None = None, plan: Plan | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Run one forward and return name of a site → its activation (time, width), as the model computed it.
 
     Args:
@@ -27,6 +33,8 @@ def capture(opened: OpenModel, ids: Sequence[int], target_ids: Sequence[int], na
         ids: Token ids of the text (of the source, for an encoder-decoder).
         target_ids: What the decoder of an encoder-decoder is given.
         names: Sites, by the names that ``anatomy.Site`` has.
+        made: What is kept of each activation (batch, time, width) instead; its first row is returned.
+        plan: What is changed in the forward.
 
     Raises:
         UserError: If the model has no such site, or the site did not run.
@@ -42,7 +50,10 @@ def capture(opened: OpenModel, ids: Sequence[int], target_ids: Sequence[int], na
         inputs["use_cache"] = False
     if accepts(opened.model, "logits_to_keep"):
         inputs["logits_to_keep"] = 1
-    with reading(opened.model, names) as found, torch.inference_mode(), forward_of(opened):
+    with (
+        torch.inference_mode(), intervened(opened.model, tuple(plan or ()), plan), reading(opened.model, names, made) as found,
+        forward_of(opened),
+    ):  # fmt: skip
         opened.model(**inputs)
     for name in names:
         if name not in found:
@@ -51,14 +62,17 @@ def capture(opened: OpenModel, ids: Sequence[int], target_ids: Sequence[int], na
 
 
 @contextmanager
-def reading(model: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """While the block runs, keep the activations (batch, time, width) of these sites in the dictionary that is given."""
+def reading(model: Any, names: Sequence[str], made: Callable[[Any], Any] | None = None) -> Iterator[dict[str, Any]]:
+    """While the block runs, keep the activations (batch, time, width) of these sites in the dictionary that is given.
+
+    ``made`` is what is kept of each, such as a few of its rows or its norms; None keeps all of it.
+    """
     anatomy = anatomy_of(model)
     found: dict[str, Any] = {}
 
     def keep(name: str) -> Callable[[Any], Any]:
         def kept(value: Any) -> Any:
-            found[name] = value
+            found[name] = value if made is None else made(value)
             return value
 
         return kept

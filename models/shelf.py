@@ -103,7 +103,7 @@ class Shelf:
         self._models: OrderedDict[Key, Any] = OrderedDict()
         self._marks: dict[Key, tuple[Path, Mark]] = {}
         self._opening: set[Key] = set()
-        self._traces: OrderedDict[tuple[Key, bool, tuple[int, ...], tuple[int, ...]], Any] = OrderedDict()
+        self._traces: OrderedDict[tuple[Key, bool, tuple[int, ...], tuple[int, ...], Hashable], Any] = OrderedDict()
         self._results: OrderedDict[Hashable, Any] = OrderedDict()
         self._working: set[Hashable] = set()
         self._budget = budget or int(os.environ.get("TRIPTYCH_MEMORY") or 0)
@@ -213,13 +213,19 @@ class Shelf:
         """Return what is open, least recently used first."""
         return tuple(opened.loaded for opened in self._models.values())
 
-    def trace(self, column: Column, opened: Any, ids: Sequence[int], target_ids: Sequence[int] = ()) -> Any:
-        """Return the forward over these ids, run at most once while it is remembered."""
+    def trace(
+        self, column: Column, opened: Any, ids: Sequence[int], target_ids: Sequence[int] = (),
+        edited: tuple[Hashable, Callable[[], Any]] | None = None,
+    ) -> Any:  # fmt: skip
+        """Return the forward over these ids, run at most once while it is remembered.
+
+        ``edited``: what is different in it, and the function that runs it so.
+        """
         from models.trace import run
 
-        key = (column.weights_key, column.adapter, tuple(ids), tuple(target_ids))
+        key = (column.weights_key, column.adapter, tuple(ids), tuple(target_ids), edited[0] if edited else None)
         if key not in self._traces:
-            self._traces[key] = run(opened, ids, target_ids)
+            self._traces[key] = edited[1]() if edited else run(opened, ids, target_ids)
             sizes = [trace.n_bytes for trace in self._traces.values()]
             while len(sizes) > 1 and (len(sizes) > TRACES or sum(sizes) > TRACE_BYTES):
                 self._traces.popitem(last=False)

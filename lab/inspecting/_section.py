@@ -27,6 +27,8 @@ class Question:
         top: How many rows of a ranking.
         slice: Which matrix of a tensor with more than two dimensions.
         against: Path of the checkpoint that is subtracted; empty for none.
+        edits: What is changed in the forward, as JSON; empty for nothing.
+        others: Options of single sections by name (``OTHERS_OF_SECTIONS``).
     """
 
     text: str
@@ -37,6 +39,8 @@ class Question:
     top: int = 10
     slice: int = 0
     against: str = ""
+    edits: str = ""
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

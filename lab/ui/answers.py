@@ -17,6 +17,7 @@ from models.words import _
 PURE = frozenset({
     "tokens", "attention_grid", "attention", "distribution", "project", "points", "neighbours", "analogy", "drift",
     "point_values", "positions", "describe", "render", "tensor_list", "tensor_statistics", "tensor", "tensor_changes",
+    "lens", "lens_difference", "norms", "attribution", "neurons", "effect",
 })  # fmt: skip
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
 KEPT = 48

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,9 +85,18 @@ def rows_of(shelf: Shelf, column: Column, asked: RowsAsked) -> Work[Rows]:
             _("There is no embedding table {source!r}.").format(source=asked.source),
             _("Use {names}.").format(names=", ".join(SOURCES)),
         )
-    key = ("rows", replace(column, sampler=Sampler(), label=""), column.name, asked)
+    key = ("rows", replace(column, sampler=Sampler(), label=""), column.name, asked, stamp(asked.file))
     found: Rows = yield from shelf.remembered(key, lambda: _make(shelf, opened, column, asked))
     return found
+
+
+def stamp(file: str) -> tuple[int, int]:
+    """Return size and time of a file, so that one that was changed is read again; zeros for none."""
+    try:
+        status = Path(file).expanduser().stat() if file else None
+    except OSError:
+        status = None
+    return (status.st_size, status.st_mtime_ns) if status is not None else (0, 0)
 
 
 def _make(shelf: Shelf, opened: OpenModel, column: Column, asked: RowsAsked) -> Work[Rows]:

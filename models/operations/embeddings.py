@@ -42,12 +42,12 @@ def projected(
 ) -> Work[tuple[tuple[Rows, Plane], ...]]:
     """Return rows and points of every column; computed once while the models stay open, maps once per content."""
     from models.embeddings.planes import place
-    from models.embeddings.rows import rows_of
+    from models.embeddings.rows import rows_of, stamp
 
     found = []
     for column in columns:
         found.append((yield from rows_of(shelf, column, rows)))
-    key = ("plane", tuple(replace(column, sampler=Sampler()) for column in columns), rows, plane)
+    key = ("plane", tuple(replace(column, sampler=Sampler()) for column in columns), rows, plane, stamp(rows.file))
     planes: tuple[Plane, ...] = yield from shelf.remembered(key, lambda: place(found, plane))
     return tuple(zip(found, planes, strict=True))
 
@@ -152,8 +152,10 @@ def drift(  # noqa: PLR0913 - these are the wire's parameters, given by name
     metric: str = "euclidean", top: int = 200, k: int = 10, sample: int = 500, seed: int = 0,
 ) -> Work[Drift]:  # fmt: skip
     """Return what moved from the first of two columns to the second, in the original space."""
+    from models.embeddings.rows import stamp
+
     named = {"align": align, "metric": metric, "top": int(top), "k": int(k), "sample": int(sample), "seed": int(seed)}
-    key = ("drift", tuple(replace(column, sampler=Sampler()) for column in columns), rows, tuple(named.items()))
+    key = ("drift", tuple(replace(column, sampler=Sampler()) for column in columns), rows, tuple(named.items()), stamp(rows.file))
     pair = ((shelf, columns[0]), (shelf, columns[1]))
     found: Drift = yield from shelf.remembered(key, lambda: drift_between(pair, rows, **named))
     return found
@@ -177,10 +179,11 @@ def point_values(  # noqa: PLR0913 - these are the wire's parameters, given by n
     start: int = 0, count: int = 0,
 ) -> Work[PointValues]:  # fmt: skip
     """Return one number per point to colour by, of ``count`` points from ``start`` on (0: all)."""
+    from models.embeddings.rows import stamp
     from models.embeddings.values import ValuesAsked, values_of
 
     wanted = ValuesAsked(rows, name, text, align)
-    key = ("values", tuple(replace(column, sampler=Sampler()) for column in columns), index, wanted)
+    key = ("values", tuple(replace(column, sampler=Sampler()) for column in columns), index, wanted, stamp(rows.file))
     found = yield from shelf.remembered(key, lambda: values_of(shelf, tuple(columns), index, wanted))
     values, names = found
     return PointValues(name, values[start : start + count if count else None], names, start, len(values))

@@ -221,7 +221,7 @@ def command(view: EmbeddingsView) -> tuple[str, ...]:
     flags = ["--projection", plane.method, "--rows", ":".join([rows.source, str(rows.layer), rows.place])]
     settings = plane_words(plane)
     flags += ["--plane", settings] if settings else []
-    flags += ["--file", rows.file] if rows.file else []
+    flags += ["--texts", rows.file] if rows.file else []
     for column in view.columns if len(view.columns) > 1 else ():
         flags += ["--together", column.checkpoint]
     flags += ["--metric", str(view.controls.rows.metric.currentData())]
