@@ -15,7 +15,9 @@ def rows() -> Iterator[Row]:
         return
     from sklearn.decomposition import PCA
 
-    from models.embeddings import matrix, neighbours, pca
+    from models.embeddings.nearest import neighbours
+    from models.embeddings.planes import pca
+    from models.embeddings.rows import matrix
 
     opened = subject.opened()
     values = matrix(opened, "input").float().numpy()

@@ -1,5 +1,7 @@
 """Records for the tests of views and widgets, made by hand (no engine)."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.columns import Column
@@ -117,6 +119,13 @@ def projection(column, n=400, seed=0):
     return Projection(column, xy.astype(np.float32), tuple(f" word{i}" for i in range(n)), np.arange(n, dtype=np.int32),
                       np.linalg.norm(xy, axis=1).astype(np.float32), "pca", "input", (0.31, 0.17), "",
                       (np.arange(n) % 8).astype(np.uint8), np.zeros(n, np.int32), ("PC 1", "PC 2"), 0, n)  # fmt: skip
+
+
+def dataclass_part(whole, start, stop):
+    """Return a part of a projection, as it travels."""
+    span = slice(start, stop)
+    return replace(whole, xy=whole.xy[span], labels=whole.labels[span], ids=whole.ids[span], norms=whole.norms[span],
+                   kinds=whole.kinds[span], groups=whole.groups[span], start=start)  # fmt: skip
 
 
 def plane(column, n=400, part=40_000):

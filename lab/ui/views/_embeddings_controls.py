@@ -28,11 +28,15 @@ METRICS = ("cosine", "euclidean")
 LISTS = ("neighbours", "analogy", "drift")
 
 
-def choices(box: QComboBox, entries: list[tuple[str, str]]) -> QComboBox:
-    """Fill a box with (text, value) entries."""
+def choices(box: QComboBox, entries: list[tuple[str, str]], narrow: bool = False) -> QComboBox:
+    """Fill a box with (text, value) entries; a narrow one shows long entries in full only when it is opened."""
     for text, value in entries:
         box.addItem(text, value)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+    if narrow:
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        box.setMinimumContentsLength(7)
+        box.view().setMinimumWidth(170)
     return box
 
 
@@ -57,6 +61,7 @@ class Settings(QToolButton):
         self.first, self.second = _number(page, 1, 10, 1), _number(page, 1, 10, 2)
         self.words = [QLineEdit(page) for _n in range(4)]
         self.align = choices(QComboBox(page), [(_("As they are"), "joint"), (_("Rotated (Procrustes)"), "procrustes")])
+        self._always: list[QWidget] = [self.align]
         rows = [
             (_("Seed"), self.seed, _("Of PaCMAP, t-SNE and UMAP: the same seed gives the same map")),
             (_("Neighbours"), self.near, _("Of PaCMAP and UMAP; the perplexity of t-SNE")),
@@ -87,12 +92,19 @@ class Settings(QToolButton):
     def _on_changed(self) -> None:
         self.changed.emit()
 
+    def add_row(self, text: str, widget: QWidget, tip: str) -> None:
+        """Add a setting that every method has."""
+        widget.setToolTip(tip)
+        widget.setAccessibleName(text)
+        self.form.addRow(text, widget)
+        self._always.append(widget)
+
     def show_for(self, method: str) -> None:
         """Show the rows that a method has."""
         kinds = {
             "pca": (self.first, self.second), "axes": tuple(self.words), "umap": (self.seed, self.near, self.spread),
         }  # fmt: skip
-        shown = (*kinds.get(method, (self.seed, self.near)), self.align)
+        shown = (*kinds.get(method, (self.seed, self.near)), *self._always)
         for row in range(self.form.rowCount()):
             item = self.form.itemAt(row, QFormLayout.ItemRole.FieldRole)
             self.form.setRowVisible(row, item is not None and item.widget() in shown)
@@ -164,11 +176,11 @@ class Controls(QObject):
         self.texts = QPushButton(_("Text: prompt"), parent)
         self.texts.setToolTip(_("Take the texts of a file (txt, jsonl, csv; one text a row) instead of the prompt"))
         methods = [("PaCMAP", "pacmap"), ("PCA", "pca"), ("t-SNE", "tsne"), ("UMAP", "umap"), (_("Axes of words"), "axes")]
-        self.method = choices(QComboBox(parent), methods)
+        self.method = choices(QComboBox(parent), methods, narrow=True)
         self.settings = Settings(parent)
         lists = [(_("Neighbours"), "neighbours"), (_("Analogy"), "analogy"), (_("Moved most"), "drift")]
-        self.list = choices(QComboBox(parent), lists)
-        self.metric = choices(QComboBox(parent), [(_("Cosine"), "cosine"), (_("Euclidean"), "euclidean")])
+        self.list = choices(QComboBox(parent), lists, narrow=True)
+        self.metric = choices(QComboBox(parent), [(_("Cosine"), "cosine"), (_("Euclidean"), "euclidean")], narrow=True)
         tools.labelled(_("Rows of"), self.source, _("Embedding tables of the vocabulary, positions, or states of texts"))
         self.layer_box = tools.labelled(_("Layer"), self.layer, _("0 is the embedding, n the output of layer n"))
         self.place_box = tools.labelled(_("At"), self.place, _("One point for each token, or one for each text"))

@@ -37,11 +37,11 @@ class Tools(QObject):
         self.search.setClearButtonEnabled(True)
         self.search.setMinimumWidth(130)
         self.regular = _button(view, ".*", _("Take what is sought for a regular expression"), checkable=True)
-        self.colour = choices(QComboBox(view), looks.names())
+        self.colour = choices(QComboBox(view), looks.names(), narrow=True)
         self.size = choices(QComboBox(view), [(_("Same"), ""), *looks.names()[1:]])
         self.isolate = _button(view, _("Isolate"), _("Show the selected points only"))
         self.clear = _button(view, _("Clear"), _("Select nothing and show every point (Escape)"))
-        self.whole = _button(view, _("Show all"), _("Zoom out until every point is visible (Home)"))
+        self.whole = _button(view, "⤢", _("Zoom out until every point is visible (Home)"))
         self.words = QLineEdit(view)
         self.words.setPlaceholderText(_("king - man + woman"))
         self.words.setAccessibleName(_("Analogy"))
@@ -62,7 +62,8 @@ class Tools(QObject):
         tools, view = self._view.tools, self._view
         tools.add(self.go, self.search, self.regular)
         tools.labelled(_("Colour"), self.colour, _("Colour the points by one of their numbers"))
-        tools.labelled(_("Size"), self.size, _("Size the points by one of their numbers, where they are few enough to have one"))
+        size_tip = _("Size the points by one of their numbers, where they are few enough to have one")
+        self.rows.settings.add_row(_("Size of points"), self.size, size_tip)
         entries = (
             ("✥", "move", _("Drag moves the plane; Shift and drag draws a loop")),
             ("▭", "box", _("Drag draws a box: what lies in it is selected (Ctrl adds, Alt removes)")),
@@ -74,9 +75,11 @@ class Tools(QObject):
             button.setProperty("mode", mode)
             self._modes.addButton(button)
             tools.add(button)
-        tools.add(self.isolate, self.clear, self.whole)
+        tools.add(self.whole, self.isolate, self.clear)
         tools.labelled(_("Below"), self.rows.list, _("What is listed below each plane"))
-        self.metric_box = tools.labelled(_("by"), self.rows.metric, _("Cosine of the angle, or Euclidean distance"))
+        self.rows.metric.setToolTip(_("Cosine of the angle, or Euclidean distance"))
+        self.rows.metric.setAccessibleName(_("Cosine of the angle, or Euclidean distance"))
+        tools.add(self.rows.metric)
         tools.add(self.words, self.with_inputs, self.bookmarks, self.export)
         self.scale.hide()
         self.key.hide()
@@ -145,8 +148,8 @@ class Tools(QObject):
     def show_state(self, view: EmbeddingsView) -> None:
         """Show what can be done now, and what the colours mean."""
         self.go.setText(_("Stop") if self.running else _("Project"))
-        self.isolate.setEnabled(bool(view.picks.picked))
-        self.clear.setEnabled(bool(view.picks.picked or view.picks.shown or self.search.text()))
+        self.isolate.setVisible(bool(view.picks.picked))
+        self.clear.setVisible(bool(view.picks.picked or view.picks.shown))
         kind, pair = str(self.rows.list.currentData()), view.difference.pair()
         self.words.setVisible(kind == "analogy" and pair is None)
         self.with_inputs.setVisible(kind == "analogy" and pair is None)

@@ -92,10 +92,11 @@ class Marks:
         boxes = []
         for (x, y), text in zip(places, texts, strict=True):
             width, height = metrics.horizontalAdvance(text) + 6, metrics.height() + 2
-            boxes.append([x + 7 if x + 7 + width <= scatter.width() else x - 7 - width, max(y - height - 2, 0), width, height])
+            corners = [(x + 7, y - height - 2), (x + 7, y + 2), (x - 7 - width, y - height - 2), (x - 7 - width, y + 2)]
+            boxes.append([(left, top, width, height) for left, top in corners])
         room = (float(scatter.width()), float(scatter.height()))
-        for n in spaced(np.nan_to_num(np.array(boxes), nan=-1e9), MOST_LABELS, room):
-            rect = QRectF(*boxes[n])
+        for n, place in spaced(np.array(boxes), MOST_LABELS, room):
+            rect = QRectF(*boxes[n][place])
             loud = named[n] in strong
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(qcolor(colors.background, 235 if loud else 190))
@@ -107,6 +108,7 @@ class Marks:
 def _axes(painter: QPainter, scatter: Scatter, colors: Scheme) -> None:
     """Write the names of both axes, and numbers along them where they mean something."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
     width, height, metrics = scatter.width(), scatter.height(), painter.fontMetrics()
     painter.setPen(qcolor(colors.line))
     painter.drawRect(0, 0, width - 1, height - 1)

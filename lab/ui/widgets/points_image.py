@@ -123,26 +123,28 @@ def tint(color: Rgb) -> Bytes:
     return np.array([color], np.uint8)
 
 
-def spaced(boxes: Array, most: int, room: tuple[float, float]) -> list[int]:
-    """Return which of (N, 4) boxes (x, y, width, height), in order of importance, can stand without touching another.
+def spaced(boxes: Array, most: int, room: tuple[float, float]) -> list[tuple[int, int]]:
+    """Return which labels, in order of importance, can stand without touching another, and at which of their places.
 
     Args:
-        boxes: In pixels.
+        boxes: (N, places, 4): x, y, width, height in pixels of each label at each place that it could have, best first.
         most: How many at most.
         room: Width and height of the picture; what does not lie in it is left out.
     """
-    kept: list[int] = []
+    kept: list[tuple[int, int]] = []
     taken = np.zeros((0, 4))
-    for n, (x, y, width, height) in enumerate(boxes):
-        if x < 0 or y < 0 or x + width > room[0] or y + height > room[1]:
-            continue
-        touching = (taken[:, 0] < x + width) & (x < taken[:, 0] + taken[:, 2])
-        touching &= (taken[:, 1] < y + height) & (y < taken[:, 1] + taken[:, 3])
-        if not touching.any():
-            kept.append(n)
-            taken = np.concatenate([taken, [[x, y, width, height]]])
-            if len(kept) >= most:
+    for n, places in enumerate(boxes):
+        for place, (x, y, width, height) in enumerate(places):
+            if not (x >= 0 and y >= 0 and x + width <= room[0] and y + height <= room[1]):
+                continue
+            touching = (taken[:, 0] < x + width) & (x < taken[:, 0] + taken[:, 2])
+            touching &= (taken[:, 1] < y + height) & (y < taken[:, 1] + taken[:, 3])
+            if not touching.any():
+                kept.append((n, place))
+                taken = np.concatenate([taken, [[x, y, width, height]]])
                 break
+        if len(kept) >= most:
+            break
     return kept
 
 
