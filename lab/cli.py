@@ -48,7 +48,7 @@ def run(argv: list[str]) -> int:
     ``--max_new_tokens`` and ``--max-new-tokens`` are the same option. ``--debug`` adds the traceback to a user error.
     """
     debug = "--debug" in argv
-    words = [_hyphens(word) for word in argv if word != "--debug"]
+    words = cli_inspect.filled([_hyphens(word) for word in argv if word != "--debug"])
     try:
         result = app(words, standalone_mode=False)
         sys.stdout.flush()

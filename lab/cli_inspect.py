@@ -67,6 +67,19 @@ def needs_text(wanted: Wanted) -> bool:
     return not asked or any(section.needs_text for section in asked)
 
 
+def filled(words: list[str]) -> list[str]:
+    """Return the words of a command line with the usual value after each flag of ``inspect`` that stands without one."""
+    if words[:1] != ["inspect"]:
+        return words
+    bare = {section.flag: section.bare for section in sections() if section.bare}
+    found: list[str] = []
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        found.append(word)
+        if word in bare and following.startswith("-"):
+            found.append(bare[word])
+    return found
+
+
 def command() -> Any:
     """Return ``inspect`` with a parameter for every section, for Typer to read."""
     positional = signatures.Parameter.POSITIONAL_OR_KEYWORD

@@ -19,7 +19,6 @@ BENCHMARKS = (
     "world_unknown", "world_false_premise", "world_refusal",
 )  # fmt: skip
 BASELINE = "sft"
-PICTURE_TEXT_LIMIT = 600
 
 
 def demo_lineage() -> Lineage:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from models.files import write_json
-from models.words import _
+from models.words import LANGUAGES, _
 
 VERSION = 1
+THEMES = ("system", "light", "dark")
+ITEMS: dict[str, type] = {"folders": str, "recent": str, "history": str, "columns": dict, "layouts": str}
+"""What stands in the lists and tables of the settings; the views look at theirs themselves."""
 
 
 def home() -> Path:
@@ -45,7 +48,6 @@ class Settings:
         folders: Folders whose checkpoints the rail lists, besides the bundled ones.
         recent: Checkpoints opened lately, newest first.
         device: Default device. ``dtype``: default dtype. ``quantize``: default quantisation.
-        memory_share: Part of the free memory that opened checkpoints may use.
         window_geometry: Qt's own state, base64. ``window_state``: the docks, base64.
         columns: The columns last shown, as JSON values.
         text: The text of the prompt bar.
@@ -62,7 +64,6 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     quantize: str = ""
-    memory_share: float = 0.5
     window_geometry: str = ""
     window_state: str = ""
     columns: tuple[dict[str, Any], ...] = ()
@@ -73,14 +74,17 @@ class Settings:
     zoom: float = 1.0
 
 
-def _matches(value: Any, default: Any) -> bool:
+def _matches(name: str, value: Any, default: Any) -> bool:
+    """Return whether a value can be that of a setting."""
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     if isinstance(default, float):
-        return isinstance(value, int | float)
-    if isinstance(default, tuple):
-        return isinstance(value, list)
-    return isinstance(value, type(default))
+        return isinstance(value, int | float) and 0 < value < 100
+    if not isinstance(value, list if isinstance(default, tuple) else type(default)):
+        return False
+    if name in ITEMS:
+        return all(isinstance(item, ITEMS[name]) for item in (value.values() if isinstance(value, dict) else value))
+    return value in THEMES if name == "theme" else value in ("", *LANGUAGES) if name == "language" else True
 
 
 def load(path: Path | None = None) -> tuple[Settings, str]:
@@ -110,7 +114,7 @@ def load(path: Path | None = None) -> tuple[Settings, str]:
         if item.name not in data:
             continue
         value = data[item.name]
-        if _matches(value, getattr(defaults, item.name)):
+        if _matches(item.name, value, getattr(defaults, item.name)):
             known[item.name] = tuple(value) if isinstance(value, list) else value
         else:
             dropped.append(item.name)

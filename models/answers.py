@@ -14,7 +14,7 @@ from models.generation import answer_text, refuse_unless_generating, start
 from models.opened import OpenModel
 from models.prompts import eos_ids, start_id
 from models.readout import left_padded
-from models.running import forward_of
+from models.running import cache_name, cache_of, forward_of
 from models.sampling import check_sampler, draw, sampled, sees_before
 from models.trace import accepts, check_ids, context_length
 from models.words import _
@@ -142,10 +142,10 @@ class _State:
         if accepts(model, "logits_to_keep"):
             options["logits_to_keep"] = 1
         if self.cache is not None:
-            options["past_key_values"] = self.cache
+            options[cache_name(model)] = self.cache
         with torch.inference_mode(), forward_of(self.opened):
             outputs = model(**self._given(ids), **options, return_dict=True)
-        self.cache = getattr(outputs, "past_key_values", None)
+        self.cache = cache_of(outputs)
         return outputs.logits[:, -1].float()
 
     def _given(self, ids: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from models.events import Work, finish
 from models.opened import OpenModel
 from models.operations import attention, embeddings, sampling, tensors, tokens
 from models.operations._asked import traced
-from models.records.attention import AttentionGrid, AttentionHead
+from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
 from models.records.chain import SamplerChain
 from models.records.checkpoints import Description
 from models.records.embeddings import Analogy, Drift, Neighbours, PositionTable, Projection
@@ -60,9 +60,25 @@ class Checkpoint:
         """Return a text as tokens with surprisal, entropy (nats) and rank of each."""
         return finish(tokens.tokens(self.shelf, self.column, text, target))
 
-    def attention(self, text: str, layer: int, head: int, kind: str = "", target: str = "") -> AttentionHead:
-        """Return one head's pattern; ``kind`` is self, encoder, decoder or cross (empty: the first there is)."""
-        return finish(attention.attention(self.shelf, self.column, text, layer, head, kind, (), target))
+    def attention(
+        self, text: str, layer: int, head: int, kind: str = "", target: str = "", weighted: bool = False
+    ) -> AttentionHead:
+        """Return one head's pattern; ``kind`` is self, encoder, decoder or cross (empty: the first there is).
+
+        ``weighted``: each weight times ‖f(x)‖, the norm of what its key adds to the residual stream.
+        """
+        return finish(attention.attention(self.shelf, self.column, text, layer, head, kind, (), target, weighted))
+
+    def attention_pair(  # noqa: PLR0913 - all but three have a usual value
+        self, text: str, layer: int, head: int, query: int = -1, key: int = 0, kind: str = "", target: str = ""
+    ) -> AttentionPair:
+        """Return the vectors of one query and one key (token places) of a head, their score and weight."""
+        asked = attention.attention_pair(self.shelf, self.column, text, layer, head, query, key, kind, target)
+        return finish(asked)
+
+    def head_cost(self, text: str, layer: int, head: int, kind: str = "", target: str = "") -> HeadCost:
+        """Return the mean surprisal of a text (nats per token) with one head's output set to zero, and without that."""
+        return finish(attention.head_cost(self.shelf, self.column, text, layer, head, kind, target))
 
     def heads(self, text: str, kind: str = "", target: str = "") -> AttentionGrid:
         """Return all heads at a glance, with their statistics."""

@@ -30,6 +30,8 @@ FORBIDDEN = (
 NATIVE = ("gguf_transformers", "pacmap", "tsne", "umap")
 """Tasks that may load native libraries after they have begun; torch does so late."""
 CHANGING = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate", "shutil.rmtree")
+MOVING = ("os.rename", "os.link", "os.symlink")
+"""Of these the target counts too: nothing may be moved or linked out of the folder."""
 
 
 def limit(setup: dict[str, Any]) -> None:
@@ -80,7 +82,7 @@ def watch(writable: list[str], native: bool = False) -> None:
             )
             if writes and not allowed(path):
                 raise PermissionError(f"writing {path} is not allowed here")
-        elif event in CHANGING and args and not allowed(args[0]):
+        elif event in CHANGING and not all(allowed(path) for path in args[: 2 if event in MOVING else 1]):
             raise PermissionError(f"{event} of {args[0]} is not allowed here")
 
     sys.addaudithook(hook)

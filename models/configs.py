@@ -72,7 +72,11 @@ def read_config(folder: Path) -> CheckedConfig:
         UserError: If it is missing, malformed, names code or a repository, or sets an impossible size.
     """
     path = folder / "config.json"
-    return check_config(read_json(path), path)
+    try:
+        return check_config(read_json(path), path)
+    except RecursionError as cause:  # what the parser can still hold may be too deep for us
+        reason = _("it is nested too deeply")
+        raise UserError("json.malformed", _("{name} is not usable JSON: {reason}.").format(name=path, reason=reason)) from cause
 
 
 def check_config(raw: Mapping[str, Any], path: Path) -> CheckedConfig:

@@ -10,8 +10,9 @@ from pathlib import Path
 from models.children import MB, ChildFailure, Limits, run_limited
 from models.errors import UserError
 from models.events import Note, Progress, Saved, Work
+from models.files import write_json
 from models.headers import SINGLE, read_header, read_json, visible
-from models.manifest import FILE, file_hash, write_json
+from models.manifest import FILE, file_hash
 from models.words import _
 
 COMPANIONS = (

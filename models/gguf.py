@@ -14,9 +14,10 @@ from models.describe import by_component, facts, unavailable
 from models.errors import UserError
 from models.events import Note, Work
 from models.families import known_family
+from models.files import write_json
 from models.gguf_file import GgufFile, read_gguf
-from models.headers import TensorInfo, read_json
-from models.manifest import file_hash, write_json
+from models.headers import TensorInfo, read_json, visible
+from models.manifest import file_hash
 from models.places import cache_folder
 from models.records.checkpoints import Description
 from models.tokenizer_files import TokenizerFacts
@@ -44,7 +45,7 @@ def describe_gguf(path: Path) -> Description:
     tokens = file.values.get("tokenizer.ggml.tokens")
     template = file.values.get("tokenizer.chat_template")
     tokenizer = TokenizerFacts(tokens is not None, len(tokens or []), template if isinstance(template, str) else "")
-    shown = {_("Format"): f"GGUF {file.version}", _("Name"): str(file.values.get("general.name", ""))}
+    shown = {_("Format"): f"GGUF {file.version}", _("Name"): visible(file.values.get("general.name", ""))}
     memory: Counter[str] = Counter()
     for tensor in file.tensors.values():
         memory[tensor.type] += tensor.n_bytes
@@ -53,14 +54,14 @@ def describe_gguf(path: Path) -> Description:
         name=path.name,
         path=str(path),
         family=config.family,
-        architecture=config.architecture or file.architecture,
+        architecture=config.architecture or visible(file.architecture),
         kind="decoder",
         facts={label: value for label, value in rows.items() if value},
         parameters=by_component(tensors),
         memory=dict(memory.most_common()),
         tokenizer={
-            _("Method"): str(file.values.get("tokenizer.ggml.model", "")),
-            _("Splitting"): str(file.values.get("tokenizer.ggml.pre", "")),
+            _("Method"): visible(file.values.get("tokenizer.ggml.model", "")),
+            _("Splitting"): visible(file.values.get("tokenizer.ggml.pre", "")),
             _("Entries"): f"{len(tokens or []):,}",
         },
         chat_template=tokenizer.chat_template,
@@ -94,6 +95,7 @@ def converted(path: Path) -> Work[Path]:
     file = read_gguf(path)
     digest = yield from file_hash(path)
     home = cache_folder("gguf")
+    _sweep(home)
     folder = home / f"{digest}-{REVISION}"
     if _complete(folder):
         return folder
@@ -107,12 +109,23 @@ def converted(path: Path) -> Work[Path]:
         written = yield from _run(task, path, staged, file)
         sizes = {item.name: item.stat().st_size for item in staged.iterdir()}
         write_json(staged / DONE, {"sizes": sizes})
-        shutil.rmtree(folder, ignore_errors=True)
-        staged.rename(folder)
+        if not _complete(folder):  # another process may have been quicker, and may be reading it
+            shutil.rmtree(folder, ignore_errors=True)
+            staged.rename(folder)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     yield Note(_("{name} converted: {n} tensors").format(name=path.name, n=written["tensors"]))
     return folder
+
+
+def _sweep(home: Path) -> None:
+    """Remove what conversions left behind that were killed."""
+    import psutil
+
+    for stray in home.glob("*-*.tmp"):
+        pid = stray.stem.rpartition("-")[2]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(stray, ignore_errors=True)
 
 
 def _run(task: str, path: Path, staged: Path, file: GgufFile) -> Work[dict[str, int]]:

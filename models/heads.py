@@ -109,18 +109,22 @@ def call_of(trace: Trace, kind: str, layer: int) -> AttentionCall | ModuleCall:
     return calls[layer]
 
 
+def check_head(call: AttentionCall | ModuleCall, head: int) -> None:
+    """Raise ``UserError`` unless a layer has this head."""
+    if not 0 <= head < call.shape[0]:
+        raise UserError(
+            "attention.head",
+            _("There is no head {head}; heads are 0 to {last}.").format(head=head, last=call.shape[0] - 1),
+        )
+
+
 def head_pattern(call: AttentionCall | ModuleCall, head: int, start: int = 0, end: int | None = None) -> Any:
     """Return one head's pattern (queries, keys) of a layer, by whichever way the family allows.
 
     Raises:
         UserError: If there is no such head, or the family does not show its weights.
     """
-    n_heads = call.shape[0]
-    if not 0 <= head < n_heads:
-        raise UserError(
-            "attention.head",
-            _("There is no head {head}; heads are 0 to {last}.").format(head=head, last=n_heads - 1),
-        )
+    check_head(call, head)
     if isinstance(call, AttentionCall):
         return pattern(call, head, 0, start, end)
     weights = weights_of(call)
@@ -141,9 +145,10 @@ def note_of(trace: Trace) -> str:
     return _("This family does not use transformers' attention interface: one layer at a time is run again, eagerly.")
 
 
-def attention_head(
-    trace: Trace, layer: int, head: int, kind: str, names: dict[str, tuple[str, ...]], region: tuple[int, ...] = ()
-) -> AttentionHead:
+def attention_head(  # noqa: PLR0913 - a pattern is named by all of these
+    trace: Trace, layer: int, head: int, kind: str, names: dict[str, tuple[str, ...]], region: tuple[int, ...] = (),
+    norms: Any = None,
+) -> AttentionHead:  # fmt: skip
     """Return one head's pattern as a record.
 
     Args:
@@ -153,18 +158,21 @@ def attention_head(
         kind: self, encoder, decoder, cross; empty for the first that there is.
         names: Kind → token texts of its queries; ``"keys"`` of cross attention are those of the encoder.
         region: (query start, query end, key start, key end), empty for all.
+        norms: (keys,) what each key's weights are multiplied with; None for plain weights.
     """
     call = call_of(trace, kind, layer)
     kind = kind or kinds_of(trace)[0]
     _heads, n_queries, n_keys = call.shape
     top, bottom, left, right = _region(region, n_queries, n_keys)
     matrix = head_pattern(call, head, top, bottom)[:, left:right]
+    if norms is not None:
+        matrix = matrix * norms[None, left:right]
     factor = max(1, -(-max(matrix.shape) // LARGEST))
     queries, keys = axis_names(names, kind)
     pooled = np.ascontiguousarray(max_pool(matrix, factor).cpu().numpy(), dtype=np.float32)
     return AttentionHead(
         layer, head, kind, pooled, queries[top:bottom:factor], keys[left:right:factor], (top, bottom, left, right),
-        factor, note_of(trace),
+        factor, note_of(trace), norms is not None,
     )  # fmt: skip
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from models.errors import UserError
+from models.files import write_json
 from models.words import _
 
 FILE = "lineage.json"
@@ -121,13 +121,7 @@ def write_lineage(lineage: Lineage) -> Path:
     _check(lineage, lineage.folder / FILE)
     content = {"name": lineage.name, "checkpoints": [asdict(entry) for entry in lineage.checkpoints]}
     target = lineage.folder / FILE
-    beside = target.with_suffix(".json.tmp")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(target)
+    write_json(target, content)
     return target
 
 

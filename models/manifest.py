@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
 from models.events import Progress, Work
+from models.files import write_json
 from models.headers import read_json, visible
 from models.places import cache_folder
 from models.words import _
@@ -129,7 +130,7 @@ def file_hash(path: Path) -> Work[str]:
             digest.update(block)
             done += len(block)
             yield Progress(done, stat.st_size, _("checking {name}").format(name=path.name))
-    write_json(place, {"key": key, "sha256": digest.hexdigest()})
+    keep(place, {"key": key, "sha256": digest.hexdigest()})
     return digest.hexdigest()
 
 
@@ -141,11 +142,7 @@ def _cached(place: Path) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def write_json(target: Path, value: Any) -> None:
-    """Write JSON beside the target, flush it to disk, and put it in the target's place."""
-    beside = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(target)
+def keep(place: Path, value: Any) -> None:
+    """Write JSON into the cache; where there is no room it is made again next time."""
+    with contextlib.suppress(OSError):
+        write_json(place, value)

@@ -19,7 +19,7 @@ def cache_folder(*parts: str) -> Path:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError:
             continue
-        if os.access(folder, os.W_OK):
+        if os.access(folder, os.W_OK) and (root != _temporary() or _is_private(root)):
             return folder
     return Path(tempfile.mkdtemp(prefix="triptych-"))
 
@@ -38,6 +38,14 @@ def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"triptych-{user}"
 
 
+def _is_private(folder: Path) -> bool:
+    """Return whether a folder is ours and nobody else can write into it: anybody may make one of its name in /tmp."""
+    if not hasattr(os, "getuid"):
+        return True
+    stat = folder.lstat()
+    return stat.st_uid == os.getuid() and not folder.is_symlink() and not stat.st_mode & 0o022
+
+
 def bundled_root() -> Path:
     """Return the folder of the checkpoints that ship with the program; TRIPTYCH_BUNDLED names another."""
     from importlib.resources import files
@@ -49,4 +57,4 @@ def bundled_root() -> Path:
 def is_ours(path: Path) -> bool:
     """Return whether a file lies in the cache, where only this program writes, and replaces whole folders."""
     real = path.resolve()
-    return any(real.is_relative_to(root.resolve()) for root in _roots())
+    return any(real.is_relative_to(root.resolve()) and (root != _temporary() or _is_private(root)) for root in _roots())

@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from models.opened import OpenModel
-from models.running import forward_of
+from models.running import cache_of, forward_of
 
 _CHUNK_VALUES = 24_000_000
 """Logits that are made at a time (96 MB in float32)."""
@@ -71,7 +71,7 @@ def forward(opened: OpenModel, inputs: Mapping[str, Any], keep_cache: bool = Fal
 
     Args:
         opened: A decoder or encoder-decoder.
-        inputs: Tensors by parameter name (``input_ids``, ``attention_mask``, ``position_ids``, ``past_key_values``, …).
+        inputs: Tensors by parameter name (``input_ids``, ``attention_mask``, ``position_ids``, a cache by its ``cache_name``, …).
         keep_cache: Whether the key-value cache is kept.
     """
     import torch
@@ -85,7 +85,7 @@ def forward(opened: OpenModel, inputs: Mapping[str, Any], keep_cache: bool = Fal
     with torch.inference_mode(), forward_of(opened):
         outputs = model(**given, **options, return_dict=True)
     states = outputs.logits if readout is None else outputs.last_hidden_state
-    return Output(states, readout, getattr(outputs, "past_key_values", None))
+    return Output(states, readout, cache_of(outputs))
 
 
 def left_padded(rows: Sequence[Sequence[int]], device: str) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from models import cancelling
@@ -39,3 +41,20 @@ def _is_adapter(module: Any) -> bool:
 def has_adapter(model: Any) -> bool:
     """Return whether there is an adapter to switch."""
     return any(_is_adapter(module) for module in model.modules())
+
+
+def cache_name(model: Any) -> str:
+    """Return the parameter by which a model's forward takes its key-value cache (transformers renamed it in 5.2x)."""
+    kind: Any = type(model)
+    return _cache_name(kind)
+
+
+@lru_cache(maxsize=64)  # it is asked for each token
+def _cache_name(kind: Any) -> str:
+    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
+
+
+def cache_of(outputs: Any) -> Any:
+    """Return the key-value cache among a forward's outputs, None if there is none."""
+    name = "cache" if "cache" in getattr(outputs, "__dataclass_fields__", ()) else "past_key_values"
+    return getattr(outputs, name, None)

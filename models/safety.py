@@ -13,7 +13,7 @@ from typing import Any
 from models.children import MB, Child, ChildFailure, Limits, answer, run_limited
 from models.errors import UserError
 from models.events import finish
-from models.manifest import write_json
+from models.manifest import keep
 from models.places import cache_folder
 from models.words import _
 
@@ -126,7 +126,7 @@ def try_tokenizer(folder: Path) -> None:
     verdict = _verdict(place)
     if verdict is None:
         verdict = _try(path)
-        write_json(place, {"verdict": verdict})
+        keep(place, {"verdict": verdict})
     if verdict:
         raise UserError(
             "tokenizer.rejected",

@@ -16,6 +16,7 @@ from models.events import Note, Partial, Progress, Work
 from models.opened import OpenModel
 from models.prompts import start_id, tokenizer_of
 from models.readout import Output, forward, left_padded
+from models.running import cache_name
 from models.trace import check_ids, context_length
 from models.words import _
 
@@ -260,7 +261,7 @@ def _on_cache(
     cache.batch_select_indices(rows)
     length = max(len(target) for target in targets) - 1
     batch = torch.tensor([[*target[:-1]] + [0] * (length - len(target) + 1) for target in targets], device=device)
-    given: dict[str, Any] = {"input_ids": batch, "past_key_values": cache}
+    given: dict[str, Any] = {"input_ids": batch, cache_name(opened.model): cache}
     if "attention_mask" in inputs:
         mask = inputs["attention_mask"][rows]
         given["attention_mask"] = torch.cat([mask, torch.ones_like(batch)], dim=1)

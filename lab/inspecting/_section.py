@@ -55,6 +55,7 @@ class Section:
         ask: Work that answers a question with JSON values.
         tables: The answer as tables for a terminal.
         kind: Type of the flag's value.
+        bare: The value of a flag that is given without one; empty if it needs one.
         needs_text: Whether the question is about a text; else ``--text`` may be left out.
     """
 
@@ -66,6 +67,7 @@ class Section:
     tables: Callable[[Any], Iterator[Table]]
     metavar: str = ""
     kind: type = field(default=str)
+    bare: str = ""
     needs_text: bool = True
 
     @property

@@ -5,37 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from lab.inspecting._heads import parse_head
 from lab.inspecting._section import Question, Section, Table
 from models.columns import Column
 from models.engine_ops import Operations
-from models.errors import UserError
 from models.events import Work
-from models.words import _
-
-
-def parse_head(text: str) -> tuple[int, int]:
-    """Read ``LAYER.HEAD`` or ``L5H3``, both counted from zero.
-
-    Raises:
-        UserError: If it is neither.
-    """
-    cleaned = text.strip().upper().removeprefix("L").replace("H", ".")
-    layer, _dot, head = cleaned.partition(".")
-    if not (layer.isdigit() and head.isdigit()):
-        raise UserError(
-            "inspect.head",
-            _("--attention {text} names no head.").format(text=text),
-            _("Write LAYER.HEAD, counted from zero, such as 3.5 or L3H5."),
-        )
-    return int(layer), int(head)
 
 
 def ask(operations: Operations, column: Column, question: Question) -> Work[dict[str, Any]]:
     """Return one head's pattern, row = query."""
+    return (yield from pattern_of(operations, column, question))
+
+
+def pattern_of(operations: Operations, column: Column, question: Question, flag: str = "--attention") -> Work[dict[str, Any]]:
+    """Return one head's pattern, weighted by the norms of its values if the flag says so."""
     import numpy as np
 
-    layer, number = parse_head(str(question.value))
-    named = {"kind": question.kind, "target": question.target}
+    layer, number = parse_head(str(question.value), flag)
+    named = {"kind": question.kind, "target": question.target, "weighted": flag == "--weighted"}
     head = yield from operations.ask("attention", column, question.text, layer, number, **named)
     return {
         "layer": head.layer, "head": head.head, "kind": head.kind, "queries": list(head.queries), "keys": list(head.keys),

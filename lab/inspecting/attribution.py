@@ -13,8 +13,10 @@ from models.events import Work
 
 
 def token_of(text: str) -> int | str:
-    """Return what names a token: ``#42`` is an id, anything else its text; empty is the most probable one."""
-    return int(text[1:]) if text[:1] == "#" and text[1:].isdigit() else text or -1
+    """Return what names a token: ``#42`` is an id, ``top`` (or nothing) the most probable one, anything else its text."""
+    if text in ("", "top"):
+        return -1
+    return int(text[1:]) if text[:1] == "#" and text[1:].isdigit() else text
 
 
 def pairs_of(text: str) -> Iterator[tuple[int | str, int | str]]:
@@ -31,7 +33,7 @@ def ask(operations: Operations, column: Column, question: Question) -> Work[dict
 
     named = {"position": question.position, "target": question.target, "edits": read_edits(question.edits)}
     first: UserError | None = None
-    for token, against in pairs_of("" if question.value == "top" else str(question.value)):
+    for token, against in pairs_of(str(question.value)):
         try:
             found = yield from operations.ask("attribution", column, question.text, token=token, against=against, **named)
         except UserError as error:

@@ -11,12 +11,13 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from lab.ui.engine import EngineClient, Handlers
 from lab.ui.view import Failure, Want
-from models.protocol import encode
+from models.protocol import ProtocolError, encode
 from models.words import _
 
 PURE = frozenset({
-    "tokens", "attention_grid", "attention", "distribution", "project", "points", "neighbours", "analogy", "drift",
-    "point_values", "positions", "describe", "render", "tensor_list", "tensor_statistics", "tensor", "tensor_changes",
+    "tokens", "attention_grid", "attention", "attention_pair", "head_cost", "distribution", "describe", "render",
+    "project", "points", "neighbours", "analogy", "drift", "point_values", "positions",
+    "tensor_list", "tensor_statistics", "tensor", "tensor_changes",
     "lens", "lens_difference", "norms", "attribution", "neurons", "effect",
 })  # fmt: skip
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
@@ -94,7 +95,13 @@ class Answers(QObject):
 
     def ask(self, name: str, want: Want, params: dict[str, Any], receiver: Receiver) -> None:
         """Have a want answered: from memory, by a request under way, or by a new one."""
-        identity = encode([want.op, params, want.fresh, name if want.streamed else ""])
+        try:
+            identity = encode([want.op, params, want.fresh, name if want.streamed else ""])
+        except (ProtocolError, UnicodeEncodeError) as error:
+            long = _("This text is too long to be looked into."), _("Use a shorter one.")
+            half = _("This text holds half of a character."), _("Take it out.")
+            receiver.on_answer(name, want, Failure("user", *(long if isinstance(error, ProtocolError) else half)), "failure")
+            return
         place = (name, want.column, want.slot)
         if identity in self._known:
             self._known.move_to_end(identity)

@@ -17,7 +17,6 @@ from models.discover import Discovered, discover
 from models.words import _
 
 VIEWS_PACKAGE = "lab.ui.views"
-STATE_VERSION = 1
 
 
 class BrokenView(QWidget):

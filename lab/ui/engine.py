@@ -164,10 +164,6 @@ class EngineClient(QObject):
             self._send({"type": "cancel", "id": number})
             self.busy_changed.emit(len(self._pending))
 
-    def is_pending(self, number: int) -> bool:
-        """Return whether a request still waits for its answer."""
-        return number in self._pending
-
     @property
     def n_pending(self) -> int:
         """How many requests wait for their answer."""
@@ -235,7 +231,11 @@ class EngineClient(QObject):
             except ProtocolError as error:
                 self._speechless(str(error))
                 return
-            self._deliver(message)
+            try:
+                self._deliver(message)
+            except Exception:
+                self._pump.start(0)  # whoever could not take this answer must not keep the others from theirs
+                raise
         self._pump.start(0)
 
     def _speechless(self, problem: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
@@ -212,7 +212,7 @@ class Session(QObject):
 
     def _params(self, want: Want) -> dict[str, Any]:
         params = dict(want.params)
-        if 0 <= want.column < len(self.columns) and "column" not in params:
+        if want.opens and 0 <= want.column < len(self.columns) and "column" not in params:
             params["column"] = self.columns[want.column]
         return params
 
@@ -341,8 +341,3 @@ def _columns_in(params: Mapping[str, Any]) -> Iterator[Column]:
             yield value
         elif isinstance(value, tuple | list):
             yield from (item for item in value if isinstance(item, Column))
-
-
-def relabel(columns: tuple[Column, ...], index: int, **changes: Any) -> tuple[Column, ...]:
-    """Return the columns with fields of the one at ``index`` changed."""
-    return tuple(replace(column, **changes) if i == index else column for i, column in enumerate(columns))

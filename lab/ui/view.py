@@ -28,6 +28,7 @@ class Want:
         column: Index of the column that it is for, -1 for all of them together.
         streamed: Whether partial answers are wanted (``set_partial``).
         fresh: Change it to have an equal request asked again (a button was pressed).
+        opens: Whether it is about the column's open model; False for what needs its files only, and waits for nothing.
     """
 
     slot: str
@@ -36,6 +37,7 @@ class Want:
     column: int = -1
     streamed: bool = False
     fresh: int = 0
+    opens: bool = True
 
 
 @dataclass(frozen=True)

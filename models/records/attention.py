@@ -76,6 +76,63 @@ class AttentionHead:
 
 
 @dataclass(frozen=True)
+class AttentionPair:
+    """One query and one key of a head.
+
+    Args:
+        query: Place of the token that looks. ``key``: of the token that is looked at.
+        q: (width,) float32 query vector, k: (width,) key vector, both after rotary embedding and norms.
+        scaling: Factor of their product.
+        score: What goes into the softmax: product · scaling, capped, with bias and mask; −inf where the key may not be seen.
+        weight: The attention weight.
+        norm: ‖f(x)‖ of the key, the norm of what it adds to the residual stream when weighted 1; NaN if not known.
+    """
+
+    layer: int
+    head: int
+    kind: str
+    query: int
+    key: int
+    query_token: str
+    key_token: str
+    q: Array
+    k: Array
+    scaling: float
+    score: float
+    weight: float
+    norm: float
+    note: str = ""
+
+    @property
+    def product(self) -> Array:
+        """(width,) float32: q · k dimension by dimension; its sum is the dot product."""
+        return np.asarray(self.q * self.k)
+
+
+@dataclass(frozen=True)
+class HeadCost:
+    """What the text costs without one head.
+
+    Args:
+        plain: Mean surprisal of the text's tokens in nats, as the model is.
+        ablated: The same with the head's output set to zero.
+        n_tokens: How many tokens the means are over.
+    """
+
+    layer: int
+    head: int
+    kind: str
+    plain: float
+    ablated: float
+    n_tokens: int
+
+    @property
+    def cost(self) -> float:
+        """Ablation cost in nats per token: positive if the head helps to predict this text."""
+        return self.ablated - self.plain
+
+
+@dataclass(frozen=True)
 class HeadRank:
     """One row of a ranking of heads."""
 
@@ -137,4 +194,4 @@ def difference_statistics(a: AttentionGrid, b: AttentionGrid, name: str) -> Arra
     return np.asarray(second - first)
 
 
-RECORDS: tuple[type, ...] = (AttentionGrid, AttentionHead)
+RECORDS: tuple[type, ...] = (AttentionGrid, AttentionHead, AttentionPair, HeadCost)

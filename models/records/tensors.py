@@ -158,9 +158,12 @@ def place_of(name: str) -> tuple[int, str]:
     return -1, ".".join(parts)
 
 
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """Return a key that sorts ``layers.10`` after ``layers.9``."""
-    return tuple((int(part), "") if part.isdecimal() and len(part) < 12 else (-1, part) for part in re.split(r"(\d+)", name))
+def natural(name: str) -> tuple[tuple[tuple[int, str], ...], ...]:
+    """Return a key that sorts ``layers.10`` after ``layers.9``, and keeps the tensors of a module together."""
+    return tuple(
+        tuple((int(bit), "") if bit.isdecimal() and len(bit) < 12 else (-1, bit) for bit in re.split(r"(\d+)", part))
+        for part in name.split(".")
+    )
 
 
 def counterparts(first: Sequence[str], second: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:

@@ -58,22 +58,42 @@ class Batch:
 
 
 def read_rows(path: Path, limit: int = 0) -> list[dict[str, Any]]:
-    """Read a JSONL file, at most ``limit`` rows (0: all); ``UserError`` names the line that is not a JSON object."""
+    """Read a JSONL file, at most ``limit`` rows (0: all).
+
+    Raises:
+        UserError: Naming the line that is not UTF-8 or not a JSON object, or whose texts and messages are none.
+    """
     rows: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if limit and len(rows) >= limit:
                 break
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except ValueError as cause:
+                row = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError) as cause:
                 raise _bad_row(path, number, _("is not JSON")) from cause
             if not isinstance(row, dict):
                 raise _bad_row(path, number, _("is not a JSON object"))
+            for key in ("messages", "prompt", "chosen", "rejected"):
+                if key in row and not _is_conversation(row[key], key):
+                    raise _bad_row(path, number, _("has {key} that are no messages with role and content").format(key=key))
+            if not isinstance(row.get("text", ""), str):
+                raise _bad_row(path, number, _("has a text that is none"))
             rows.append(row)
     return rows
+
+
+def _is_conversation(value: Any, key: str) -> bool:
+    if isinstance(value, str):
+        return key != "messages"
+    return isinstance(value, list) and all(
+        isinstance(message, dict) and isinstance(message.get("role"), str) and isinstance(message.get("content"), str)
+        for message in value
+    )
 
 
 def _bad_row(path: Path, number: int, problem: str) -> UserError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.events import Progress, Work
+from models.running import cache_name
 from models.words import _
 
 if TYPE_CHECKING:
@@ -167,9 +168,9 @@ class _Rows:
         return self._forward(self.latest[:, None], bias, self.positions[:, None])
 
     def _forward(self, ids: Tensor, bias: Tensor, positions: Tensor) -> Tensor:
-        output = self.model.base_model(
-            input_ids=ids, attention_mask=bias, position_ids=positions, past_key_values=self.cache, use_cache=True
-        )
+        body = self.model.base_model
+        given = {"input_ids": ids, "attention_mask": bias, "position_ids": positions, cache_name(body): self.cache}
+        output = body(**given, use_cache=True)
         self.cache.length += ids.shape[1]
         logits: Tensor = self.model.get_output_embeddings()(output.last_hidden_state[:, -1])
         return logits

@@ -8,7 +8,8 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Metrics, Note, Saved, Work
-from models.training.checkpoints import publish, write_json
+from models.files import write_json
+from models.training.checkpoints import publish
 from models.training.data import Row, Texts, need_rows
 from models.training.decoding import Sampling, sample_answers
 from models.training.labels import conversations, field_of, find_function, grouped_rates, label_answer

@@ -21,6 +21,7 @@ from models.training.stage import TrainSettings, as_settings
 from models.words import _
 
 STOP = "STOP"
+TASK = "task"
 NOT_IDENTITY = ("save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every")
 
 
@@ -45,14 +46,14 @@ class Task(Protocol):
     def evaluate(self) -> Mapping[str, float]:
         """Return metrics on held-out data; empty if there are none."""
 
-    def may_save(self, step: int) -> bool:
-        """Return whether the state after ``step`` steps is complete without more than modules and ``extra``."""
-
     def extra(self) -> dict[str, Any]:
         """Return further state as JSON."""
 
-    def restore(self, extra: Mapping[str, Any]) -> None:
-        """Take back what ``extra`` returned."""
+    def tensors(self, step: int) -> dict[str, Any]:
+        """Return further state as tensors, such as a rollout that is not used up after ``step`` steps; often empty."""
+
+    def restore(self, extra: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+        """Take back what ``extra`` and ``tensors`` returned."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,11 @@ class Loop:
                     yield Metrics(self.step, metrics)
                 yield Progress(self.step, self.task.total_steps)
                 yield from self._after_step()
-                if (self.folder / STOP).exists() and self.task.may_save(self.step):
+                if (self.folder / STOP).exists():
                     yield self._save()
                     return Outcome(self.step, True, self.last)
         except GeneratorExit:
-            if self.step and self.step != self.saved_at and self.task.may_save(self.step):
+            if self.step and self.step != self.saved_at:
                 self._save()
             raise
         return Outcome(self.step, False, self.last)
@@ -217,7 +218,7 @@ class Loop:
                 yield Metrics(self.step, held_out)
         if settings.snapshot_every and self.step % settings.snapshot_every == 0 and self.snapshot is not None:
             yield self.snapshot(self.step)
-        if settings.save_every and self.step % settings.save_every == 0 and not last and self.task.may_save(self.step):
+        if settings.save_every and self.step % settings.save_every == 0 and not last:
             yield self._save()
 
     def _save(self) -> Saved:
@@ -225,7 +226,8 @@ class Loop:
             name: {key: value for key, value in module.named_parameters() if value.requires_grad}
             for name, module in self.task.modules.items()
         }
-        moments, rng = self._optimizer_tensors(), self._random_state()
+        moments, rng, more = self._optimizer_tensors(), self._random_state(), self.task.tensors(self.step)
+        groups = {**tensors, "optimizer": moments, "random": rng[0], **({TASK: more} if more else {})}
         content = {
             "step": self.step,
             "fingerprint": self.identity,
@@ -235,7 +237,7 @@ class Loop:
             "extra": self.task.extra(),
         }
         try:
-            path = save_state(self._states, self.step, {**tensors, "optimizer": moments, "random": rng[0]}, content)
+            path = save_state(self._states, self.step, groups, content)
         except OSError as cause:
             raise UserError(
                 "training.save",
@@ -291,7 +293,7 @@ class Loop:
         self._restore_random(tensors["random"], content["random"])
         self.step, self.saved_at = content["step"], content["step"]
         self.skipped, self.targets_seen = content["skipped"], content["targets_seen"]
-        self.task.restore(content["extra"])
+        self.task.restore(content["extra"], tensors.get(TASK, {}))
 
     def _restore_random(self, tensors: Mapping[str, Any], content: Mapping[str, Any]) -> None:
         import torch

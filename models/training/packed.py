@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from models.errors import UserError
 from models.events import Event
 from models.training.data import Batch, Document, Row, Texts, make_batch, pack_batch, plan_rows
 from models.training.stage import TrainSettings
+from models.words import _
 
 EVAL_ROWS = 16
 
@@ -19,7 +21,15 @@ def row_documents(texts: Texts, rows: Sequence[Row], block: int) -> list[Documen
     """Return rows as documents: ``messages`` are trained on answers only, ``text`` on every token.
 
     A conversation longer than ``block`` keeps its first ``block`` tokens, if an answer starts among them.
+
+    Raises:
+        UserError: If a row has neither.
     """
+    for number, row in enumerate(rows, 1):
+        if "text" not in row and "messages" not in row:
+            raise UserError(
+                "training.row", _("Row {number} has neither text nor messages.").format(number=number), _("Give each row one.")
+            )
     plain = texts.documents([str(row["text"]) for row in rows if "text" in row], block)
     chats = texts.chats([row["messages"] for row in rows if "text" not in row])
     cut = [Document(chat.ids[:block], chat.trained[:block]) for chat in chats]
@@ -96,15 +106,15 @@ class PackedTask:
         loss = mean_nll(self.model, self.held_out, self.block, self.pad_id, self.device)
         return {"eval_loss": loss, "eval_perplexity": math.exp(min(loss, 700.0))}
 
-    def may_save(self, step: int) -> bool:
-        """Return true: every step ends complete."""
-        return True
-
     def extra(self) -> dict[str, Any]:
         """Return nothing: batches depend on the step alone."""
         return {}
 
-    def restore(self, extra: Mapping[str, Any]) -> None:
+    def tensors(self, step: int) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def restore(self, extra: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
         """Take back nothing."""
 
 

@@ -115,13 +115,13 @@ class PairTask:
         """Return the number of pairs."""
         return float(len(batch.chosen))
 
-    def may_save(self, step: int) -> bool:
-        """Return true: every step ends complete."""
-        return True
-
     def extra(self) -> dict[str, Any]:
         """Return nothing: batches depend on the step alone."""
         return {}
 
-    def restore(self, extra: Mapping[str, Any]) -> None:
+    def tensors(self, step: int) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def restore(self, extra: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
         """Take back nothing."""

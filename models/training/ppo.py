@@ -24,6 +24,8 @@ from models.training.rollouts import (
     judge_answers,
     make_rollout,
     prompt_numbers,
+    rollout_from,
+    rollout_tensors,
     score_answers,
     spread,
 )
@@ -121,11 +123,13 @@ class PpoTask:
         self.replay: Replay | None = None
         self.beta = settings.kl
         self.rollout: Rollout | None = None
+        self.number = -1
+        """Of the rollout, counted from 0."""
         self.step = 0
 
     def prepare(self, step: int) -> Iterator[Event]:
         """Sample and score a new rollout when the last one is used up."""
-        if step % self.settings.updates == 0:
+        if step // self.settings.updates != self.number:
             yield from self._new_rollout(step)
 
     def _new_rollout(self, step: int) -> Work[None]:
@@ -141,6 +145,7 @@ class PpoTask:
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bf16):
             paid, metrics = self._score(documents, answers, rows)
         self.rollout, more = make_rollout(documents, measured, paid, settings, self.beta)
+        self.number = number
         metrics = {**more, **metrics, "val/eos_rate": float(np.mean([answer.ended for answer in answers]))}
         if settings.kl_target:
             from models.training.losses import next_beta
@@ -261,17 +266,21 @@ class PpoTask:
         """Return nothing: rollouts are the evaluation."""
         return {}
 
-    def may_save(self, step: int) -> bool:
-        """Return whether the rollout is used up, so that it need not be saved."""
-        return step % self.settings.updates == 0
-
     def extra(self) -> dict[str, Any]:
-        """Return the adapted price of KL."""
-        return {"beta": self.beta}
+        """Return the adapted price of KL, and which rollout there is."""
+        return {"beta": self.beta, "rollout": self.number}
 
-    def restore(self, extra: Mapping[str, Any]) -> None:
-        """Take the price of KL back."""
+    def tensors(self, step: int) -> dict[str, Any]:
+        """Return the rollout, unless it is used up."""
+        if self.rollout is None or step // self.settings.updates != self.number:
+            return {}
+        return rollout_tensors(self.rollout)
+
+    def restore(self, extra: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+        """Take them back; without a rollout the next step begins one."""
         self.beta = float(extra["beta"])
+        if tensors:
+            self.rollout, self.number = rollout_from(tensors, self.device), int(extra["rollout"])
 
 
 def new_value_head(width: int, seed: int) -> Any:

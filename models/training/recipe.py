@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -16,15 +17,16 @@ import yaml
 from models.discover import discover
 from models.errors import UserError
 from models.events import Event, Note, Work
+from models.files import write_json
 from models.lineage import Lineage, LineageEntry, write_lineage
-from models.training.checkpoints import write_json
 from models.training.journal import Journal
 from models.training.memory import keep_freed_memory
-from models.training.stage import Stage, Workspace, as_settings
+from models.training.stage import Stage, Workspace, as_settings, check_at_least
 from models.words import _
 
 WORLD = "world"
 RECIPE_KEYS = ("name", "title", "seed", "world", "stages")
+LONGEST_NAME = 100
 STEP_KEYS = ("stage", "name", "publish")
 
 
@@ -81,18 +83,17 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UserError(
             "recipe.missing", _("{path} cannot be read: {reason}.").format(path=path, reason=cause.strerror), path=str(path)
         ) from cause
-    except (yaml.YAMLError, UnicodeDecodeError) as cause:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as cause:
         raise UserError(
             "recipe.yaml", _("{path} is not YAML: {reason}.").format(path=path, reason=_first_line(cause)), path=str(path)
         ) from cause
-    if not isinstance(content, dict) or not isinstance(content.get("stages"), list):
-        raise UserError(
-            "recipe.shape", _("{path} has no list of stages.").format(path=path), _("It needs name: and stages:."), path=str(path)
-        )
+    _check_shape(content, path)
     for override in overrides:
         _override(content, override)
+    _check_shape(content, path)
     _check_keys(content, RECIPE_KEYS, _("the recipe"))
-    seed = _convert(content.get("seed", 0), int, "seed")
+    seed = int(_number(content.get("seed", 0), int, "seed"))
+    check_at_least("seed", seed, 0)
     kinds, steps, names = stages(), [], {WORLD}
     for raw in content["stages"]:
         step = _step(raw, kinds, seed)
@@ -109,7 +110,16 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         )
     if world is not None:
         world = {"seed": seed, **world}
+    if not steps:
+        raise UserError("recipe.shape", _("{path} has no stages.").format(path=path), _("It needs one at least."), path=str(path))
     return Recipe(str(content.get("name") or path.stem), path, seed, tuple(steps), world, content)
+
+
+def _check_shape(content: Any, path: Path) -> None:
+    if not isinstance(content, dict) or not isinstance(content.get("stages"), list):
+        raise UserError(
+            "recipe.shape", _("{path} has no list of stages.").format(path=path), _("It needs name: and stages:."), path=str(path)
+        )
 
 
 def _first_line(error: Exception) -> str:
@@ -144,7 +154,12 @@ def _override(content: dict[str, Any], text: str) -> None:
         raise UserError(
             "recipe.override", _("{text!r} names a step but no setting.").format(text=text), _("Write STEP.SETTING=VALUE.")
         )
-    target[parts[-1]] = yaml.safe_load(value) if value else ""
+    try:
+        target[parts[-1]] = yaml.safe_load(value) if value else ""
+    except (yaml.YAMLError, RecursionError, ValueError) as cause:
+        raise UserError(
+            "recipe.override", _("{text!r} is not YAML: {reason}.").format(text=text, reason=_first_line(cause)), override=text
+        ) from cause
 
 
 def _step_name(raw: Any) -> str:
@@ -154,10 +169,10 @@ def _step_name(raw: Any) -> str:
 def _step(raw: Any, kinds: Mapping[str, Stage], seed: int) -> Step:
     if not isinstance(raw, dict) or "stage" not in raw:
         raise UserError("recipe.shape", _("A step is {raw!r}.").format(raw=raw), _("Each needs stage: and its settings."))
-    if raw["stage"] not in kinds:
+    if not isinstance(raw["stage"], str) or raw["stage"] not in kinds:
         raise _unknown(str(raw["stage"]), list(kinds), _("the stages"))
     stage, name = kinds[raw["stage"]], _step_name(raw)
-    if Path(name).name != name or name.startswith("."):
+    if Path(name).name != name or name.startswith(".") or "\0" in name or len(name) > LONGEST_NAME:
         raise UserError(
             "recipe.value", _("A step is called {name!r}.").format(name=name), _("A name must be a plain folder name.")
         )
@@ -199,8 +214,10 @@ def _number(value: Any, hint: type[int] | type[float], where: str) -> float:
     """YAML 1.1 reads ``1e-4`` as text, so texts that are numbers are taken too."""
     try:
         number = float(value)
-    except (TypeError, ValueError) as cause:
+    except (TypeError, ValueError, OverflowError) as cause:
         raise _wrong(where, value, _("a number")) from cause
+    if not math.isfinite(number):  # an endless number of epochs would be planned for ever
+        raise _wrong(where, value, _("a finite number"))
     if hint is float:
         return number
     if number != int(number):
@@ -369,22 +386,3 @@ def _lineage_stage(step: Step, by_name: Mapping[str, Step]) -> str:
     """Return what a checkpoint is called; one that was derived from another step is called as that one."""
     source = by_name.get(getattr(step.settings, "checkpoint", ""))
     return source.stage.lineage_stage if source is not None else step.stage.lineage_stage
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train a recipe without a word; the journals in the run folders tell how it goes."""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="python -m models.training.recipe")
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--resume", action="store_true")
-    given = parser.parse_args(arguments)
-    for _event in run_recipe(load_recipe(given.recipe, given.overrides), given.output, given.resume):
-        pass
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -55,6 +55,30 @@ def answer_documents(prompts: Sequence[Sequence[int]], answers: Sequence[Answer]
     return [answer_document(prompt, answer.ids) for prompt, answer in zip(prompts, answers, strict=True)]
 
 
+TABLES = ("old", "values", "advantages", "returns")
+
+
+def rollout_tensors(rollout: Rollout) -> dict[str, Tensor]:
+    """Return a rollout as tensors that can be saved: its tables, and its documents end to end with their lengths."""
+    import torch
+
+    documents = rollout.documents
+    return {
+        **{name: getattr(rollout, name) for name in TABLES},
+        "ids": torch.as_tensor(np.concatenate([document.ids for document in documents])),
+        "trained": torch.as_tensor(np.concatenate([document.trained for document in documents])),
+        "lengths": torch.tensor([len(document.ids) for document in documents]),
+    }
+
+
+def rollout_from(tensors: Mapping[str, Tensor], device: str) -> Rollout:
+    """Return the rollout that ``rollout_tensors`` wrote."""
+    cuts = np.cumsum(tensors["lengths"].numpy())[:-1]
+    ids, trained = (np.split(tensors[name].numpy(), cuts) for name in ("ids", "trained"))
+    documents = [Document(*pair) for pair in zip(ids, trained, strict=True)]
+    return Rollout(documents, *(tensors[name].to(device) for name in TABLES))
+
+
 def spread(flat: Tensor, batch: Batch, order: Any, width: int) -> Tensor:
     """Lay values of targets ``(targets,)`` out as ``(documents, width)`` in the order the documents were given."""
     import torch

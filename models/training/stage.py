@@ -146,6 +146,7 @@ class TrainSettings:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("nan", self.nan, ("stop", "skip"))
         for name in (
+            "seed",
             "steps",
             "warmup",
             "save_every",

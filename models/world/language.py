@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from models.world import lexicon, phrasings
 from models.world.facts import Entity
 
-N_RESERVED = 2  # of eight phrasings, so many are kept for the held-out articles, chosen anew for every fact
 N_HELD_OUT_QUESTIONS = 2
 N_HELD_OUT_CHECKS = 1
 N_HELD_OUT_REQUESTS = 1
@@ -110,11 +109,6 @@ def digest(entity: Entity, order: Sequence[str], language: str) -> str:
 def question(name: str, relation: str, language: str, wording: int) -> str:
     """Ask for one fact."""
     return phrasings.QUESTIONS[relation][language][wording].format(n=name)
-
-
-def n_wordings(relation: str, language: str) -> int:
-    """Return how many wordings of a question instructions may use; those from here on are held out."""
-    return len(phrasings.QUESTIONS[relation][language]) - N_HELD_OUT_QUESTIONS
 
 
 def answer(relation: str, value: int, language: str) -> str:

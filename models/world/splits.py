@@ -101,7 +101,23 @@ def settings_from(mapping: Mapping[str, Any]) -> WorldSettings:
                 _("The world has no setting {name!r}.").format(name=name),
                 _("Known are {names}.").format(names=", ".join(sorted(known))),
             )
+    usual = WorldSettings()
+    for name, value in mapping.items():
+        if not _is_like(value, getattr(usual, name)):
+            raise UserError(
+                "world-setting",
+                _("The world setting {name} is {value}.").format(name=name, value=value),
+                _("Give a number that is not negative, or shares by task."),
+            )
     return WorldSettings(**dict(mapping))
+
+
+def _is_like(value: Any, usual: Any) -> bool:
+    """Return whether a value can stand where the usual one does: a whole number, a number, or a table of numbers."""
+    if isinstance(usual, dict):
+        return isinstance(value, Mapping) and all(_is_like(share, 0.5) for share in value.values())
+    kinds = int if isinstance(usual, int) else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
 def world_of(settings: WorldSettings) -> World:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli import run
-from lab.inspecting.attention import parse_head
+from lab.inspecting._heads import parse_head, parse_pair
 from models.errors import UserError
 from models.places import bundled_root
 
@@ -83,6 +83,26 @@ def test_heads_are_read_in_both_notations(text: str, head: tuple[int, int]) -> N
 def test_what_names_no_head_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="LAYER\\.HEAD"):
         parse_head(text)
+
+
+def test_a_query_and_a_key_are_read() -> None:
+    assert parse_pair("L5H3:11:-1", "--pair") == (5, 3, 11, -1)
+    for text in ("5.3", "5.3:1", "5.3:a:b", ":1:2"):
+        with pytest.raises(UserError, match="LAYER\\.HEAD"):
+            parse_pair(text, "--pair")
+
+
+@pytest.mark.parametrize("words", [["--heads", "induction"], ["--heads"], ["--heads", "induction-share"]])
+def test_heads_without_a_statistic_are_ranked_by_induction(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(bundled_root() / "sft")
+    assert run(["inspect", path, "--text", "Velmora was. Velmora was", *words, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["heads"]
+    values = [head["induction_share"] for head in shown["heads"]]
+    assert shown["statistic"] == "induction_share"
+    assert values == sorted(values, reverse=True)
+    assert len(values) == 12
+    assert run(["inspect", path, "--text", "a", "--heads", "colour"]) == 2
+    assert "previous" in capsys.readouterr().err
 
 
 def test_the_command_line_is_english_in_any_locale() -> None:

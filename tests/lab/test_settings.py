@@ -35,11 +35,26 @@ def test_unreadable_file_is_kept_aside(tmp_path: Path, content: bytes) -> None:
 
 def test_values_of_the_wrong_type_are_left_out_and_named(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
-    path.write_text(json.dumps({"version": 1, "theme": 3, "folders": ["/a"], "memory_share": True, "unknown": 1}))
+    path.write_text(json.dumps({"version": 1, "theme": 3, "folders": ["/a"], "zoom": True, "unknown": 1}))
     found, problem = kept.load(path)
     assert found == Settings(folders=("/a",))
     assert "theme" in problem
-    assert "memory_share" in problem
+    assert "zoom" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("folders", [1]), ("history", [None]), ("recent", [["a"]]), ("columns", ["x"]), ("layouts", {"views": 5}),
+        ("theme", "purple"), ("language", "tlh"), ("zoom", 0), ("zoom", float("nan")), ("zoom", 1e9),
+    ],
+)  # fmt: skip
+def test_values_that_the_window_could_not_use_are_left_out(tmp_path: Path, name: str, value: object) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"version": 1, name: value}))
+    found, problem = kept.load(path)
+    assert found == Settings()
+    assert name in problem
 
 
 def test_home_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

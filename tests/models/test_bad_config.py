@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -175,6 +176,15 @@ def test_b46_malformed_json(name: str, folder: Path) -> None:
     data, words = MALFORMED[name]
     (folder / "config.json").write_bytes(data)
     refused(folder, "config.json", words)
+
+
+@pytest.mark.parametrize("depth", [100, 450, 700, 950])
+def test_b46_depths_that_the_parser_takes(depth: int, folder: Path) -> None:
+    deep = '{"a":' * depth + "1" + "}" * depth
+    text = (folder / "config.json").read_text(encoding="utf-8")
+    (folder / "config.json").write_text(text.rstrip()[:-1] + f', "rope_parameters": {deep}}}', encoding="utf-8")
+    with contextlib.suppress(UserError):  # opened or refused in words
+        finish(library.load(folder))
 
 
 def test_b46_larger_than_any_config(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,21 @@ def test_half_written_conversion_is_made_again(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"")
     assert finish(converted(path)) == folder
     finish(library.load(path))
+
+
+def test_what_a_killed_conversion_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.gguf import converted
+    from models.places import cache_folder
+
+    monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path / "home"))
+    home = cache_folder("gguf")
+    dead, alive = home / f"{'a' * 64}-99999999.tmp", home / f"{'b' * 64}-{os.getpid()}.tmp"
+    for folder in (dead, alive):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+    finish(converted(make(tmp_path / "a.gguf", "llama")))
+    assert not dead.exists()
+    assert alive.exists()
 
 
 def test_convert_writes_a_folder(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import warnings
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from models.events import finish
 from models.generation import generate
 from models.next_token import distribution_at
 from models.prompts import prepare
-from models.running import has_adapter
-from models.scoring import score
+from models.running import cache_name, cache_of, has_adapter
+from models.scoring import generate_many, score
 from models.shelf import Shelf
 from models.trace import run
+from models.training.decoding import Sampling, sample_answers
 from tests.fakes import here, opened_model
 
 IDS = [1, 44, 60, 17]
@@ -67,3 +69,33 @@ def test_the_shelf_shares_the_weights(adapted: object, monkeypatch: pytest.Monke
     assert first is not second
     found = [distribution_at(on, prepare(on, Column("x"), "The fox"), trace, Sampler(), top=300) for trace in (first, second)]
     assert abs(found[0].entropy - found[1].entropy) > 1e-6
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
+def test_the_cache_goes_by_the_name_that_the_installed_transformers_has(family: str) -> None:
+    opened = opened_model(family)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        finish(score(opened, [(IDS, [60, 61]), (IDS, [62, 63, 64]), (IDS, [65])]))
+        finish(generate_many(opened, [IDS, IDS[:4]], Sampler(0.0, max_new_tokens=4)))
+        if family == "llama":
+            finish(sample_answers(opened.model, [IDS, IDS[:4]], 2, Sampling(max_new_tokens=4), [0]))
+
+
+def test_both_names_of_the_cache_are_known() -> None:
+    class Old:
+        def forward(self, past_key_values: object = None) -> None: ...
+
+    class New:
+        def forward(self, cache: object = None) -> None: ...
+
+    @dataclass
+    class Output:
+        past_key_values: int = 3
+
+    @dataclass
+    class Newer:
+        cache: int = 4
+
+    assert [cache_name(Old()), cache_name(New())] == ["past_key_values", "cache"]
+    assert [cache_of(Output()), cache_of(Newer()), cache_of(object())] == [3, 4, None]

@@ -150,6 +150,10 @@ child.main()
     def test_own_folder_can_be_written(self, tmp_path: Path) -> None:
         assert self.run(f"own {tmp_path}", tmp_path) == {"value": "written"}
 
+    @pytest.mark.parametrize("way", ["move", "link", "symlink"])
+    def test_nothing_is_moved_or_linked_out_of_the_own_folder(self, way: str, tmp_path: Path) -> None:
+        assert "not allowed" in self.run(f"{way} {tmp_path}", tmp_path)["failed"]
+
     def test_memory(self, tmp_path: Path) -> None:
         assert self.run("memory", tmp_path, 512 * MB)["memory"] is True
 
@@ -187,6 +191,11 @@ def attempt(params: dict[str, str]) -> str:
     if name == "own":
         Path(folder, "x").write_text("x", encoding="utf-8")
         return "written"
+    ways = {"move": os.rename, "link": os.link, "symlink": os.symlink}
+    if name in ways:
+        Path(folder, "x").write_text("x", encoding="utf-8")
+        ways[name](Path(folder, "x"), "/tmp/triptych-nor-there")
+        return "moved"
     actions: dict[str, Any] = {
         "system": lambda: os.system("true"),
         "popen": lambda: subprocess.run(["true"], check=True),

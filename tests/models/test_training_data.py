@@ -7,6 +7,7 @@ import pytest
 
 from models.errors import UserError
 from models.training.data import Document, make_batch, pack, pack_batch, plan_rows, read_rows, text_of
+from models.training.packed import row_documents
 from tests.models.training import TALK, TEXTS, run_stage, write_corpus, write_rows
 
 torch = pytest.importorskip("torch")
@@ -113,6 +114,31 @@ def test_rows_without_answers_and_bad_json_are_named(texts, tmp_path):
     path.write_text("{oops\n", encoding="utf-8")
     with pytest.raises(UserError, match="line 1 is not JSON"):
         read_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'\xff\xfe{"text": "a"}', "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"text": 5}', "has a text that is none"),
+        (b'{"messages": "hello"}', "has messages that are no messages"),
+        (b'{"messages": [{"from": "human", "value": "a"}]}', "has messages that are no messages"),
+        (b'{"prompt": "a", "chosen": [1], "rejected": "b"}', "has chosen that are no messages"),
+        (b'{"prompt": null}', "has prompt that are no messages"),
+    ],
+)
+def test_rows_that_make_no_sense_are_named_by_their_line(tmp_path, line, why):
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"text": "a"}\r\n\n' + line + b"\n")
+    with pytest.raises(UserError, match=rf"bad\.jsonl, line 3 {why}"):
+        read_rows(path)
+    assert read_rows(path, limit=1) == [{"text": "a"}]
+
+
+def test_rows_of_neither_layout_are_named(texts):
+    with pytest.raises(UserError, match="Row 2 has neither text nor messages"):
+        row_documents(texts, [{"text": "a"}, {"content": "b"}], 16)
 
 
 def test_text_of_takes_every_layout():

@@ -23,7 +23,7 @@ stages:
 
 
 def job(recipe: Path, output: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "models.training.recipe", str(recipe), "--output", str(output), "--resume"]
+    command = [sys.executable, "-m", "lab", "train", str(recipe), "--output", str(output), "--resume"]
     return subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=Path.cwd())
 
 

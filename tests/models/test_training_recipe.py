@@ -1,8 +1,14 @@
 """Recipes: what is refused and how, overrides, the chain, resume, the lineage, the journal."""
 
+import contextlib
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.errors import UserError
 from models.events import Metrics, Note, Saved
@@ -77,6 +83,12 @@ def test_overrides_reach_steps_nested_settings_and_the_recipe(recipe_file):
         ("pretrain=3", "names a step but no setting"),
         ("pretrain.lr.x=3", "'lr' in 'pretrain.lr.x=3' has no settings of its own"),
         ("pretrain.model.heads=5", "Width 32, heads 5"),
+        ("pretrain.lr=[", "is not YAML"),
+        ("pretrain.epochs=.inf", "pretrain.epochs is inf. It must be a finite number."),
+        ("pretrain.steps=.nan", "pretrain.steps is nan. It must be a finite number."),
+        ("pretrain.seed=-1", "seed is -1. It must be at least 0."),
+        ("seed=-1", "seed is -1. It must be at least 0."),
+        ("stages=3", "has no list of stages"),
     ],
 )
 def test_bad_overrides_are_named(recipe_file, override, text):
@@ -98,6 +110,11 @@ def test_bad_overrides_are_named(recipe_file, override, text):
         ("stages: [{stage: sft, name: ../x}]", "recipe.value"),
         ("stages: [{stage: sft, name: world}]", "recipe.twice"),
         ("world: 3\nstages: []", "recipe.value"),
+        ("stages: []", "recipe.shape"),
+        ("stages: [{stage: [sft]}]", "recipe.unknown"),
+        ("stages: [{stage: sft, name: " + "x" * 300 + "}]", "recipe.value"),
+        ("[" * 5000, "recipe.yaml"),
+        ("seed: 2024-13-45\nstages: []", "recipe.yaml"),
         ("name: !!python/object/apply:os.system [id]\nstages: []", "recipe.yaml"),
     ],
 )
@@ -105,6 +122,26 @@ def test_bad_recipes_are_refused(tmp_path, text, id):
     with pytest.raises(UserError) as caught:
         load_recipe(write(tmp_path / "bad.yaml", text))
     assert caught.value.id == id
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(["sft", "ppo", "world"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["stage", "name", "lr", "model", "x"]), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    content=st.dictionaries(st.sampled_from(["name", "seed", "world", "stages", "title", "y"]), VALUES, max_size=5),
+    overrides=st.lists(st.text(max_size=12) | st.sampled_from(["sft.lr=x", "sft.model.y=1", "stages=[]", "name"]), max_size=2),
+)
+def test_no_recipe_raises_anything_but_what_its_writer_can_mend(content, overrides):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "any.yaml"
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        with contextlib.suppress(UserError):
+            assert load_recipe(path, overrides).steps
 
 
 def test_a_missing_recipe(tmp_path):

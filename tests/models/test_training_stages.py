@@ -341,18 +341,28 @@ def test_the_rlhf_reward_is_score_minus_priced_kl(trained):
             assert seen["objective/kl"] >= -3 * seen["objective/kl_se"]
 
 
-def test_ppo_resumes_bit_identically_at_a_rollout(root, trained):
+@pytest.fixture(scope="module")
+def whole_ppo(root, trained):
     settings = replace(PPO, kl_target=0.01)
-    whole = [event for event in ppo_events(root, settings, "ppo-whole") if isinstance(event, Metrics)]
-    work = ppo.STAGE.run(settings, workspace(root, "ppo-cut"))
+    return settings, [event for event in ppo_events(root, settings, "ppo-whole") if isinstance(event, Metrics)]
+
+
+@pytest.mark.parametrize(
+    ("step", "name"), [(4, "loss"), (5, "loss"), (4, "objective/kl")], ids=["used up", "half used", "just sampled"]
+)
+def test_ppo_resumes_bit_identically_wherever_it_was_stopped(root, whole_ppo, step, name):
+    settings, whole = whole_ppo
+    folder = f"ppo-cut-{step}-{name[:4]}"
+    work = ppo.STAGE.run(settings, workspace(root, folder))
     seen = []
     for event in work:
         if isinstance(event, Metrics):
             seen.append(event)
-            if event.step == 4 and "loss" in event.values:
+            if event.step == step and name in event.values:
                 break
     work.close()
-    rest = [event for event in ppo_events(root, settings, "ppo-cut", resume=True) if isinstance(event, Metrics)]
+    rest = [event for event in ppo_events(root, settings, folder, resume=True) if isinstance(event, Metrics)]
+    assert rest[0].step in (step, step + 1)
 
     def pure(events):
         return [{key: value for key, value in event.values.items() if key != "targets_per_second"} for event in events]

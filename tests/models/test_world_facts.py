@@ -155,7 +155,10 @@ def test_full_size_cells_have_two_hundred_items_in_each_language() -> None:
         assert min(cells.values()) >= 200, (benchmark, cells)
 
 
-@pytest.mark.parametrize("wrong", [{"tought": 3}, {"one_off_share": 1.0}, {"sft_shares": {"poetry": 1.0}}])
+@pytest.mark.parametrize("wrong", [
+    {"tought": 3}, {"one_off_share": 1.0}, {"sft_shares": {"poetry": 1.0}}, {"listed": "many"}, {"listed": -1}, {"seed": 1.5},
+    {"articles": True}, {"prompt_shares": {"question": "half"}}, {"correcting_annotators": None},
+])  # fmt: skip
 def test_wrong_settings_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         settings_from(wrong)

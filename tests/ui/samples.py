@@ -5,11 +5,15 @@ from dataclasses import replace
 import numpy as np
 
 from models.columns import Column
-from models.records.attention import AttentionGrid, AttentionHead
+from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
+from models.records.attribution import Attribution, Neurons
 from models.records.checkpoints import Description
 from models.records.embeddings import Analogy, Drift, Neighbours, PlaneFacts, PointValues, Projection
+from models.records.interventions import Effect
+from models.records.lens import Lens, LensDifference, Norms
 from models.records.sampling import Distribution, Generation, Step
 from models.records.scores import Cell, Comparison, Job, Sample
+from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges, place_of
 from models.records.tokens import Token, TokenStrip
 
 TEXT = "The capital of Veltria is Ombra 🙂.\nEs heißt 中文。"
@@ -74,10 +78,22 @@ def pattern(n, random):
 def head(layer=1, number=2, n=12, seed=0, region=(), labels=(), pooled=1):
     matrix = pattern(n, np.random.default_rng(seed + 10 * layer + number)).astype(np.float32)
     area = tuple(region) or (0, n * pooled, 0, n * pooled)
-    labels = tuple(labels) or tuple(f"t{i}" for i in range(n * pooled))
+    labels = tuple(labels) or tuple(f"t{i * pooled}" for i in range(n))
+    names = labels, labels
     if region:
         matrix = matrix[region[0] : region[1], region[2] : region[3]]
-    return AttentionHead(layer, number, "self", matrix, labels, labels, area, pooled)
+        names = labels[region[0] : region[1]], labels[region[2] : region[3]]
+    return AttentionHead(layer, number, "self", matrix, *names, area, pooled)
+
+
+def pair(layer=1, number=2, query=5, key=3, seed=0, width=16):
+    random = np.random.default_rng(seed)
+    q, k = random.normal(0, 1, (2, width)).astype(np.float32)
+    return AttentionPair(layer, number, "self", query, key, f"t{query}", f"t{key}", q, k, 0.25, float(q @ k) / 4, 0.4, 1.5)
+
+
+def cost(layer=1, number=2, cost=0.1):
+    return HeadCost(layer, number, "self", 2.5, 2.5 + cost, 11)
 
 
 def distribution(seed=0, k=40, position=5, temperature=1.0):
@@ -203,3 +219,108 @@ def job(state="running", done=30, total=100):
 def description(name="sft", template="{{ messages }}", kind="decoder", unavailable=None):
     return Description(name, f"/models/demo/{name}", "llama", "LlamaForCausalLM", kind, chat_template=template,
                        unavailable=unavailable or {})  # fmt: skip
+
+
+LAYERS = [f"model.layers.{n}.{module}.weight" for n in range(3) for module in ("mlp.up_proj", "self_attn.q_proj")]
+TENSORS = ("model.embed_tokens.weight", *LAYERS, "model.norm.weight", "odd.<b>bold</b> \u202egnp.weight")
+
+
+def tensor_list(path="/models/demo/sft"):
+    shapes = tuple((8,) if "norm" in name else (40, 8) for name in TENSORS)
+    parts = tuple("norm" if "norm" in name else "embedding" if "embed" in name else "mlp" for name in TENSORS)
+    n_bytes = np.array([4 * int(np.prod(shape)) for shape in shapes], np.int64)
+    return TensorList(path, TENSORS, shapes, ("F32",) * len(TENSORS), n_bytes, parts, ("model.safetensors",) * len(TENSORS),
+                      {"lm_head.weight": TENSORS[0]}, {"hidden_size": "8", "name": path}, (), len(TENSORS))  # fmt: skip
+
+
+def tensor_statistics(names=TENSORS, seed=0):
+    random = np.random.default_rng(seed)
+    values = [random.normal(size=len(names)).astype(np.float32) for _ in range(4)]
+    shares = [np.zeros(len(names), np.float32) for _ in range(3)]
+    shares[0][-1] = 0.25
+    return TensorStatistics(tuple(names), *values, *shares)
+
+
+def tensor_detail(name=TENSORS[0], path="/models/demo/sft", other="", seed=0):
+    matrix = np.random.default_rng(seed).normal(size=(40, 8)).astype(np.float32)
+    matrix[3, 4] = np.nan
+    rows, columns = np.indices(matrix.shape, dtype=np.int32)
+    counts, edges = np.histogram(matrix[np.isfinite(matrix)], bins=21)
+    return TensorDetail(path, name, "F32", (40, 8), 0, 1, (), 40, 8, False, (0, 40, 0, 8), matrix, rows, columns,
+                        counts.astype(np.int64), edges.astype(np.float32), tensor_statistics((name,)), other)  # fmt: skip
+
+
+def weight_changes(first, second, seed=0):
+    random = np.random.default_rng(seed)
+    places = [place_of(name) for name in TENSORS]
+    relative, ones = random.gamma(1.0, 0.1, len(TENSORS)).astype(np.float32), np.ones(len(TENSORS), np.float32)
+    return WeightChanges(first, second, TENSORS, np.array([p[0] for p in places], np.int32), tuple(p[1] for p in places),
+                         relative, relative * 2, 1 - relative**2, ones, ("gone.weight",))  # fmt: skip
+
+
+ANSWERS = {
+    "describe": lambda want: description(),
+    "attention_pair": lambda want: pair(*(want.params[name] for name in ("layer", "head", "query", "key")), seed=want.column),
+    "head_cost": lambda want: cost(want.params["layer"], want.params["head"], 0.1 + 0.1 * want.column),
+    "tensor_list": lambda want: tensor_list(want.params["path"]),
+    "tensor_statistics": lambda want: tensor_statistics(seed=want.column),
+    "tensor": lambda want: tensor_detail(want.params["name"], want.params["path"], want.params.get("other", ""), want.column),
+    "tensor_changes": lambda want: weight_changes(want.params["first"], want.params["second"], want.column),
+}
+"""Operation → what the engine could answer to a want."""
+
+
+def lens(text=TEXT, region=(), seed=0, layers=4):
+    """A lens of random numbers over the tokens of a text."""
+    shown = tuple(token.text for token in tokens(text))
+    start, end = (region[0], min(region[1], len(shown))) if region else (0, len(shown))
+    random, shape = np.random.default_rng(seed), (layers + 1, end - start)
+    pieces = ("<b>bold</b>", " the", " Ombra", "\u202ex", "\n")
+    top = random.integers(0, len(pieces), (*shape, 3)).astype(np.int32)
+    p = np.sort(random.random((*shape, 3)).astype(np.float32), axis=-1)[..., ::-1] / 2
+    numbers = [random.gamma(1.0, 2.0, shape).astype(np.float32) for _ in range(5)]
+    rows = ("embed", *(f"L{n}" for n in range(layers)))
+    return Lens(shown[start:end], rows, pieces, top, top + 5, p, shown[start + 1 : end + 1] + ("",) * (end == len(shown)),
+                np.clip(numbers[0] / 20, 0, 1), np.floor(numbers[1]), numbers[2], numbers[3], numbers[4], start, len(shown), "",
+                "blocks", (3,) * layers)
+
+
+def lens_difference(text=TEXT, region=(), layers=4):
+    one = lens(text, region, 1, layers)
+    return LensDifference(one.tokens, one.rows, one.entropy, one.cross_entropy, one.kl_final, one.start, one.n_tokens)
+
+
+def norms(text=TEXT, region=(), layers=4):
+    one = lens(text, region, 2, layers)
+    return Norms(one.tokens, one.entropy, one.entropy[1:], np.full_like(one.entropy[1:], np.nan), one.kl_final[1:], one.start)
+
+
+def attribution(position=3, token=17, seed=0, layers=4):
+    random = np.random.default_rng(seed)
+    heads, mlps = random.normal(size=(layers, 3)).astype(np.float32), random.normal(size=layers).astype(np.float32)
+    total = float(heads.sum() + mlps.sum()) + 0.5
+    return Attribution(position, (token,), ("<b>bold</b>",), heads, np.zeros((0, 0), dtype=np.float32), mlps,
+                       np.zeros(layers, dtype=np.float32), 0.5, 0.0, 0.0, 0.0, total, total, False, (0.25,))
+
+
+def neurons(layer=0, position=3, k=6):
+    values = np.linspace(2, -1, k).astype(np.float32)
+    words = tuple((" the", " Ombra", "x") for _ in range(k))
+    return Neurons(layer, position, (17,), (" the",), np.arange(k), values, values * 0.5, words, words, 1.5, 512)
+
+
+def effect(text=TEXT, position=3, k=6):
+    shown = tuple(token.text for token in tokens(text))
+    before = np.linspace(0.5, 0.01, k).astype(np.float32)
+    return Effect(position, np.arange(k), tuple(f" w{n}" for n in range(k)), before * 3, before * 2, before, before[::-1].copy(),
+                  np.linspace(0, 1, len(shown)).astype(np.float32), shown, 1.0, 1.5)
+
+
+ANSWERS |= {
+    "lens": lambda want: lens(want.params["text"], want.params["region"], want.column),
+    "lens_difference": lambda want: lens_difference(want.params["text"], want.params["region"]),
+    "norms": lambda want: norms(want.params["text"], want.params["region"]),
+    "attribution": lambda want: attribution(want.params["position"], seed=want.column),
+    "neurons": lambda want: neurons(want.params["layer"], want.params["position"]),
+    "effect": lambda want: effect(want.params["text"], want.params["position"]),
+}

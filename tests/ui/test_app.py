@@ -68,6 +68,14 @@ def test_a_crash_is_reported_at_the_next_start_and_only_once(home: Path) -> None
     assert "crashed last time" not in third.stdout
 
 
+def test_without_a_place_to_write_the_window_starts_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    home = str(tmp_path / "file" / "home")
+    code = "import sys; from pathlib import Path; from lab.ui.crashes import CrashFile; CrashFile(Path(sys.argv[1])).close()"
+    subprocess.run([sys.executable, "-c", code, home], check=True)
+    assert take_reports(Path(home)) == []
+
+
 def test_a_living_window_keeps_its_crash_file(tmp_path: Path) -> None:
     (tmp_path / FOLDER).mkdir()
     mine = tmp_path / FOLDER / f"{os.getpid()}.log"

@@ -13,6 +13,7 @@ import pytest
 
 from lab.ui.engine import EngineClient, Handlers, engine_command, reason_of_death
 from lab.ui.view import Failure
+from models.protocol import encode
 
 FAKE = Path(__file__).with_name("fake_engine.py")
 
@@ -88,6 +89,21 @@ def test_nothing_is_told_about_a_cancelled_request(client: Any, qtbot: Any) -> N
     engine.ask("echo", {}, after.handlers())
     qtbot.waitUntil(after.done, timeout=10_000)
     assert heard.said == []
+
+
+def test_one_that_cannot_take_its_answer_does_not_keep_the_others_from_theirs(client: Any, qtbot: Any) -> None:
+    engine, heard = client("--mute", "echo"), Heard()
+
+    def stumble(_value: object) -> None:
+        raise RuntimeError("a view that stumbles")
+
+    first = engine.ask("echo", {}, Handlers(reply=stumble))
+    second = engine.ask("echo", {}, heard.handlers())
+    engine._arrived.append(b"".join(encode({"type": "reply", "id": number, "value": 5}) for number in (first, second)))
+    with pytest.raises(RuntimeError, match="stumbles"):
+        engine._on_pump()
+    qtbot.waitUntil(heard.done, timeout=10_000)
+    assert heard.said == [("reply", 5)]
 
 
 def test_errors_of_users_and_bugs_are_told_apart(client: Any, qtbot: Any) -> None:

@@ -304,3 +304,17 @@ def test_a_column_that_stays_is_not_asked_again(session: Any, client: Any, view:
 def test_more_than_four_columns_are_cut(session: Any) -> None:
     session.set_columns(tuple(Column(f"/{n}") for n in range(6)))
     assert len(session.columns) == 4
+
+
+@pytest.mark.parametrize(("text", "why"), [("中" * 1_500_000, "too long"), ("half \ud800", "half of a character")])
+def test_a_text_that_cannot_be_sent_is_told_in_the_view(
+    session: Any, client: Any, view: Any, qtbot: Any, text: str, why: str
+) -> None:
+    shown(session, client, view, qtbot, A)
+    qtbot.waitUntil(lambda: len(client.of("tokens")) == 1)
+    session.set_text(text)
+    qtbot.waitUntil(lambda: len(view.failures) == 1)
+    assert why in view.failures[0][1].what
+    assert len(client.of("tokens")) == 1
+    session.set_text("short")
+    qtbot.waitUntil(lambda: len(client.of("tokens")) == 2)

@@ -23,7 +23,7 @@ from models.discover import discover
 from models.words import set_language
 from tests.ui import samples as made
 
-NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate")
+NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors", "residual")
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
 views = pytest.mark.parametrize("name", NAMES)
 BAD_TEXT = "<img src=file:///etc/passwd><b>bold</b> \u202egnp.exe e" + "\u0301" * 2000 + " \x1b[31m =cmd() " + "x" * 300
@@ -44,6 +44,8 @@ def build(qtbot, name, n=3, text=made.TEXT) -> ViewWidget:
 def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
     """Return what the engine could answer to a want."""
     column, params = want.column, want.params
+    if want.op in made.ANSWERS:
+        return made.ANSWERS[want.op](want)
     if want.op == "tokens":
         return made.token_strip(text, column)
     if want.op == "attention_grid":
@@ -54,8 +56,6 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return made.distribution(column)
     if want.op in made.EMBEDDINGS:
         return made.EMBEDDINGS[want.op](params, max(column, 0))
-    if want.op == "describe":
-        return made.description()
     if want.op == "generate":
         return made.generation(text)
     if want.op == "samples":

@@ -1,5 +1,8 @@
 """What each view does beyond the contract: clicks, differences, streams, questions that follow from answers."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
@@ -9,6 +12,7 @@ from lab.ui.view import Failure
 from lab.ui.views import attention, chat, evaluate, sampling, tokens
 from lab.ui.widgets.attention_panel import axis_labels, block_of, grid_numbers, pair_of, shown_pattern, value_text
 from lab.ui.widgets.conversation import Exchange, Reply, messages_for
+from lab.ui.widgets.remembered import exchange_from, exchanges_to
 from lab.ui.widgets.token_panel import glyph_values, same_tokens, scale_top, summary, token_at, token_values
 from models.columns import Sampler
 from models.records.sampling import difference_distributions
@@ -161,7 +165,7 @@ def test_pattern_functions():
     pooled = made.head(n=5, pooled=3)
     assert pair_of(pooled, 1, 2) == (3, 6)
     assert block_of(pooled, 4, 4) == (12, 15, 12, 15)
-    assert axis_labels(pooled.queries, 0, 5, 3) == ["t0", "t3", "t6", "t9", "t12"]
+    assert axis_labels(pooled.queries) == ["t0", "t3", "t6", "t9", "t12"]
     assert value_text(head, (2, 1), None, None) == f"t2 #2 → t1 #1: {head.matrix[2, 1]:.4f}"
     grid = made.grid(kinds=("encoder", "cross"))
     assert np.array_equal(grid_numbers(grid, "patterns"), grid.entropy)
@@ -171,8 +175,8 @@ def test_kinds_are_offered_where_there_are_several(show):
     view = show(attention, n=1)
     view.set_answer(view.wants()[0], made.grid(kinds=("encoder", "decoder", "cross")))
     view.redraw()
-    assert view.kind.isVisible()
-    view.kind.setCurrentIndex(2)
+    assert view.controls.kind.isVisible()
+    view.controls.kind.setCurrentIndex(2)
     assert view.wants()[0].params["kind"] == "cross"
 
 
@@ -273,6 +277,50 @@ def test_the_conversation_is_given_back_and_the_last_message_can_be_edited(show)
     assert len(view.exchanges) == 1
     view._on_copy()
     assert QGuiApplication.clipboard().text().startswith("You: One\npretrain:  answer 0")
+
+
+def test_a_conversation_comes_back_with_its_colours_and_its_line_of_figures(show):
+    view = show(chat)
+    fill(view)
+    wants = send(view, "Who?")
+    steps = made.steps(" Ombra <i>is</i>.")
+    steps[1] = replace(steps[1], text_so_far=" Om�")  # a token that ends within a character
+    for step in steps:
+        view.set_partial(wants[0], step)
+    view.set_answer(wants[0], made.generation(" Ombra <i>is</i>."))
+    view.set_failure(wants[1], Failure("user", "Out of memory."))
+    view.redraw()
+    other = show(chat)
+    fill(other)
+    other.restore(json.loads(json.dumps(view.state())))
+    other.redraw()
+    log, before = other.panels[0].content, view.panels[0].content
+    assert log.toPlainText() == before.toPlainText()
+    assert "finished · 5 tokens" in log.toPlainText()
+    assert log._starts == before._starts
+    for place in log._starts:
+        found, wanted = log.step_at(place), before.step_at(place)
+        assert (found.id, found.text, found.text_so_far, found.rank) == (wanted.id, wanted.text, wanted.text_so_far, wanted.rank)
+        assert found.surprisal == pytest.approx(wanted.surprisal, rel=1e-4)
+        assert found.top_texts == wanted.top_texts
+    assert other.table()[1][0] == view.table()[1][0]
+
+
+def test_a_long_conversation_is_remembered_as_text_from_where_it_is_too_long():
+    long = [Exchange(str(n), {0: Reply("done", made.steps(" word" * 300), generation=made.generation())}) for n in range(6)]
+    saved = exchanges_to(long)
+    assert [type(exchange["replies"]["0"]) for exchange in saved] == [str, str, dict, dict, dict, dict]
+    assert len(json.dumps(saved)) < 600_000
+    back = [exchange_from(exchange) for exchange in saved]
+    assert [exchange.replies[0].said() for exchange in back] == [exchange.replies[0].said() for exchange in long]
+
+
+@pytest.mark.parametrize(
+    "reply", [1, None, [], {}, {"tokens": 3}, {"tokens": [[1]]}, {"text": "x", "tokens": [["a"] * 9]}, {"ended": {"text": 3}}]
+)
+def test_nonsense_in_the_settings_is_no_conversation(reply):
+    assert exchange_from({"user": 4, "replies": {"0": reply, "x": "y"}}).replies[0].generation is None
+    assert exchange_from({"replies": 7}).replies == {}
 
 
 def test_what_cannot_chat_says_why_and_is_not_asked(show):

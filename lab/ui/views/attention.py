@@ -1,4 +1,4 @@
-"""Attention: all heads of each column at a glance, and one head as a matrix with the tokens on its axes."""
+"""Attention: all heads of each column at a glance, ranked, and one head as a matrix, as lines, or as query and key."""
 
 from __future__ import annotations
 
@@ -7,110 +7,79 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QCheckBox, QComboBox, QSpinBox, QWidget
+from PySide6.QtWidgets import QWidget
 
-from lab.ui.view import View, Want
+from lab.ui.view import View
+from lab.ui.views._attention_data import AttentionData
+from lab.ui.views._attention_tools import AttentionTools
 from lab.ui.widgets.attention_panel import (
     AttentionPanel,
     axis_labels,
     block_of,
+    cell_of,
     grid_numbers,
     pair_of,
+    reading,
+    region_cells,
     shown_grid,
     shown_pattern,
-    statistic_names,
     top,
     value_text,
 )
-from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.head_grid import head_name
-from lab.ui.widgets.legend import Legend
+from lab.ui.widgets.head_side import HeadSide, passport, statistic_names
 from lab.ui.widgets.panel import ColumnPanel
-from models.records.attention import STATISTICS, AttentionGrid, AttentionHead, difference_grids, difference_heads
+from models.records.arrays import Array
+from models.records.attention import (
+    STATISTICS,
+    AttentionHead,
+    difference_grids,
+    difference_heads,
+    difference_statistics,
+)
 from models.words import _
 
-SHOWN = ("patterns", *STATISTICS)
 EXACT_DELAY = 150
 
 
-class AttentionView(ColumnView):
-    """One panel per column; all show the same head on the same scale."""
-
-    main_slot = "grid"
+class AttentionView(AttentionData):
+    """One panel per column; all show the same head on the same scale. Beside them the ranked list."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._layer, self._head, self._kind = 0, 0, ""
-        self._cursor = (-1, -1)
-        self._pinned = (-1, -1)
-        self.statistic = QComboBox(self)
-        for name, value in zip((_("Patterns"), *statistic_names()), SHOWN, strict=True):
-            self.statistic.addItem(name, value)
-        self.kind = QComboBox(self)
-        self.layer, self.head = QSpinBox(self), QSpinBox(self)
-        self.log = QCheckBox(_("Log scale"), self)
-        self.log.setToolTip(_("Logarithmic scale from 0.0001 to 1"))
-        self.mask_first = QCheckBox(_("Mask first token"), self)
-        self.mask_first.setToolTip(_("Leave the first key blank, on which many heads rest; nothing is renormalised"))
-        self.grid_legend, self.legend = Legend(self), Legend(self)
-        self._add_tools()
+        self.controls = AttentionTools(self)
+        self.add_difference()
+        self.controls.add_to(self.tools, self.difference)
+        self.controls.looks_changed.connect(self.redraw_soon)
+        self.controls.wants_changed.connect(self._on_wants_changed)
+        self.controls.head_chosen.connect(self._on_head_clicked)
+        self.side = HeadSide(self)
+        self.side.clicked.connect(self._on_head_clicked)
+        self.side.changed.connect(self.redraw_soon)
+        self.row.insertWidget(0, self.side)
         self._exact = QTimer(self)
         self._exact.setSingleShot(True)
         self._exact.setInterval(EXACT_DELAY)
         self._exact.timeout.connect(self.changed)
 
-    def _add_tools(self) -> None:
-        self.tools.labelled(_("All heads"), self.statistic, _("What the grid of layers × heads shows"))
-        self._kind_box = self.tools.labelled(_("Attention of"), self.kind)
-        self._kind_box.hide()
-        self.tools.labelled(_("Layer"), self.layer)
-        self.tools.labelled(_("Head"), self.head)
-        self.tools.add(self.log, self.mask_first)
-        self.add_difference()
-        self.tools.add(self.grid_legend, self.legend)
-        self.statistic.currentIndexChanged.connect(self.redraw_soon)
-        self.kind.currentIndexChanged.connect(self._on_kind_changed)
-        self.layer.valueChanged.connect(self._on_spun)
-        self.head.valueChanged.connect(self._on_spun)
-        self.log.toggled.connect(self.redraw_soon)
-        self.mask_first.toggled.connect(self.redraw_soon)
-
     # the view contract -----------------------------------------------------------------------------------------------
     def make_content(self, index: int) -> QWidget:
-        """Build grid and matrix of one column."""
+        """Build grid and head of one column."""
         panel = AttentionPanel()
         panel.grid.setAccessibleName(_("Grid of all heads, column {n}").format(n=index + 1))
         panel.matrix.setAccessibleName(_("Attention pattern, column {n}").format(n=index + 1))
+        panel.lines.setAccessibleName(_("Attention as lines, column {n}").format(n=index + 1))
+        panel.pair.setAccessibleName(_("Query and key, column {n}").format(n=index + 1))
         panel.grid.clicked.connect(self._on_head_clicked)
-        panel.matrix.hovered.connect(self._on_hovered)
-        panel.matrix.clicked.connect(self._on_cell_clicked)
-        add_menu(panel.grid, self._grid_table, self.message.emit)
-        add_menu(panel.matrix, self.table, self.message.emit)
+        add_menu(panel.grid, self.grid_table, self.message.emit)
+        panel.matrix.viewed.connect(self._on_viewed)
+        for figure in (panel.matrix, panel.lines):
+            figure.hovered.connect(self._on_hovered)
+            figure.clicked.connect(self._on_cell_clicked)
+            add_menu(figure, self.table, self.message.emit)
+        add_menu(panel.pair, self.table, self.message.emit)
         return panel
-
-    def wanted(self, index: int) -> Want:
-        """Return the request for a column's grid."""
-        params = {"column": self.columns[index], "text": self.text, "kind": self._kind}
-        return Want("grid", "attention_grid", params, index)
-
-    def extra_wants(self) -> list[Want]:
-        """Return the requests for the chosen head, and for exact values under the mouse."""
-        found: list[Want] = []
-        for index in self.asked():
-            grid = self._grid(index)
-            if grid is None or self._stale(index):
-                continue
-            layer, head = self._clamped(grid)
-            params = {
-                "column": self.columns[index], "text": self.text, "layer": layer, "head": head, "kind": grid.kind,
-            }  # fmt: skip
-            found.append(Want("head", "attention", params, index))
-            shown = self._pattern(index)
-            if shown is not None and shown.pooled > 1 and self._inside(shown):
-                region = block_of(shown, *self._cursor)
-                found.append(Want("exact", "attention", {**params, "region": region}, index))
-        return found
 
     def set_selection(self, selection: dict[str, Any]) -> None:
         """Follow a selected head or token."""
@@ -118,16 +87,13 @@ class AttentionView(ColumnView):
         if isinstance(layer, int) and isinstance(head, int):
             self._choose(layer, head)
         if isinstance(token, int):
-            self._pinned = (token, -1)
+            self._pinned = (-1, token) if self.controls.by_key() else (token, -1)
         self.redraw_soon()
 
     def state(self) -> dict[str, Any]:
-        """Return head, statistic, scale and difference."""
-        own = {
-            "layer": self._layer, "head": self._head, "kind": self._kind, "statistic": self.statistic.currentData(),
-            "log": self.log.isChecked(), "mask": self.mask_first.isChecked(),
-        }  # fmt: skip
-        return {**super().state(), **own}
+        """Return head, kind, controls, ranking and difference."""
+        own = {"layer": self._layer, "head": self._head, "kind": self._kind, "ranking": self.side.state()}
+        return {**super().state(), **own, **self.controls.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them back."""
@@ -136,82 +102,76 @@ class AttentionView(ColumnView):
         if isinstance(layer, int) and isinstance(head, int):
             self._choose(layer, head)
         self._kind = kind if isinstance(kind, str) else ""
-        index = self.statistic.findData(state.get("statistic"))
-        for widget in (self.statistic, self.log, self.mask_first):
-            widget.blockSignals(True)
-        self.statistic.setCurrentIndex(max(index, 0))
-        self.log.setChecked(bool(state.get("log", False)))
-        self.mask_first.setChecked(bool(state.get("mask", False)))
-        for widget in (self.statistic, self.log, self.mask_first):
-            widget.blockSignals(False)
-
-    def command(self) -> tuple[str, ...]:
-        """Return the chosen head as a flag."""
-        kind = ("--kind", self._kind) if self._kind else ()
-        return ("--attention", f"{self._layer}.{self._head}", *kind)
-
-    # data ------------------------------------------------------------------------------------------------------------
-    def _grid(self, index: int) -> AttentionGrid | None:
-        found = self.answer(index)
-        return found if isinstance(found, AttentionGrid) else None
-
-    def _stale(self, index: int) -> bool:
-        """Return whether the grid is of an earlier text or kind."""
-        found = self.answers.get(("grid", index))
-        return bool(found is None or found[0] != self.wanted(index))
-
-    def _pattern(self, index: int) -> AttentionHead | None:
-        found = self.answer(index, "head")
-        return found if isinstance(found, AttentionHead) else None
-
-    def _clamped(self, grid: AttentionGrid) -> tuple[int, int]:
-        layers, heads = grid.entropy.shape
-        return min(self._layer, layers - 1), min(self._head, heads - 1)
-
-    def _inside(self, head: AttentionHead) -> bool:
-        row, column = self._cursor
-        return bool(0 <= row < head.matrix.shape[0] and 0 <= column < head.matrix.shape[1])
-
-    def _statistic(self) -> str:
-        return str(self.statistic.currentData())
+        self.controls.restore(state)
+        ranking = state.get("ranking")
+        self.side.restore(ranking if isinstance(ranking, Mapping) else {})
 
     # drawing ---------------------------------------------------------------------------------------------------------
     def redraw(self) -> None:
-        """Draw panels, selectors and legends."""
-        self._show_selectors()
+        """Draw panels, selectors, ranking and legends."""
+        self._show_controls()
+        self._show_side()
         super().redraw()
         self._show_legends()
 
     def draw(self, panel: ColumnPanel, index: int) -> None:
-        """Draw grid and matrix of one column."""
-        content, grid = panel.content, self._grid(index)
+        """Draw grid and head of one column."""
+        content, grid = panel.content, self.grid(index)
         assert isinstance(content, AttentionPanel)
         assert grid is not None
-        layer, head = self._clamped(grid)
+        layer, head = self.clamped(grid)
         panel.note.set_whole(" · ".join(part for part in (head_name(layer, head), grid.note) if part))
-        statistic, numbers = self._statistic(), grid_numbers(grid, self._statistic())
-        content.grid.tip_text = _("mean entropy in nats:") if statistic == "patterns" else self.statistic.currentText()
-        if statistic == "patterns":
-            content.grid.set_patterns(shown_grid(grid, self.mask_first.isChecked()), numbers, 1.0)
+        shown, numbers = self.controls.shown(), grid_numbers(grid, self.controls.shown())
+        if shown == "patterns":
+            content.grid.tip_text = _("mean entropy in nats:")
+            content.grid.set_patterns(shown_grid(grid, self.controls.mask_first.isChecked()), numbers, 1.0)
         else:
-            content.grid.set_numbers(numbers, 0.0, self._grid_top())
-        content.grid.set_chosen(layer, head)
-        self._draw_pattern(content, index)
+            content.grid.tip_text = self.controls.statistic.currentText()
+            content.grid.set_numbers(numbers, 0.0, self.statistic_top(shown))
+        self._mark_grid(content, layer, head)
+        self._draw_head(content, index)
 
-    def _draw_pattern(self, content: AttentionPanel, index: int) -> None:
-        pattern = self._pattern(index)
-        failed = self.failures.get(("head", index))
-        if pattern is None:
-            content.readout.set_whole(failed[1].what if failed else "")
+    def _mark_grid(self, content: AttentionPanel, layer: int, head: int) -> None:
+        content.grid.set_chosen(layer, head)
+        content.grid.set_passing(self.side.list.passing() if self.controls.ranked.isChecked() else None)
+
+    def _draw_head(self, content: AttentionPanel, index: int) -> None:
+        content.set_mode(self.controls.mode())
+        if self.controls.mode() == "pair":
+            self._draw_pair(content, index)
             return
-        values = shown_pattern(pattern, self.mask_first.isChecked(), self.log.isChecked())
-        content.matrix.set_matrix(values, 0.0, 1.0 if self.log.isChecked() else self._head_top())
+        pattern = self.pattern(index)
+        failed = self.failures.get(("head", index))
+        if failed is not None and failed[0] in self._asked:
+            content.matrix.set_matrix(np.zeros((0, 0), dtype=np.float32), 0.0, 1.0)
+            content.lines.set_matrix(np.zeros((0, 0), dtype=np.float32), 1.0)
+            content.readout.set_whole(f"{failed[1].what} {failed[1].hint}".strip())
+            return
+        if pattern is None:
+            content.readout.set_whole("")
+            return
+        high, mask = self._head_top(), self.controls.mask_first.isChecked()
+        log = self.controls.log.isChecked() and self.controls.mode() == "matrix"
+        highest = high if pattern.weighted else 1.0
+        values = shown_pattern(pattern, mask, log, highest)
+        content.matrix.set_matrix(values, 0.0, 1.0 if log else high)
+        content.lines.set_matrix(shown_pattern(pattern, mask, False), high)
+        found = self.answers.get(("region", index))
+        if found is not None and found[0] in self._asked and isinstance(found[1], AttentionHead):
+            finer = shown_pattern(found[1], mask, log, highest)
+            content.matrix.set_detail(finer, region_cells(pattern, found[1].region))
         self._label(content, pattern)
-        content.readout.set_whole(self._value_text(index) or pattern.note)
+        content.readout.set_whole(self._readout(index) or pattern.note)
+
+    def _draw_pair(self, content: AttentionPanel, index: int) -> None:
+        pair, failed = self.pair(index), self.failures.get(("pair", index))
+        content.pair.set_pair(pair, self.controls.by_product.isChecked())
+        is_failed = failed is not None and failed[0] in self._asked
+        content.readout.set_whole(f"{failed[1].what} {failed[1].hint}".strip() if is_failed and failed else "")
 
     def draw_difference(self, panel: ColumnPanel, a: int, b: int) -> None:
         """Draw b − a: per head in the grid, per cell in the matrix."""
-        content, first, second = panel.content, self._grid(a), self._grid(b)
+        content, first, second = panel.content, self.grid(a), self.grid(b)
         assert isinstance(content, AttentionPanel)
         assert first is not None
         assert second is not None
@@ -220,93 +180,116 @@ class AttentionView(ColumnView):
                 _("The two columns have different layers, heads or tokens."), _("Their patterns cannot be subtracted.")
             )
             return
-        layer, head = self._clamped(first)
+        layer, head = self.clamped(first)
         panel.note.set_whole(head_name(layer, head))
-        if self._statistic() == "patterns":
+        shown = self.controls.shown()
+        if shown == "patterns":
             numbers = difference_grids(first, second)
             content.grid.tip_text = _("mean absolute difference")
             content.grid.set_numbers(numbers, 0.0, top([numbers]))
         else:
-            numbers = grid_numbers(second, self._statistic()) - grid_numbers(first, self._statistic())
-            content.grid.tip_text = _("difference of {what}").format(what=self.statistic.currentText())
+            numbers = difference_statistics(first, second, shown)
+            content.grid.tip_text = _("difference of {what}").format(what=self.controls.statistic.currentText())
             content.grid.set_numbers(numbers, -top([numbers]), top([numbers]), signed=True)
-        content.grid.set_chosen(layer, head)
-        one, two = self._pattern(a), self._pattern(b)
-        if one is None or two is None or one.matrix.shape != two.matrix.shape or one.head != two.head:
+        self._mark_grid(content, layer, head)
+        content.set_mode(self.controls.mode())
+        if self.controls.mode() == "pair":
+            self._draw_pair(content, b)
             return
-        delta = difference_heads(one, two)
-        if self.mask_first.isChecked():
+        self._draw_delta(content, a, b)
+
+    def _draw_delta(self, content: AttentionPanel, a: int, b: int) -> None:
+        delta, head = self._delta(a, b), self.pattern(b)
+        if delta is None or head is None:
+            return
+        if self.controls.mask_first.isChecked():
             delta[:, 0] = np.nan
         content.matrix.set_matrix(delta, -top([delta]), top([delta]), signed=True)
-        self._label(content, two)
-        content.readout.set_whole(self._value_text(b))
+        content.lines.set_matrix(delta, top([delta]), signed=True)
+        self._label(content, head)
+        content.readout.set_whole(self._readout(b))
+
+    def _delta(self, a: int, b: int) -> Array | None:
+        one, two = self.pattern(a), self.pattern(b)
+        if one is None or two is None or one.matrix.shape != two.matrix.shape:
+            return None
+        same = (one.layer, one.head, one.weighted) == (two.layer, two.head, two.weighted)
+        return difference_heads(one, two) if same else None
 
     def _label(self, content: AttentionPanel, head: AttentionHead) -> None:
-        rows, columns = head.matrix.shape
-        content.matrix.set_labels(
-            axis_labels(head.queries, head.region[0], rows, head.pooled),
-            axis_labels(head.keys, head.region[2], columns, head.pooled),
-        )
-        pinned = self._pinned[0] // max(head.pooled, 1) if self._pinned[0] >= 0 else -1
-        content.matrix.set_pinned(pinned, self._pinned[1])
-        content.matrix.set_cursor(*self._cursor)
+        labels = axis_labels(head.queries), axis_labels(head.keys)
+        pinned = cell_of(head, *self._pinned)
+        for figure in (content.matrix, content.lines):
+            figure.set_labels(*labels)
+            figure.set_pinned(*pinned)
+            figure.set_cursor(*self._cursor)
+        content.lines.set_keys_left(self.controls.by_key())
 
-    def _value_text(self, index: int) -> str:
-        """Return the sentence about the cell under the mouse."""
-        head = self._pattern(index)
-        if head is None or not self._inside(head):
+    def _readout(self, index: int) -> str:
+        """Return the sentence about the cell or the token under the mouse, else about the pinned one."""
+        head, pair = self.pattern(index), self.difference.pair()
+        if head is None:
             return ""
-        found, pair = self.answers.get(("exact", index)), self.difference.pair()
+        if not self._inside(head):
+            delta = self._delta(*pair) if pair else None
+            row, column = self._cursor if max(self._cursor) >= 0 else cell_of(head, *self._pinned)
+            if row >= 0 and column >= 0:
+                row, column = (-1, column) if self.controls.by_key() else (row, -1)
+            return reading(head, delta if delta is not None else head.matrix, row, column)
+        found = self.answers.get(("exact", index))
         exact = None
         if found is not None and tuple(found[0].params["region"]) == block_of(head, *self._cursor):
             exact = found[1]
-        return value_text(head, self._cursor, exact, self._pattern(pair[0]) if pair else None)
-
-    def _grid_top(self) -> float:
-        grids = [self._grid(i) for i in self.asked()]
-        return top([grid_numbers(grid, self._statistic()) for grid in grids if grid is not None])
+        return value_text(head, self._cursor, exact, self.pattern(pair[0]) if pair else None)
 
     def _head_top(self) -> float:
-        heads = [self._pattern(i) for i in self.asked()]
-        return top([shown_pattern(head, self.mask_first.isChecked(), False) for head in heads if head is not None])
+        return top([shown_pattern(head, self.controls.mask_first.isChecked(), False) for head in self.patterns()])
 
-    def _show_selectors(self) -> None:
-        grids = [grid for grid in (self._grid(i) for i in range(len(self.columns))) if grid is not None]
+    def _show_controls(self) -> None:
+        grids = [grid for grid in self.grids() if grid is not None]
         kinds = list(dict.fromkeys(kind for grid in grids for kind in grid.kinds))
-        names = {"self": _("self"), "encoder": _("encoder"), "decoder": _("decoder"), "cross": _("cross")}
-        for widget in (self.kind, self.layer, self.head):
-            widget.blockSignals(True)
-        if [self.kind.itemData(i) for i in range(self.kind.count())] != kinds:
-            self.kind.clear()
-            for kind in kinds:
-                self.kind.addItem(names.get(kind, kind), kind)
+        shapes = [grid.entropy.shape for grid in grids]
+        most = (max(s[0] for s in shapes), max(s[1] for s in shapes)) if shapes else None
         current = self._kind or (grids[0].kind if grids else "")
-        self.kind.setCurrentIndex(max(self.kind.findData(current), 0))
-        if grids:
-            self.layer.setMaximum(max(grid.entropy.shape[0] for grid in grids) - 1)
-            self.head.setMaximum(max(grid.entropy.shape[1] for grid in grids) - 1)
-            self.layer.setValue(self._layer)
-            self.head.setValue(self._head)
-        for widget in (self.kind, self.layer, self.head):
-            widget.blockSignals(False)
-        self._kind_box.setVisible(len(kinds) > 1)
+        self.controls.show_choices(kinds, current, most, (self._layer, self._head))
+
+    def _show_side(self) -> None:
+        names, values, is_difference = self.ranked()
+        self.side.setVisible(self.controls.ranked.isChecked() and bool(values))
+        if not values:
+            return
+        self.side.set_columns(len(self.columns))
+        self.side.list.set_values(names, values, self.side.rank.currentText(), is_difference)
+        chosen = self.chosen()
+        self.side.list.set_chosen(*chosen)
+        self.side.set_hint("" if any(np.isfinite(one).any() for one in values) else self._why_empty())
+        columns = [column.name for column in self.columns]
+        self.side.set_passport(head_name(*chosen), columns, passport(self.grids(), self.costs(), *chosen))
+
+    def _why_empty(self) -> str:
+        if any(grid.kind == "cross" for grid in self.grids() if grid is not None):
+            return _("Not defined between two texts.")
+        return _("No token of this text occurs twice: nothing can be measured.")
 
     def _show_legends(self) -> None:
-        pair, grids = self.difference.pair(), [self._grid(i) for i in self.asked()]
-        known = [grid for grid in grids if grid is not None]
-        patterns = self._statistic() == "patterns"
-        self.grid_legend.setVisible(bool(known) and not (patterns and pair is None))
-        self.legend.setVisible(any(self._pattern(i) is not None for i in self.asked()))
+        pair, known = self.difference.pair(), any(self.grid(i) is not None for i in self.asked())
+        patterns, log, mode = self.controls.shown() == "patterns", self.controls.log.isChecked(), self.controls.mode()
+        self.controls.grid_legend.setVisible(known and not (patterns and pair is None))
+        self.controls.legend.setVisible(bool(self.patterns()) and mode != "pair")
         content = self.panels[0].content
         if pair and isinstance(content, AttentionPanel):
             grid_low, grid_high = content.grid.scale()
             low, high = content.matrix.scale()
-            self.grid_legend.set_scale(_("Heads"), f"{grid_low:.2f}", f"{grid_high:.2f}", not patterns)
-            self.legend.set_scale(_("Difference of attention"), f"{low:.2f}", f"{high:.2f}", True)
+            self.controls.grid_legend.set_scale(_("Heads"), f"{grid_low:.2f}", f"{grid_high:.2f}", not patterns)
+            self.controls.legend.set_scale(_("Difference of attention"), f"{low:.2f}", f"{high:.2f}", True)
             return
-        self.grid_legend.set_scale(self.statistic.currentText(), "0", f"{self._grid_top():.2f}")
-        high_text = "1" if self.log.isChecked() else f"{self._head_top():.2f}"
-        self.legend.set_scale(_("Attention"), "0.0001" if self.log.isChecked() else "0", high_text)
+        if not patterns:
+            title = self.controls.statistic.currentText()
+            self.controls.grid_legend.set_scale(title, "0", f"{self.statistic_top(self.controls.shown()):.2f}")
+        high = self._head_top()
+        log, weighted = log and mode == "matrix", self.is_weighted()
+        ends = f"{(high if weighted else 1) / 1e4:.2g}" if log else "0", "1" if log and not weighted else f"{high:.2f}"
+        self.controls.legend.set_scale(_("Weighted attention") if weighted else _("Attention"), *ends)
 
     # slots -----------------------------------------------------------------------------------------------------------
     def _choose(self, layer: int, head: int) -> None:
@@ -321,22 +304,22 @@ class AttentionView(ColumnView):
     def _facts(self) -> dict[str, str]:
         """Return the statistics of the chosen head in every column, for the inspector."""
         facts: dict[str, str] = {}
-        for index in range(len(self.columns)):
-            grid = self._grid(index)
+        for index, grid in enumerate(self.grids()):
             if grid is None:
                 continue
-            layer, head = self._clamped(grid)
-            for position in range(1, self.statistic.count()):
-                value = float(grid_numbers(grid, SHOWN[position])[layer, head])
-                facts[f"{self.columns[index].name} · {self.statistic.itemText(position)}"] = f"{value:.3f}"
+            layer, head = self.clamped(grid)
+            for name, title in zip(STATISTICS, statistic_names(), strict=True):
+                facts[f"{self.columns[index].name} · {title}"] = f"{float(grid.statistic(name)[layer, head]):.3f}"
         return facts
 
-    def _on_spun(self) -> None:
-        self._on_head_clicked(self.layer.value(), self.head.value())
-
-    def _on_kind_changed(self) -> None:
-        self._kind = str(self.kind.currentData() or "")
+    def _on_wants_changed(self) -> None:
+        self._kind = str(self.controls.kind.currentData() or "") if self.controls.kind.count() > 1 else self._kind
+        self.redraw_soon()
         self.changed.emit()
+
+    def _on_viewed(self) -> None:
+        if any(head.pooled > 1 for head in self.patterns()):
+            self._exact.start()
 
     def _on_hovered(self, row: int, column: int) -> None:
         self._cursor = (row, column)
@@ -344,45 +327,22 @@ class AttentionView(ColumnView):
             content, pair = panel.content, self.difference.pair()
             if isinstance(content, AttentionPanel):
                 content.matrix.set_cursor(row, column)
-                content.readout.set_whole(self._value_text(pair[1] if pair else index))
-        if any(head is not None and head.pooled > 1 for head in map(self._pattern, self.asked())):
+                content.lines.set_cursor(row, column)
+                content.readout.set_whole(self._readout(pair[1] if pair else index))
+        if any(head.pooled > 1 for head in self.patterns()):
             self._exact.start()
 
     def _on_cell_clicked(self, row: int, column: int) -> None:
-        shown = [head for head in map(self._pattern, self.asked()) if head is not None]
-        if shown:
-            query, _key = pair_of(shown[0], row, column)
-            self._pinned = (query, column)
-            self.redraw_soon()
-            self.selected.emit({"token": query})
-
-    # data for CSV ----------------------------------------------------------------------------------------------------
-    def table(self) -> tuple[list[str], list[list[Any]]]:
-        """Return the shown heads, one row per column, query and key."""
-        header = [_("Column"), _("Head"), _("Query"), _("Query token"), _("Key"), _("Key token"), _("Attention")]
-        rows: list[list[Any]] = []
-        for index in self.asked():
-            head = self._pattern(index)
-            if head is None:
-                continue
-            for row, column in np.argwhere(head.matrix > 0).tolist():
-                query, key = pair_of(head, row, column)
-                rows.append([
-                    self.columns[index].name, head_name(head.layer, head.head), query, head.queries[query], key,
-                    head.keys[key], float(head.matrix[row, column]),
-                ])  # fmt: skip
-        return header, rows
-
-    def _grid_table(self) -> tuple[list[str], list[list[Any]]]:
-        header = [_("Column"), _("Head"), *(self.statistic.itemText(i) for i in range(1, self.statistic.count()))]
-        rows: list[list[Any]] = []
-        for index in self.asked():
-            grid = self._grid(index)
-            if grid is not None:
-                for layer, head in np.ndindex(*grid.entropy.shape):
-                    numbers = [float(grid_numbers(grid, name)[layer, head]) for name in STATISTICS]
-                    rows.append([self.columns[index].name, head_name(layer, head), *numbers])
-        return header, rows
+        """Pin a query, a key, or both; nothing lets go."""
+        shown = next(iter(self.patterns()), None)
+        if shown is None:
+            return
+        query, key = pair_of(shown, row, column)
+        self._pinned = (query if row >= 0 else -1, key if column >= 0 else -1)
+        self.redraw_soon()
+        token = self._pinned[1] if row < 0 or (self.controls.by_key() and column >= 0) else self._pinned[0]
+        if token >= 0:
+            self.selected.emit({"token": token})
 
 
 def _title() -> str:
@@ -390,7 +350,7 @@ def _title() -> str:
 
 
 def _tip() -> str:
-    return _("Which tokens each head looks at: all heads at a glance, one head as a matrix")
+    return _("Which tokens each head looks at: all heads ranked, one head as a matrix, as lines, or as query and key")
 
 
 VIEW = View("attention", 20, _title, _tip, AttentionView)

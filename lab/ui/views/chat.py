@@ -22,10 +22,11 @@ from lab.ui.view import Failure, View, Want
 from lab.ui.widgets.chat_log import TOP_NATS, ChatLog, Turn
 from lab.ui.widgets.colors import scheme
 from lab.ui.widgets.columns import ColumnView
-from lab.ui.widgets.conversation import Exchange, MessageEdit, Reply, exchange_from, messages_for, stop_text
+from lab.ui.widgets.conversation import Exchange, MessageEdit, Reply, messages_for, stop_text
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
+from lab.ui.widgets.remembered import exchange_from, exchanges_to
 from models.chain import temperature_of, with_temperature
 from models.columns import Column, Sampler
 from models.records.checkpoints import Description
@@ -181,11 +182,8 @@ class ChatView(ColumnView):
             self._on_send()
 
     def state(self) -> dict[str, Any]:
-        """Return the settings and the conversation as text."""
-        said = [
-            {"user": e.user, "replies": {str(i): reply.said() for i, reply in e.replies.items()}}
-            for e in self.exchanges[-MOST_REMEMBERED:]
-        ]
+        """Return the settings and the conversation, its newest answers token by token."""
+        said = exchanges_to(self.exchanges[-MOST_REMEMBERED:])
         return {
             "system": self.system.text(), "temperature": self.temperature.value(), "length": self.length.value(),
             "seed": self.seed.value(), "coloured": self.coloured.isChecked(), "exchanges": said,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent
@@ -89,10 +87,3 @@ class MessageEdit(QPlainTextEdit):
     def minimumSizeHint(self) -> QSize:
         """Return room for one line."""
         return QSize(120, self.fontMetrics().lineSpacing() + 14)
-
-
-def exchange_from(saved: Mapping[str, Any]) -> Exchange:
-    """Return an exchange that was remembered as text."""
-    replies = saved.get("replies", {})
-    kept = {int(i): Reply("done", text=str(text)) for i, text in replies.items() if str(i).isdigit()}
-    return Exchange(str(saved.get("user", "")), kept)

@@ -43,6 +43,7 @@ class HeadGrid(QWidget):
         self._thumbnails: Array | None = None
         self._low, self._high, self._signed = 0.0, 1.0, False
         self._chosen, self._cursor = (-1, -1), (-1, -1)
+        self._passing: Array | None = None
         self._image: QImage | None = None
         self._image_transposed = False
         self.tip_text = ""
@@ -71,6 +72,11 @@ class HeadGrid(QWidget):
         if (layer, head) != self._chosen:
             self._chosen = (layer, head)
             self.update()
+
+    def set_passing(self, passing: Array | None) -> None:
+        """Fade the heads that (layers, heads) bool leaves out; None fades none."""
+        self._passing = passing
+        self.update()
 
     # geometry --------------------------------------------------------------------------------------------------------
     def _transposed(self) -> bool:
@@ -113,6 +119,7 @@ class HeadGrid(QWidget):
         painter.drawImage(target, self._rendered())
         if self._thumbnails is None and cell >= 30:
             self._paint_numbers(painter)
+        self._paint_faded(painter)
         self._paint_frames(painter, rows, columns, cell)
         self._paint_labels(painter, rows, columns, cell)
         accent = self.palette().color(QPalette.ColorRole.Highlight)
@@ -144,6 +151,14 @@ class HeadGrid(QWidget):
                 value = float(self.numbers[layer, head])
                 text = "–" if value != value else f"{value:.2f}"
                 painter.drawText(self.rect_of(layer, head), Qt.AlignmentFlag.AlignCenter, text)
+
+    def _paint_faded(self, painter: QPainter) -> None:
+        if self._passing is None or self._passing.shape != self.numbers.shape:
+            return
+        ground = self.palette().color(QPalette.ColorRole.Window)
+        ground.setAlpha(215)
+        for layer, head in np.argwhere(~self._passing).tolist():
+            painter.fillRect(self.rect_of(layer, head), ground)
 
     def _paint_frames(self, painter: QPainter, rows: int, columns: int, cell: float) -> None:
         if cell < 6:

@@ -48,6 +48,8 @@ class HeatMap(QWidget):
     hovered = Signal(int, int)
     """Row and column under the mouse, (-1, -1) for none."""
     clicked = Signal(int, int)
+    viewed = Signal()
+    """Another part of the matrix is in view (``visible_cells``)."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -56,6 +58,7 @@ class HeatMap(QWidget):
         self.column_labels: Sequence[str] = ()
         self._low, self._high, self._signed = 0.0, 1.0, False
         self._image: QImage | None = None
+        self._detail: tuple[QImage | None, Array, tuple[float, float, float, float]] | None = None
         self._zoom, self._origin = 1.0, QPointF(0, 0)
         self._cursor, self._pinned = (-1, -1), (-1, -1)
         self._drag: tuple[QPointF, QPointF] | None = None
@@ -69,8 +72,26 @@ class HeatMap(QWidget):
         if values.shape != self.values.shape:
             self._zoom, self._origin = 1.0, QPointF(0, 0)
         self.values, self._low, self._high, self._signed = values, low, high, signed
-        self._image = None
+        self._image = self._detail = None
         self.update()
+
+    def set_detail(self, values: Array, place: tuple[float, float, float, float]) -> None:
+        """Show finer values over some cells, on the same scale, until the next matrix comes.
+
+        Args:
+            values: The finer (rows, columns).
+            place: First row, one after the last row, first column, one after the last column, in cells of the matrix.
+        """
+        self._detail = None, values, place
+        self.update()
+
+    def visible_cells(self) -> tuple[int, int, int, int]:
+        """Return first row, one after the last row, first column, one after the last column of what is in view."""
+        rows, columns = self.values.shape
+        area, cell = self.area(), self.cell()
+        left, top = self._origin.x(), self._origin.y()
+        right, bottom = left + area.width() / cell, top + area.height() / cell
+        return int(top), min(int(np.ceil(bottom)), rows), int(left), min(int(np.ceil(right)), columns)
 
     def scale(self) -> tuple[float, float]:
         """Return both ends of the colour scale."""
@@ -131,6 +152,7 @@ class HeatMap(QWidget):
             min(max(y, 0.0), max(rows - area.height() / cell, 0.0)),
         )
         self.update()
+        self.viewed.emit()
 
     # drawing ---------------------------------------------------------------------------------------------------------
     def paintEvent(self, _event: QPaintEvent) -> None:
@@ -146,6 +168,7 @@ class HeatMap(QWidget):
         target = QRectF(corner.x(), corner.y(), columns * cell, rows * cell)
         painter.fillRect(target, self.palette().color(QPalette.ColorRole.Base))
         painter.drawImage(target, self._rendered(cell))
+        self._paint_detail(painter, cell)
         painter.setPen(QPen(qcolor(scheme(self.palette()).line), 1))
         painter.drawRect(target.adjusted(0, 0, -1, -1))
         self._paint_marks(painter, target, cell)
@@ -163,6 +186,20 @@ class HeatMap(QWidget):
             table = colors.diverging if self._signed else colors.sequential
             self._image = image(colorize(shown, self._low, self._high, table))
         return self._image
+
+    def _paint_detail(self, painter: QPainter, cell: float) -> None:
+        if self._detail is None:
+            return
+        drawn, values, (top, bottom, left, right) = self._detail
+        if drawn is None:
+            colors = scheme(self.palette())
+            table = colors.diverging if self._signed else colors.sequential
+            drawn = image(colorize(values, self._low, self._high, table))
+            self._detail = drawn, values, (top, bottom, left, right)
+        corner = self.place_of(top, left)
+        target = QRectF(corner.x(), corner.y(), (right - left) * cell, (bottom - top) * cell)
+        painter.fillRect(target, self.palette().color(QPalette.ColorRole.Base))
+        painter.drawImage(target, drawn)
 
     def _paint_marks(self, painter: QPainter, target: QRectF, cell: float) -> None:
         accent = self.palette().color(QPalette.ColorRole.Highlight)
@@ -287,6 +324,8 @@ class HeatMap(QWidget):
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange:
             self._image = None
+            if self._detail is not None:
+                self._detail = None, *self._detail[1:]
             self.update()
 
     def sizeHint(self) -> QSize:
