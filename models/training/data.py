@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.errors import UserError
+from models.training.formats import DOCUMENTS, Problem, convert
+from models.training.reading import Bad, bad_row, raw_rows
 from models.words import _
 
 if TYPE_CHECKING:
@@ -58,32 +60,24 @@ class Batch:
 
 
 def read_rows(path: Path, limit: int = 0) -> list[dict[str, Any]]:
-    """Read a JSONL file, at most ``limit`` rows (0: all).
+    """Read a data file as it is, at most ``limit`` rows (0: all).
 
     Raises:
-        UserError: Naming the line that is not UTF-8 or not a JSON object, or whose texts and messages are none.
+        UserError: Naming the first row that cannot be read, or whose texts and messages are none.
     """
     rows: list[dict[str, Any]] = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if limit and len(rows) >= limit:
-                break
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError) as cause:
-                raise _bad_row(path, number, _("is not JSON")) from cause
-            if not isinstance(row, dict):
-                raise _bad_row(path, number, _("is not a JSON object"))
-            for key in ("messages", "prompt", "chosen", "rejected"):
-                if key in row and not _is_conversation(row[key], key):
-                    raise _bad_row(path, number, _("has {key} that are no messages with role and content").format(key=key))
-            if not isinstance(row.get("text", ""), str):
-                raise _bad_row(path, number, _("has a text that is none"))
-            rows.append(row)
+    for number, value in raw_rows(path):
+        if limit and len(rows) >= limit:
+            break
+        if isinstance(value, Bad):
+            raise bad_row(path, value)
+        for key in ("messages", "prompt", "chosen", "rejected"):
+            if key in value and not _is_conversation(value[key], key):
+                text = _("has {key} that are no messages with role and content")
+                raise bad_row(path, Bad(number, text.format(key=key)))
+        if not isinstance(value.get("text", ""), str):
+            raise bad_row(path, Bad(number, _("has a text that is none")))
+        rows.append(dict(value))
     return rows
 
 
@@ -93,16 +87,6 @@ def _is_conversation(value: Any, key: str) -> bool:
     return isinstance(value, list) and all(
         isinstance(message, dict) and isinstance(message.get("role"), str) and isinstance(message.get("content"), str)
         for message in value
-    )
-
-
-def _bad_row(path: Path, number: int, problem: str) -> UserError:
-    return UserError(
-        "training.row",
-        _("{name}, line {number} {problem}.").format(name=path.name, number=number, problem=problem),
-        "",
-        path=str(path),
-        line=number,
     )
 
 
@@ -124,8 +108,11 @@ def text_of(row: Row) -> str:
     """Return all text of a row (``text``, or ``messages``, or ``prompt``/``chosen``/``rejected``), one part a line."""
     if "text" in row:
         return str(row["text"])
+    if "messages" not in row and "prompt" not in row:
+        with contextlib.suppress(Problem):
+            row = convert(row, DOCUMENTS)[0]
     messages = [*row.get("messages", ())]
-    for key in ("prompt", "chosen", "rejected"):
+    for key in ("prompt", "completion", "chosen", "rejected"):
         messages.extend(as_messages(row[key]) if key in row else ())
     return "\n".join(str(message["content"]) for message in messages)
 
@@ -256,11 +243,22 @@ class Texts:
             for piece in chunk(full, [True] * len(full), block)
         ]
 
+    def completions(self, prompts: Sequence[str], completions: Sequence[str]) -> list[Document]:
+        """Return plain prompts with their completions as documents, no template: only completion and end are trained."""
+        first = [] if self.bos is None else [self.bos]
+        documents = []
+        for prompt, completion in zip(self.encode(prompts), self.encode(completions), strict=True):
+            ids = np.asarray([*first, *prompt, *completion, self.end], np.int64)
+            documents.append(Document(ids, np.arange(len(ids)) >= len(first) + len(prompt)))
+        return documents
+
     def render(self, messages: Sequence[Message], prompt: bool) -> str:
         """Return a conversation in the chat template; ``prompt`` adds the start of an answer."""
         if not self.tokenizer.chat_template:
             raise UserError(
-                "training.template", _("The tokenizer of {name!r} has no chat template.").format(name=self.folder.name)
+                "training.template",
+                _("The tokenizer of {name!r} has no chat template.").format(name=self.folder.name),
+                _("Use data of plain prompt and completion, or write chat_template into its tokenizer_config.json."),
             )
         text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=prompt)
         return str(text)

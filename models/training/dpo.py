@@ -13,8 +13,9 @@ from models.training.methods import MethodSettings, is_adapted, open_trainable, 
 from models.training.packed import Replay, row_documents
 from models.training.pairs import PairBatch, PairPlan, PairTask, pair_batch, pair_documents
 from models.training.parents import find_parent
-from models.training.running import gather_inputs, read_all, train_and_publish
+from models.training.running import gather_inputs, train_and_publish
 from models.training.sft import describe_model
+from models.training.sources import PAIRS, load_rows
 from models.training.stage import Stage, Workspace, check_choice, help_text
 from models.words import _
 
@@ -131,14 +132,14 @@ class DpoTask(PairTask):
 
 def run(settings: DpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     """Train the policy and write ``checkpoint/``."""
-    rows = read_all(workspace, settings.pairs)
+    rows = yield from load_rows(workspace, settings.pairs, PAIRS, bad_rows=settings.bad_rows)
     need_rows("dpo", rows)
     files = [*settings.pairs, *settings.replay, *([settings.dev] if settings.dev else [])]
     parent = yield from find_parent(workspace, settings.parent)
     inputs = gather_inputs(workspace, files, {"parent": settings.parent}, parent)
     texts, device = Texts(parent.texts), pick_device(settings.device)
     pairs, dropped = pair_documents(texts, rows, settings.max_length)
-    dev_rows = read_all(workspace, [settings.dev]) if settings.dev else []
+    dev_rows = yield from load_rows(workspace, [settings.dev] if settings.dev else [], PAIRS, bad_rows=settings.bad_rows)
     dev = pair_documents(texts, dev_rows, settings.max_length)[0] if dev_rows else []
     yield Note(
         _("dpo: {n:,} pairs, {held_out:,} held out, {dropped} dropped as too long").format(
@@ -153,7 +154,8 @@ def run(settings: DpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
         reference = without_dropout(parent.open(device)).requires_grad_(False)
     task = DpoTask(model, reference, pairs, dev, settings, texts.pad)
     if settings.replay_weight and settings.replay:
-        documents = row_documents(texts, read_all(workspace, settings.replay), settings.block)
+        replay = yield from load_rows(workspace, settings.replay, bad_rows=settings.bad_rows)
+        documents = row_documents(texts, replay, settings.block)
         task.replay = Replay(documents, settings.replay_rows, settings.block, texts.pad, settings.seed)
     metrics = yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="dpo")
     return {**metrics, "pairs_dropped": dropped}

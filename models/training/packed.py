@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from models.errors import UserError
-from models.events import Event
+from models.events import Event, Note
 from models.training.data import Batch, Document, Row, Texts, make_batch, pack_batch, plan_rows
 from models.training.stage import TrainSettings
 from models.words import _
@@ -17,23 +18,54 @@ from models.words import _
 EVAL_ROWS = 16
 
 
-def row_documents(texts: Texts, rows: Sequence[Row], block: int) -> list[Document]:
-    """Return rows as documents: ``messages`` are trained on answers only, ``text`` on every token.
+@dataclass(frozen=True)
+class Laid:
+    """Rows as documents. ``cut`` counts the rows that lost their end, ``dropped`` those of which nothing is trained."""
 
-    A conversation longer than ``block`` keeps its first ``block`` tokens, if an answer starts among them.
+    documents: list[Document]
+    cut: int
+    dropped: int
+
+
+def lay_out(texts: Texts, rows: Sequence[Row], block: int) -> Laid:
+    """Return rows as documents: ``messages`` are trained on answers only, completions too, ``text`` on every token.
+
+    A long text becomes several documents. A conversation longer than ``block`` keeps its first ``block`` tokens, if an
+    answer starts among them.
 
     Raises:
-        UserError: If a row has neither.
+        UserError: If a row has none of them.
     """
     for number, row in enumerate(rows, 1):
-        if "text" not in row and "messages" not in row:
+        if not {"text", "messages", "completion"} & row.keys():
             raise UserError(
                 "training.row", _("Row {number} has neither text nor messages.").format(number=number), _("Give each row one.")
             )
     plain = texts.documents([str(row["text"]) for row in rows if "text" in row], block)
-    chats = texts.chats([row["messages"] for row in rows if "text" not in row])
-    cut = [Document(chat.ids[:block], chat.trained[:block]) for chat in chats]
-    return plain + [document for document in cut if document.trained[1:].any()]
+    others = [row for row in rows if "text" not in row]
+    whole = texts.chats([row["messages"] for row in others if "completion" not in row])
+    pairs = [row for row in others if "completion" in row]
+    whole += texts.completions([str(row["prompt"]) for row in pairs], [str(row["completion"]) for row in pairs])
+    cut = [Document(document.ids[:block], document.trained[:block]) for document in whole]
+    kept = [document for document in cut if document.trained[1:].any()]
+    longer = sum(len(document.ids) > block for document in whole)
+    return Laid(plain + kept, longer - (len(cut) - len(kept)), len(cut) - len(kept))
+
+
+def row_documents(texts: Texts, rows: Sequence[Row], block: int) -> list[Document]:
+    """Return the documents of ``lay_out``."""
+    return lay_out(texts, rows, block).documents
+
+
+def describe_laid(laid: Laid, block: int) -> Iterator[Event]:
+    """Say how many rows were cut or dropped; nothing if none was."""
+    if laid.cut or laid.dropped:
+        yield Note(
+            _("{cut:,} rows are longer than block {block} and were cut, {dropped:,} dropped: no answer starts within it").format(
+                cut=laid.cut, block=block, dropped=laid.dropped
+            ),
+            "warning",
+        )
 
 
 def count_targets(documents: Sequence[Document]) -> int:

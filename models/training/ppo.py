@@ -30,6 +30,7 @@ from models.training.rollouts import (
     spread,
 )
 from models.training.running import gather_inputs, read_all, train_and_publish
+from models.training.sources import load_rows
 from models.training.stage import Stage, TrainSettings, Workspace, check_at_least, help_text
 from models.words import _
 
@@ -312,7 +313,8 @@ def run(settings: PpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     head = new_value_head(policy.config.hidden_size, settings.seed).to(device)
     task = PpoTask(Actors(policy, head, reference, reward_model), texts, rows, settings)
     if settings.replay and settings.replay_weight:
-        documents = row_documents(texts, read_all(workspace, settings.replay), settings.block)
+        replay = yield from load_rows(workspace, settings.replay, bad_rows=settings.bad_rows)
+        documents = row_documents(texts, replay, settings.block)
         task.replay = Replay(documents, settings.replay_rows, settings.block, texts.pad, settings.seed)
     yield Note(
         _("ppo: {n:,} prompts, {rollouts} rollouts of {rollout_size}").format(

@@ -9,8 +9,9 @@ from typing import Any
 from models.events import Note, Work
 from models.training.data import Texts, need_rows
 from models.training.llama import ModelShape, new_llama, pick_device
-from models.training.packed import PackedTask, count_targets, row_documents
-from models.training.running import gather_inputs, read_all, train_and_publish
+from models.training.packed import PackedTask, count_targets, describe_laid, lay_out, row_documents
+from models.training.running import gather_inputs, train_and_publish
+from models.training.sources import load_rows
 from models.training.stage import Stage, TrainSettings, Workspace, help_text
 from models.words import _
 
@@ -30,14 +31,17 @@ class PretrainSettings(TrainSettings):
 
 def run(settings: PretrainSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     """Train from nothing and write ``checkpoint/``."""
-    rows = read_all(workspace, settings.data, settings.max_rows)
+    rows = yield from load_rows(workspace, settings.data, bad_rows=settings.bad_rows, limit=settings.max_rows)
     need_rows("pretrain", rows)
     files = [*settings.data, *([settings.dev] if settings.dev else [])]
     inputs = gather_inputs(workspace, files, {"tokenizer": settings.tokenizer})
     tokenizer = workspace.checkpoint(settings.tokenizer)
     texts = Texts(tokenizer)
-    documents = row_documents(texts, rows, settings.block)
-    held_out = row_documents(texts, read_all(workspace, [settings.dev]), settings.block) if settings.dev else []
+    laid = lay_out(texts, rows, settings.block)
+    yield from describe_laid(laid, settings.block)
+    documents = laid.documents
+    dev = yield from load_rows(workspace, [settings.dev] if settings.dev else [], bad_rows=settings.bad_rows)
+    held_out = row_documents(texts, dev, settings.block)
     device = pick_device(settings.device)
     model = new_llama(settings.model, len(texts), (texts.bos, texts.end, texts.pad), settings.seed).to(device)
     size = sum(value.numel() for value in model.parameters())

@@ -13,8 +13,9 @@ from models.training.llama import new_reward, pick_device
 from models.training.methods import MethodSettings, add_adapter
 from models.training.pairs import PairBatch, PairPlan, PairTask, pair_batch, pair_documents
 from models.training.parents import find_parent
-from models.training.running import gather_inputs, read_all, train_and_publish
+from models.training.running import gather_inputs, train_and_publish
 from models.training.sft import describe_model
+from models.training.sources import PAIRS, load_rows
 from models.training.stage import Stage, Workspace, help_text
 from models.words import _
 
@@ -114,14 +115,14 @@ def mean_reward(task: RewardTask) -> float:
 
 def run(settings: RewardSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     """Train the reward model and write ``checkpoint/``; its config keeps ``reward_shift``, to be subtracted."""
-    rows = read_all(workspace, settings.pairs)
+    rows = yield from load_rows(workspace, settings.pairs, PAIRS, bad_rows=settings.bad_rows)
     need_rows("reward", rows)
     files = [*settings.pairs, *([settings.dev] if settings.dev else [])]
     parent = yield from find_parent(workspace, settings.parent)
     inputs = gather_inputs(workspace, files, {"parent": settings.parent}, parent)
     texts = Texts(parent.texts)
     pairs, dropped = pair_documents(texts, rows, settings.max_length)
-    dev_rows = read_all(workspace, [settings.dev]) if settings.dev else []
+    dev_rows = yield from load_rows(workspace, [settings.dev] if settings.dev else [], PAIRS, bad_rows=settings.bad_rows)
     dev = pair_documents(texts, dev_rows, settings.max_length)[0] if dev_rows else []
     yield Note(
         _("reward: {n:,} pairs, {held_out:,} held out, {dropped} dropped as too long").format(

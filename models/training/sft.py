@@ -15,9 +15,10 @@ from models.training.data import Texts, need_rows
 from models.training.forward import way_of
 from models.training.llama import pick_device
 from models.training.methods import MethodSettings, open_trainable
-from models.training.packed import PackedTask, count_targets, row_documents
+from models.training.packed import PackedTask, count_targets, describe_laid, lay_out, row_documents
 from models.training.parents import find_parent
-from models.training.running import gather_inputs, read_all, train_and_publish
+from models.training.running import gather_inputs, train_and_publish
+from models.training.sources import load_rows
 from models.training.stage import Stage, Workspace, help_text
 from models.words import _
 
@@ -79,10 +80,10 @@ def describe_model(model: Any) -> Iterator[Event]:
 
 def run(settings: SftSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     """Fine-tune the parent and write ``checkpoint/``."""
-    rows = read_all(workspace, settings.data, settings.max_rows)
+    rows = yield from load_rows(workspace, settings.data, bad_rows=settings.bad_rows, limit=settings.max_rows)
     need_rows("sft", rows)
     if settings.replay_rows:
-        replay = read_all(workspace, settings.replay)
+        replay = yield from load_rows(workspace, settings.replay, bad_rows=settings.bad_rows)
         generator = np.random.default_rng([settings.seed, 11])
         chosen = generator.permutation(len(replay))[: settings.replay_rows]
         rows = [*rows, *(replay[at] for at in chosen)]
@@ -90,8 +91,11 @@ def run(settings: SftSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     parent = yield from find_parent(workspace, settings.parent)
     inputs = gather_inputs(workspace, files, {"parent": settings.parent}, parent)
     texts = Texts(parent.texts)
-    documents = row_documents(texts, rows, settings.block)
-    held_out = row_documents(texts, read_all(workspace, [settings.dev]), settings.block) if settings.dev else []
+    laid = lay_out(texts, rows, settings.block)
+    yield from describe_laid(laid, settings.block)
+    documents = laid.documents
+    dev = yield from load_rows(workspace, [settings.dev] if settings.dev else [], bad_rows=settings.bad_rows)
+    held_out = row_documents(texts, dev, settings.block)
     model = open_trainable(parent, settings, pick_device(settings.device))
     start_tokens(model, parent.texts / "tokenizer.json", settings.init_tokens)
     yield from describe_model(model)

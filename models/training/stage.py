@@ -137,6 +137,7 @@ class TrainSettings:
     eval_every: int = field(default=0, metadata=help_text("Steps between evaluations on dev; 0 only at the end."))
     log_every: int = field(default=1, metadata=help_text("Steps between reported metrics."))
     threads: int = field(default=0, metadata=help_text("CPU threads; 0 leaves torch's choice."))
+    bad_rows: str = field(default="stop", metadata=help_text("On a row of the data that cannot be used: stop or skip."))
     nan: str = field(default="stop", metadata=help_text("On a loss or gradient that is not finite: stop or skip."))
 
     def __post_init__(self) -> None:
@@ -145,6 +146,7 @@ class TrainSettings:
         check_choice("dtype", self.dtype, DTYPES)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("nan", self.nan, ("stop", "skip"))
+        check_choice("bad_rows", self.bad_rows, ("stop", "skip"))
         for name in (
             "seed",
             "steps",

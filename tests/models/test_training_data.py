@@ -119,7 +119,7 @@ def test_rows_without_answers_and_bad_json_are_named(texts, tmp_path):
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b'\xff\xfe{"text": "a"}', "is not JSON"),
+        (b'\xff\xfe{"text": "a"}', "is not UTF-8"),
         (b"[" * 100_000, "is not JSON"),
         (b'{"text": 5}', "has a text that is none"),
         (b'{"messages": "hello"}', "has messages that are no messages"),
