@@ -165,11 +165,15 @@ def models_list(path: Annotated[str, typer.Argument(help="Folder to look in.")] 
 
 
 @models_app.command("convert")
-def models_convert(path: str, output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]) -> int:
+def models_convert(
+    path: str, output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside PATH.")] = None
+) -> int:
     """Turn a GGUF, .bin or .pt into a safetensors folder, in a limited child process."""
     from models.library import convert
 
-    print(follow(convert(path, output)))
+    place = Path(path)
+    beside = place.with_name(f"{place.name if place.is_dir() else place.stem}-safetensors")
+    print(follow(convert(path, output or beside)))
     return DONE
 
 

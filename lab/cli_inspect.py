@@ -18,6 +18,7 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "target": (Annotated[str, typer.Option(help="What the decoder of an encoder-decoder is given.")], ""),
     "position": (Annotated[int, typer.Option(help="The token that is asked about, counted from zero; -1: the last.")], -1),
     "top": (Annotated[int, typer.Option(help="Rows of a ranking.")], 10),
+    "path": (Annotated[str, typer.Option(metavar="ID+ID", help="Token ids put behind that token, joined by +.")], ""),
     "slice": (Annotated[int, typer.Option(help="Which matrix of a tensor with more than two dimensions.")], 0),
     "against": (Annotated[str, typer.Option(help="Path of the checkpoint to compare with (--tensor, --lens).")], ""),
     "edits": (Annotated[str, typer.Option(help="Activations to change in the forward, as JSON (see the guide).")], ""),
@@ -49,7 +50,7 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
         raise typer.BadParameter(_("--text is needed."))
     question = Question(
         text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"],
-        slice=given["slice"], against=given["against"], edits=given["edits"],
+        slice=given["slice"], against=given["against"], edits=given["edits"], path=given["path"],
         others={name: given[name] for name in OTHERS_OF_SECTIONS},
     )  # fmt: skip
     shown = follow(_run.inspect(column, question, wanted))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 from lab.work import follow, journalled
 from models.errors import UserError
-from models.events import Note, Progress, Work
+from models.events import Note, Progress, Work, finish
+from models.files import write_json
+from models.manifest import weights_hash
 from models.records.checkpoints import CheckpointRef, Lineage
 from models.records.scores import Cell, Comparison
 from models.words import _
@@ -19,6 +24,8 @@ BENCHMARKS = (
     "world_unknown", "world_false_premise", "world_refusal",
 )  # fmt: skip
 BASELINE = "sft"
+PICTURES = "pictures.json"
+"""What the pictures beside it were drawn of."""
 
 
 def demo_lineage() -> Lineage:
@@ -75,9 +82,11 @@ def run_demo(output: Path, headless: bool = False, limit: int = 0, pictures: boo
     scores = scores_folder(output)
     cells = _score(line, scores, limit)
     comparisons = _compare(scores, line)
-    shots = follow(_pictures(output, line)) if pictures else {}
+    shots = drawn(output, line)
     _write(output, cells, comparisons, shots, scores)
     _say(output, cells)
+    if pictures and not shots:
+        _write(output, cells, comparisons, follow(_pictures(output, line)), scores)
     if window is not None:
         window.wait()
     return 1 if any(cell.state != "done" for cell in cells) else 0
@@ -99,19 +108,49 @@ def _compare(scores: Path, line: Lineage) -> list[Comparison]:
     return compare([scores], names.get(BASELINE, ""))
 
 
+def drawn(output: Path, line: Lineage) -> dict[str, Path]:
+    """Return the pictures that an earlier run drew of the same checkpoints with the same program; none otherwise."""
+    try:
+        kept = json.loads((output / PICTURES).read_text(encoding="utf-8"))
+        sizes = {name: (output / f"{name}.png").stat().st_size for name in kept["sizes"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    same = sizes == kept["sizes"] and kept.get("of") == _pictured(line)
+    return {name: output / f"{name}.png" for name in sizes} if same else {}
+
+
+def _pictured(line: Lineage) -> str:
+    """Return the hash of all that the pictures show: the program and the weights."""
+    whole = hashlib.sha256()
+    for name in ("lab", "models", "evals", "assets"):
+        root = Path(str(files(name)))
+        for path in sorted([*root.rglob("*.py"), *root.rglob("*.po")]):
+            whole.update(path.relative_to(root).as_posix().encode("utf-8") + path.read_bytes())
+    for checkpoint in _columns(line):
+        whole.update(finish(weights_hash(Path(checkpoint))).encode("ascii"))
+    return whole.hexdigest()
+
+
+def _columns(line: Lineage) -> list[str]:
+    return [c.path for c in generators(line)][:4]
+
+
 def _pictures(output: Path, line: Lineage) -> Work[dict[str, Path]]:
     """Draw each view by the real window, offscreen, in a process of its own."""
-    paths = [c.path for c in generators(line)][:4]
-    command = [sys.executable, "-m", "lab.ui.pictures", "--output", str(output), "--columns", *paths]
+    command = [sys.executable, "-m", "lab.ui.pictures", "--output", str(output), "--columns", *_columns(line)]
     yield Progress(0, 0, _("drawing the views"))
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    (output / PICTURES).unlink(missing_ok=True)
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if result.returncode != 0:
         reason = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
         yield Note(
             _("The views could not be drawn: {reason} (`triptych doctor` says what is missing).").format(reason=reason), "warning"
         )
-    return {path.stem: path for path in sorted(output.glob("*.png"))}
+        return {path.stem: path for path in sorted(output.glob("*.png"))}
+    shots = {path.stem: path for path in map(Path, result.stdout.splitlines())}
+    write_json(output / PICTURES, {"of": _pictured(line), "sizes": {name: p.stat().st_size for name, p in shots.items()}})
+    return shots
 
 
 def _write(output: Path, cells: list[Cell], comparisons: list[Comparison], shots: dict[str, Path], scores: Path) -> None:

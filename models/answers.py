@@ -41,6 +41,7 @@ class _Row:
     index: int
     prompt: list[int]
     generator: Any
+    prefix: tuple[int, ...] = ()
     ids: list[int] = field(default_factory=list)
     logprob: float = 0.0
     stop: str = ""
@@ -48,9 +49,9 @@ class _Row:
     told: bool = False
 
 
-def generate_many(
+def generate_many(  # noqa: PLR0913 - all but the first three are named
     opened: OpenModel, prompts: Sequence[Sequence[int]], sampler: Sampler, *, until: Sequence[str] = (),
-    batch_size: int = 0, seeds: Sequence[int] = (),
+    batch_size: int = 0, seeds: Sequence[int] = (), prefix: Sequence[int] = (),
 ) -> Work[list[Answered]]:  # fmt: skip
     """Answer many prompts.
 
@@ -61,6 +62,7 @@ def generate_many(
         until: An answer ends before the first of these texts.
         batch_size: Prompts answered together; 0 for at most ``ROWS``.
         seeds: Seed of each prompt; ``sampler.seed`` + index when empty.
+        prefix: How every answer of an encoder-decoder begins, without its start token; it is no part of the answers.
 
     Yields:
         ``Progress`` in prompts and ``Partial((index, Answered))`` for each that is finished.
@@ -77,7 +79,8 @@ def generate_many(
     fitted, n_cut = _fit(opened, prompts, sampler)
     if n_cut:
         yield Note(_("{n} prompts were longer than the model takes and were cut on the left").format(n=n_cut), "warning")
-    rows = [_Row(n, ids, torch.Generator().manual_seed(seeds[n] if seeds else sampler.seed + n)) for n, ids in enumerate(fitted)]
+    chances = [torch.Generator().manual_seed(seeds[n] if seeds else sampler.seed + n) for n in range(len(fitted))]
+    rows = [_Row(n, ids, chance, tuple(prefix)) for n, (ids, chance) in enumerate(zip(fitted, chances, strict=True))]
     answers: dict[int, Answered] = {}
     for batch in _batches(rows, batch_size):
         for finished in _answer(opened, batch, sampler, tuple(until)):
@@ -125,8 +128,8 @@ def _batches(rows: Sequence[_Row], batch_size: int) -> Iterator[list[_Row]]:
 
 
 @dataclass
-class _State:
-    """What the next forward of a batch is given besides its new tokens."""
+class State:
+    """A batch that is fed token by token: what the next forward of a batch is given besides its new tokens."""
 
     opened: OpenModel
     inputs: dict[str, Any]
@@ -163,6 +166,12 @@ class _State:
                 given["position_ids"] = self.mask.sum(-1, keepdim=True) - 1
         return given
 
+    @property
+    def can_keep(self) -> bool:
+        """Whether rows can be chosen from its cache (recurrent families have none that can)."""
+        layers = _layers(self.cache)
+        return bool(layers) and all(hasattr(layer, "batch_select_indices") for layer in layers)
+
     def keep(self, rows: Any) -> None:
         """Leave only these rows in the batch."""
         self.cache.batch_select_indices(rows)
@@ -174,29 +183,35 @@ class _State:
             encoded["last_hidden_state"] = encoded["last_hidden_state"][rows]
 
 
-def _begin(opened: OpenModel, prompts: Sequence[Sequence[int]]) -> tuple[_State, Any]:
-    """Return the state before the first step, and the ids of the first step."""
+def _layers(cache: Any) -> list[Any]:
+    """Return the layers of a cache, of both caches of an encoder-decoder."""
+    both = [getattr(cache, name, None) for name in ("self_attention_cache", "cross_attention_cache")]
+    return [layer for one in (both if both[0] is not None else [cache]) for layer in getattr(one, "layers", ())]
+
+
+def begin(opened: OpenModel, prompts: Sequence[Sequence[int]], prefix: Sequence[int] = ()) -> tuple[State, Any]:
+    """Return the state before the first step of a batch, and the ids (rows, n) of the first step."""
     import torch
 
     if opened.kind != "encoder-decoder":
         inputs = left_padded(prompts, opened.device)
         if not accepts(opened.model, "position_ids"):
             inputs.pop("position_ids", None)
-        return _State(opened, inputs, inputs.get("attention_mask")), inputs["input_ids"]
+        return State(opened, inputs, inputs.get("attention_mask")), inputs["input_ids"]
     width = max(len(prompt) for prompt in prompts)
     batch = torch.tensor([[*prompt] + [0] * (width - len(prompt)) for prompt in prompts], device=opened.device)
     mask = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in prompts], device=opened.device)
     with torch.inference_mode(), forward_of(opened):
         encoded = opened.model.get_encoder()(input_ids=batch, attention_mask=mask, return_dict=True)
-    first = torch.full((len(prompts), 1), start_id(opened), device=opened.device)
-    return _State(opened, {"encoder_outputs": encoded, "attention_mask": mask}, None), first
+    first = torch.tensor([[start_id(opened), *prefix]] * len(prompts), device=opened.device)
+    return State(opened, {"encoder_outputs": encoded, "attention_mask": mask}, None), first
 
 
 def _answer(opened: OpenModel, rows: list[_Row], sampler: Sampler, until: tuple[str, ...]) -> Iterator[list[_Row]]:
     """Answer one batch; yields the rows that a step finished (often none)."""
     import torch
 
-    state, ids = _begin(opened, [row.prompt for row in rows])
+    state, ids = begin(opened, [row.prompt for row in rows], rows[0].prefix)
     active = list(rows)
     for _step in range(sampler.max_new_tokens):
         logits = state.step(ids)
@@ -212,7 +227,7 @@ def _answer(opened: OpenModel, rows: list[_Row], sampler: Sampler, until: tuple[
             return
         ids = torch.tensor([[row.ids[-1] if row.ids else 0] for row in active], device=opened.device)
         spare = len(active) - len(going)
-        if spare >= max(1, int(_SPARE * len(active))) and hasattr(state.cache, "batch_select_indices"):
+        if spare >= max(1, int(_SPARE * len(active))) and state.can_keep:
             keep = torch.tensor(going, device=opened.device)
             state.keep(keep)
             ids, active = ids[keep], [active[n] for n in going]
@@ -247,8 +262,9 @@ def _choose(opened: OpenModel, rows: Sequence[_Row], logits: Any, sampler: Sampl
 
 def _before(opened: OpenModel, rows: Sequence[_Row]) -> list[list[int]]:
     """Return the ids before each row's next token, as the decoder was fed them."""
-    first = [start_id(opened)] if opened.kind == "encoder-decoder" else []
-    return [[*(first or row.prompt), *row.ids] for row in rows]
+    if opened.kind == "encoder-decoder":
+        return [[start_id(opened), *row.prefix, *row.ids] for row in rows]
+    return [[*row.prompt, *row.ids] for row in rows]
 
 
 def _cut(opened: OpenModel, row: _Row, until: tuple[str, ...]) -> None:
@@ -270,7 +286,7 @@ def _ended(opened: OpenModel, rows: Sequence[_Row]) -> list[_Row]:
 def _one_by_one(opened: OpenModel, rows: Sequence[_Row], sampler: Sampler, until: tuple[str, ...]) -> Iterator[list[_Row]]:
     """Answer rows of a family without a key-value cache, each by itself."""
     for row in rows:
-        decoder, feed = start(opened, row.prompt)
+        decoder, feed = start(opened, row.prompt, row.prefix)
         for _step in range(sampler.max_new_tokens):
             _choose(opened, [row], decoder.feed(feed)[None], sampler, until)
             if row.stop:

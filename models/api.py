@@ -19,12 +19,15 @@ from models.api_residual import ResidualStream
 from models.columns import Column, Sampler
 from models.events import Work, finish
 from models.opened import OpenModel
-from models.operations import attention, embeddings, sampling, tensors, tokens
+from models.operations import attention, continuing, embeddings, sampling, tensors, tokens
 from models.operations._asked import traced
 from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
+from models.records.beams import BeamTree
 from models.records.chain import SamplerChain
 from models.records.checkpoints import Description
+from models.records.divergence import Divergence
 from models.records.embeddings import Analogy, Drift, Neighbours, PositionTable, Projection
+from models.records.samples import SampleSet
 from models.records.sampling import Distribution, Generation
 from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges
 from models.records.tokens import TokenStrip
@@ -122,6 +125,32 @@ class Checkpoint:
             return finish(sampling.generate(self.shelf, column, tuple(prompt)))
         column = replace(column, prompt="template" if chat else column.prompt)
         return finish(sampling.generate(self.shelf, column, prompt=prompt))
+
+    def beams(  # noqa: PLR0913 - all but the first two are named
+        self, text: str, num_beams: int = 4, *, max_new_tokens: int = 16, length_penalty: float = 1.0,
+        early_stopping: bool = False, position: int = -1, path: Sequence[int] = (), target: str = "",
+    ) -> BeamTree:  # fmt: skip
+        """Return a beam search from a place in a text as the tree of all its candidates, with transformers' scores."""
+        named = {
+            "num_beams": num_beams, "max_new_tokens": max_new_tokens, "length_penalty": length_penalty,
+            "early_stopping": early_stopping, "position": position, "path": tuple(path), "target": target,
+        }  # fmt: skip
+        return finish(continuing.beams(self.shelf, self.column, text, **named))  # type: ignore[arg-type]
+
+    def samples(self, text: str, n: int = 8, *, position: int = -1, path: Sequence[int] = (), **sampler: Any) -> SampleSet:
+        """Return ``n`` answers to one text, answer i with seed + i, and how much they differ; ``sampler`` as in ``generate``."""
+        column = replace(self.column, sampler=replace(self.column.sampler, **sampler))
+        return finish(continuing.draw_samples(self.shelf, column, text, n, position, tuple(path)))
+
+    def divergence(self, other: Checkpoint, text: str, target: str = "") -> Divergence:
+        """Return KL and Jensen–Shannon divergence from this to another checkpoint at every token of a text, in nats."""
+        from models.divergence import Side, compare
+
+        sides = []
+        for one in (self, other):
+            opened, prepared, trace = finish(traced(one.shelf, one.column, text, target))
+            sides.append(Side(one.column.name, opened, prepared, None if opened.kind == "encoder" else trace))
+        return finish(compare(sides[0], sides[1]))
 
     def score(self, context: str, continuation: str) -> tuple[float, bool]:
         """Return (ln p of the continuation given the context in nats, whether it is what greedy decoding gives).

@@ -55,8 +55,13 @@ class Decoder:
         return outputs.logits[0, -1].float()
 
 
-def start(opened: OpenModel, ids: Sequence[int]) -> tuple[Decoder, list[int]]:
+def start(opened: OpenModel, ids: Sequence[int], prefix: Sequence[int] = ()) -> tuple[Decoder, list[int]]:
     """Return a decoder and the ids to feed it first (for an encoder-decoder the source is encoded here).
+
+    Args:
+        opened: The model.
+        ids: The prompt; the source of an encoder-decoder.
+        prefix: How an encoder-decoder's answer begins, without its start token.
 
     Raises:
         UserError: If the model cannot generate, or the prompt is empty or too long.
@@ -71,7 +76,7 @@ def start(opened: OpenModel, ids: Sequence[int]) -> tuple[Decoder, list[int]]:
     batch = torch.tensor([list(ids)], device=opened.device)
     with torch.inference_mode(), forward_of(opened):
         source = opened.model.get_encoder()(input_ids=batch, return_dict=True)
-    return Decoder(opened, source), [start_id(opened)]
+    return Decoder(opened, source), [start_id(opened), *prefix]
 
 
 def refuse_unless_generating(opened: OpenModel) -> None:
@@ -86,7 +91,9 @@ def refuse_unless_generating(opened: OpenModel) -> None:
         raise UserError("generate.kind", _("{name} cannot generate: {reason}.").format(name=opened.path, reason=reason))
 
 
-def generate(opened: OpenModel, ids: Sequence[int], sampler: Sampler, receipt: str = "") -> Work[Generation]:
+def generate(
+    opened: OpenModel, ids: Sequence[int], sampler: Sampler, receipt: str = "", prefix: Sequence[int] = ()
+) -> Work[Generation]:
     """Generate one answer; yields ``Partial(Step)`` for each token.
 
     Args:
@@ -94,6 +101,7 @@ def generate(opened: OpenModel, ids: Sequence[int], sampler: Sampler, receipt: s
         ids: Prompt (source) token ids.
         sampler: How to choose; its seed makes the answer repeatable.
         receipt: How the prompt was made, kept in the result.
+        prefix: How an encoder-decoder's answer begins, without its start token; it is no part of the result.
 
     Raises:
         UserError: If the model cannot generate, or the prompt or sampler is not usable.
@@ -103,7 +111,7 @@ def generate(opened: OpenModel, ids: Sequence[int], sampler: Sampler, receipt: s
     check_sampler(sampler)
     started = time.monotonic()
     yield Progress(0, sampler.max_new_tokens, _("reading the prompt"))
-    decoder, feed = start(opened, ids)
+    decoder, feed = start(opened, ids, prefix)
     ends, most = eos_ids(opened), context_length(opened)
     generator = torch.Generator().manual_seed(sampler.seed)
     tokens: list[int] = []

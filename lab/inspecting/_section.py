@@ -25,6 +25,7 @@ class Question:
         target: What the decoder of an encoder-decoder is given; empty for the usual.
         position: Index of the token that the question is about; -1 for the last.
         top: How many rows of a ranking.
+        path: Token ids put behind that token, joined by ``+``.
         slice: Which matrix of a tensor with more than two dimensions.
         against: Path of the checkpoint that is subtracted; empty for none.
         edits: What is changed in the forward, as JSON; empty for nothing.
@@ -37,6 +38,7 @@ class Question:
     target: str = ""
     position: int = -1
     top: int = 10
+    path: str = ""
     slice: int = 0
     against: str = ""
     edits: str = ""

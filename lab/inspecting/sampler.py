@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from lab.inspecting._section import Question, Section, Table, number
 from models.columns import Column, Sampler
 from models.engine_ops import Operations
+from models.errors import UserError
 from models.events import Work
+from models.words import _
 
 if TYPE_CHECKING:
     from models.records.chain import Outcome, SamplerChain, StageResult
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 def ask(operations: Operations, column: Column, question: Question) -> Work[dict[str, Any]]:
     """Return the distribution before and after the chain, and what each stage did."""
     asked = replace(column, sampler=Sampler(chain=str(question.value)))
-    named = {"position": question.position, "top": question.top, "target": question.target}
+    named = {"position": question.position, "top": question.top, "target": question.target, "path": ids_of(question.path)}
     found: SamplerChain = yield from operations.ask("sampler_chain", asked, question.text, **named)
     own = found.distribution
     return {
@@ -28,6 +30,22 @@ def ask(operations: Operations, column: Column, question: Question) -> Work[dict
         "sampled": [float(p) for p in own.sampled], "stages": [_stage(stage) for stage in found.stages],
         "chosen": _chosen(found.outcomes[0]),
     }  # fmt: skip
+
+
+def ids_of(path: str) -> tuple[int, ...]:
+    """Read token ids joined by ``+``, in order.
+
+    Raises:
+        UserError: If a part is no id.
+    """
+    pieces = [piece.strip() for piece in path.split("+")] if path.strip() else []
+    if not all(piece.isascii() and piece.isdigit() and len(piece) < 10 for piece in pieces):
+        raise UserError(
+            "inspect.path",
+            _("--path {text} is no list of token ids.").format(text=path),
+            _("Write ids joined by +, such as 12+7."),
+        )
+    return tuple(int(piece) for piece in pieces)
 
 
 def _tokens(found: SamplerChain, probabilities: Any) -> list[dict[str, Any]]:

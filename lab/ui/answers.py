@@ -16,6 +16,7 @@ from models.words import _
 
 PURE = frozenset({
     "tokens", "attention_grid", "attention", "attention_pair", "head_cost", "distribution", "describe", "render",
+    "sampler_chain", "beams", "divergence",
     "project", "points", "neighbours", "analogy", "drift", "point_values", "positions",
     "tensor_list", "tensor_statistics", "tensor", "tensor_changes",
     "lens", "lens_difference", "norms", "attribution", "neurons", "effect",

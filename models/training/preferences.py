@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class PreferenceSettings:
     top_p: float = field(default=1.0, metadata=help_text("Nucleus of sampling; 1 is off."))
     max_new_tokens: int = field(default=48, metadata=help_text("Longest answer."))
     batch_size: int = field(default=128, metadata=help_text("Answers sampled at once."))
-    use_candidates: bool = field(default=False, metadata=help_text("Also label each row's own candidates."))
+    use_candidates: bool = field(default=False, metadata=help_text("Label the rows' own candidates too; pairs mark them."))
     pairs_per_prompt: int = field(default=2, metadata=help_text("Most pairs made of one prompt."))
     balance: tuple[str, ...] = field(default=(), metadata=help_text("Chosen verdicts to be made equally frequent."))
     max_ratio: float = field(default=1.0, metadata=help_text("How far apart those may be: largest to smallest."))
@@ -65,11 +65,12 @@ class PreferenceSettings:
 
 @dataclass(frozen=True)
 class Labelled:
-    """One answer with its label."""
+    """One answer with its label; ``added`` if the policy did not sample it, but the prompt's row brought it along."""
 
     text: str
     score: float
     verdict: str
+    added: bool = False
 
 
 def choose_pairs(answers: Sequence[Labelled], most: int, generator: np.random.Generator) -> list[tuple[Labelled, Labelled]]:
@@ -77,7 +78,10 @@ def choose_pairs(answers: Sequence[Labelled], most: int, generator: np.random.Ge
 
     Pairs whose two verdicts were not used yet come first, so that a rare contrast (right against abstained) is kept.
     """
-    distinct = list({answer.text: answer for answer in answers}.values())
+    sampled = {answer.text for answer in answers if not answer.added}
+    distinct = [
+        replace(answer, added=answer.text not in sampled) for answer in {answer.text: answer for answer in answers}.values()
+    ]
     pairs = [(a, b) for a, b in itertools.permutations(distinct, 2) if a.score > b.score]
     pairs = [pairs[at] for at in generator.permutation(len(pairs))]
     chosen: list[tuple[Labelled, Labelled]] = []
@@ -124,7 +128,7 @@ def run(settings: PreferenceSettings, workspace: Workspace) -> Work[Mapping[str,
         drawn = answers[at * settings.samples : (at + 1) * settings.samples]
         own = [Labelled(*label_answer(labeller, texts, row, answer)) for answer in drawn]
         extra = row.get("candidates", ()) if settings.use_candidates else ()
-        labelled.append(own + [Labelled(text, *labeller(row, text)) for text in extra])
+        labelled.append(own + [replace(Labelled(text, *labeller(row, text)), added=True) for text in extra])
         if at % 200 == 0:
             yield Progress(at, len(rows), _("labels"))
     return (yield from _write(settings, workspace.folder, rows, labelled))
@@ -139,7 +143,7 @@ def _write(
     dev: list[Mapping[str, Any]] = []
     with (folder / "samples.jsonl").open("w", encoding="utf-8") as file:
         for row, answers in zip(rows, labelled, strict=True):
-            content = [{"text": a.text, "score": a.score, "verdict": a.verdict} for a in answers]
+            content = [{"text": a.text, "score": a.score, "verdict": a.verdict, "added": a.added} for a in answers]
             file.write(json.dumps({"prompt": row["prompt"], "answers": content}, ensure_ascii=False) + "\n")
             target = dev if _group(settings, row) in held_out else train
             chosen_pairs = choose_pairs(answers, settings.pairs_per_prompt, generator)
@@ -156,12 +160,22 @@ def _write(
         yield Saved(name)
     verdicts = Counter(answer.verdict for answers in labelled for answer in answers)
     chosen = Counter((pair["chosen_verdict"], pair["rejected_verdict"]) for pair in kept)
+    added = sum(answer.added for answers in labelled for answer in answers)
+    with_added = sum(pair["chosen_added"] or pair["rejected_added"] for pair in kept)
+    if added:
+        yield Note(
+            _("preferences: {added} of the answers were added to the samples; they are in {pairs} of {n} pairs").format(
+                added=added, pairs=with_added, n=len(kept)
+            )
+        )
     yield Note("preferences: answers " + ", ".join(f"{name} {count}" for name, count in verdicts.most_common()))
     yield Note("preferences: pairs " + ", ".join(f"{a} > {b} {count}" for (a, b), count in chosen.most_common()))
     return {
         "prompts": len(rows),
         "answers": sum(verdicts.values()),
+        "answers_added": added,
         "pairs": len(kept),
+        "pairs_with_added": with_added,
         "dev_pairs": len(kept_dev),
         "dropped_by_balance": len(train) - len(kept),
         "verdicts": dict(verdicts.most_common()),
@@ -189,6 +203,8 @@ def _pair(row: Row, better: Labelled, worse: Labelled) -> dict[str, Any]:
         "rejected_verdict": worse.verdict,
         "chosen_score": better.score,
         "rejected_score": worse.score,
+        "chosen_added": better.added,
+        "rejected_added": worse.added,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,21 @@ def describe_run(stage: str, settings: Any, workspace: Workspace, inputs: Inputs
         "parent_hashes": dict(inputs.parents),
         "settings": as_settings(settings),
         "data": dict(inputs.data),
+        "sources": sources(workspace, inputs.data),
         "metrics": dict(metrics),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "safetensors")},
     }
+
+
+def sources(workspace: Workspace, files: Mapping[str, str]) -> dict[str, Any]:
+    """Return what earlier steps of the chain reported of the data files that they made, by step.
+
+    So a checkpoint tells, for example, how many of the answers in its pairs were not sampled but added.
+    """
+    found: dict[str, Any] = {}
+    for name in files:
+        step = Path(name).parts[0]
+        done = workspace.output / step / "done.json"
+        if step in workspace.made and step != "world" and done.is_file():
+            found[step] = json.loads(done.read_text(encoding="utf-8")).get("metrics", {})
+    return found

@@ -134,3 +134,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(command: str, tmp_path: Pat
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1
     assert "Not a directory" in error
+
+
+def test_convert_writes_beside_its_file_as_the_hint_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"a": torch.ones(2)}, tmp_path / "old.pt")
+    assert run(["inspect", str(tmp_path / "old.pt"), "--text", "x"]) == 2
+    hint = capsys.readouterr().err
+    assert f"triptych models convert {tmp_path / 'old.pt'}" in hint
+    assert run(["models", "convert", str(tmp_path / "old.pt")]) == 0
+    assert (tmp_path / "old-safetensors" / "model.safetensors").is_file()

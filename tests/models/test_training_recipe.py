@@ -210,6 +210,11 @@ def test_manifests_tell_where_a_checkpoint_comes_from(chain):
     assert manifest["metrics"]["steps"] == 20
     assert manifest["files"]["model.safetensors"]["size"] == (output / "sft/checkpoint/model.safetensors").stat().st_size
     assert str(output) not in json.dumps(manifest)  # no path of this machine
+    assert manifest["sources"] == {}
+    sources = json.loads((output / "dpo/checkpoint/manifest.json").read_text())["sources"]
+    made = json.loads((output / "preferences/done.json").read_text())["metrics"]
+    assert sources == {"preferences": made}
+    assert made["answers_added"] == 0
 
 
 def test_journals_hold_what_was_yielded(chain):

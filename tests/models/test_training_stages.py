@@ -146,6 +146,25 @@ def test_preferences_are_labelled_samples_and_dev_has_other_prompts(root):
     assert not asked[0] & asked[1]
 
 
+def test_answers_that_were_not_sampled_are_marked_and_counted(root):
+    asked = [json.loads(line) for line in (root / "prompts.jsonl").read_text().splitlines()]
+    write_rows(root / "with_candidates.jsonl", [{**row, "candidates": ["An answer that nobody sampled."]} for row in asked])
+    settings = preferences.PreferenceSettings(
+        prompts=("with_candidates.jsonl",), labeller=LABELLER, samples=3, temperature=2.0, max_new_tokens=6,
+        use_candidates=True, pairs_per_prompt=4, dev_share=0.0,
+    )  # fmt: skip
+    metrics = run_stage(preferences.STAGE, settings, root, "with-candidates")
+    folder = root / "with-candidates"
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+    assert [[answer["added"] for answer in row["answers"]] for row in samples] == [[False] * 3 + [True]] * len(PROMPTS)
+    assert (metrics["answers"], metrics["answers_added"]) == (4 * len(PROMPTS), len(PROMPTS))
+    for pair in pairs:
+        for side in ("chosen", "rejected"):
+            assert pair[f"{side}_added"] == (pair[side][0]["content"] == "An answer that nobody sampled.")
+    assert metrics["pairs_with_added"] == sum(pair["chosen_added"] or pair["rejected_added"] for pair in pairs) > 0
+
+
 def labelled(*rows):
     return [preferences.Labelled(text, score, verdict) for text, score, verdict in rows]
 

@@ -7,6 +7,7 @@ import numpy as np
 from models.columns import Column
 from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
 from models.records.attribution import Attribution, Neurons
+from models.records.chain import Outcome, SamplerChain, StageResult
 from models.records.checkpoints import Description
 from models.records.embeddings import Analogy, Drift, Neighbours, PlaneFacts, PointValues, Projection
 from models.records.interventions import Effect
@@ -108,6 +109,20 @@ def distribution(seed=0, k=40, position=5, temperature=1.0):
     entropies = [float(-(x[x > 0] * np.log(x[x > 0])).sum()) for x in (p, q)]
     shown = (p[:k].astype(np.float32), q[:k].astype(np.float32))
     return Distribution(np.arange(k) + 100, texts, *shown, *entropies, position, 300, 12, 3)
+
+
+def sampler_chain(seed=0, k=40, chain="top_k=12,temperature=0.5", presets=()):
+    own = distribution(seed, k, temperature=0.5)
+    cut = np.where(np.arange(k) < 12, own.probabilities, 0).astype(np.float32)
+    stages = []
+    for n, text in enumerate(chain.split(",") if chain else ()):
+        after = cut / cut.sum() if n == 0 else own.sampled
+        removed = (np.arange(112, 115), (" <b>bold</b>", " x", "\n"), np.array([0.02, 0.01, 0.005], np.float32))
+        gone = (288, 0.08, *removed) if n == 0 else (0, 0.0, np.zeros(0, np.int64), (), np.zeros(0, np.float32))
+        stages.append(StageResult(text, True, after, 1.9 - 0.3 * n, 12, *gone, 100, own.texts[0], float(after[0])))
+    outcomes = [Outcome("chain", chain, "", 100, own.texts[0], 0.4, 101, own.texts[1], 0.2, 1.6, 12)]
+    outcomes += [Outcome(name, c, "", 100, own.texts[0], 0.3, 102, own.texts[2], 0.1, 2.0, 300) for name, c in presets]
+    return SamplerChain(own, chain, tuple(stages), tuple(outcomes))
 
 
 def steps(text=" The capital is Ombra.", seed=0):

@@ -41,6 +41,14 @@ def build(qtbot, name, n=3, text=made.TEXT) -> ViewWidget:
     return widget
 
 
+SAMPLING = {
+    "distribution": lambda column, params: made.distribution(column),
+    "sampler_chain": lambda column, params: made.sampler_chain(
+        column, chain=params["column"].sampler.chain, presets=params["presets"]
+    ),
+}
+
+
 def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
     """Return what the engine could answer to a want."""
     column, params = want.column, want.params
@@ -52,8 +60,8 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return made.grid(seed=column)
     if want.op == "attention":
         return made.head(params["layer"], params["head"], seed=column)
-    if want.op == "distribution":
-        return made.distribution(column)
+    if want.op in SAMPLING:
+        return SAMPLING[want.op](column, params)
     if want.op in made.EMBEDDINGS:
         return made.EMBEDDINGS[want.op](params, max(column, 0))
     if want.op == "generate":
@@ -156,7 +164,8 @@ def test_its_table_is_a_table_and_its_state_comes_back(qtbot, name):
     other = build(qtbot, name)
     other.restore(before)
     assert json.loads(json.dumps(other.state())) == before
-    nonsense = dict.fromkeys(widget.state(), "?") | {"unknown": [1], "difference": 7, "samplers": [{"temperature": "x"}]}
+    nonsense = dict.fromkeys(widget.state(), "?") | {"unknown": [1], "difference": 7}
+    nonsense |= {"chains": ["no chain", 7], "presets": {"a": "b"}}
     other.restore(nonsense)
     fill(other)
 

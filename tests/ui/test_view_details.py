@@ -10,10 +10,12 @@ from PySide6.QtGui import QGuiApplication
 
 from lab.ui.view import Failure
 from lab.ui.views import attention, chat, evaluate, sampling, tokens
+from lab.ui.views._sampling_rows import bars, difference_bars, facts, stage_line
 from lab.ui.widgets.attention_panel import axis_labels, block_of, grid_numbers, pair_of, shown_pattern, value_text
 from lab.ui.widgets.conversation import Exchange, Reply, messages_for
 from lab.ui.widgets.remembered import exchange_from, exchanges_to
 from lab.ui.widgets.token_panel import glyph_values, same_tokens, scale_top, summary, token_at, token_values
+from models.chain import Stage
 from models.columns import Sampler
 from models.records.sampling import difference_distributions
 from tests.ui import samples as made
@@ -181,17 +183,81 @@ def test_kinds_are_offered_where_there_are_several(show):
 
 
 # sampling ------------------------------------------------------------------------------------------------------------
-def test_a_slider_asks_with_the_new_sampler_in_all_columns(show):
+def chains(view):
+    return [want.params["column"].sampler.chain for want in view.wants()]
+
+
+def test_an_edit_asks_with_the_new_chain_in_all_columns(show):
     view = show(sampling)
     said = []
     view.changed.connect(lambda: said.append(1))
-    view.panels[1].content.sliders.temperature.setValue(10)
+    assert chains(view) == ["temperature=1,top_k=0,top_p=1"] * 2
+    view.editor.rows[0].value.setValue(0.5)
     assert said
-    assert [want.params["column"].sampler.temperature for want in view.wants()] == [0.5, 0.5]
+    assert chains(view) == ["temperature=0.5,top_k=0,top_p=1"] * 2
     view.shared.setChecked(False)
-    view.panels[0].content.sliders.top_p.setValue(90)
-    assert [want.params["column"].sampler.top_p for want in view.wants()] == [0.9, 1.0]
+    view.owner.setCurrentIndex(1)
+    view.editor.rows[2].value.setValue(0.9)
+    assert chains(view) == ["temperature=0.5,top_k=0,top_p=1", "temperature=0.5,top_k=0,top_p=0.9"]
+    view.owner.setCurrentIndex(0)
+    assert view.editor.chain() == "temperature=0.5,top_k=0,top_p=1"
     assert made.COLUMNS[0].sampler == Sampler()  # the session's columns are not touched
+
+
+def test_stages_are_moved_switched_removed_added_and_written(show):
+    view = show(sampling)
+    view.editor.rows[2].moved.emit(-1)
+    assert chains(view)[0] == "temperature=1,top_p=1,top_k=0"
+    view.editor.rows[0].switch.setChecked(False)
+    view.editor.rows[1].removed.emit()
+    assert chains(view)[0] == "!temperature=1,top_k=0"
+    view.editor.add_stage(Stage("min_p", 0.05))
+    assert chains(view)[0] == "!temperature=1,top_k=0,min_p=0.05"
+    view.editor.text.setText("top-k=3, greedy")
+    view.editor.text.editingFinished.emit()
+    assert chains(view) == ["top_k=3,temperature=0"] * 2
+    view.editor.text.setText("top_q=3")
+    view.editor.text.editingFinished.emit()
+    assert chains(view) == ["top_k=3,temperature=0"] * 2
+    assert "no stage" in view.editor.problem.whole()
+
+
+def test_presets_are_saved_under_a_name_and_compared(show):
+    view = show(sampling)
+    view.presets.taken.emit("min_p=0.1")
+    view.presets.box.setEditText("mine")
+    view.presets._enable()
+    view.presets.save.click()
+    assert view.state()["presets"] == {"mine": "min_p=0.1"}
+    assert ("mine", "min_p=0.1") in view.wants()[0].params["presets"]
+    view.presets.taken.emit("")
+    assert chains(view) == ["", ""]
+    view.presets.box.setEditText("mine")
+    view.presets._enable()
+    view.presets.delete.click()
+    assert view.state()["presets"] == {}
+
+
+def test_a_chosen_token_is_banned_forced_or_put_behind_the_text(show):
+    view = show(sampling)
+    fill(view)
+    assert not view.ban.isEnabled()
+    view.panels[0].content.bars.clicked.emit(3)
+    view.redraw()
+    view.ban.click()
+    assert chains(view)[0] == "ban=103,temperature=1,top_k=0,top_p=1"
+    fill(view)
+    view.force.click()
+    assert chains(view)[0].startswith("force=103,ban=103,")
+    view.panels[1].content.bars.activated.emit(1)
+    assert [want.params["path"] for want in view.wants()] == [(101,), (101,)]
+    fill(view)
+    view.back.click()
+    assert view.wants()[0].params["path"] == ()
+    view.set_selection({"path": [5, 6], "position": 2})
+    assert (view.wants()[0].params["path"], view.wants()[0].params["position"]) == ((5, 6), 2)
+    view.set_selection({"token": 1})
+    assert (view.wants()[0].params["path"], view.wants()[0].params["position"]) == ((), 1)
 
 
 def test_the_place_follows_the_selected_token_and_a_new_text(show):
@@ -203,12 +269,24 @@ def test_the_place_follows_the_selected_token_and_a_new_text(show):
 
 
 def test_bars_say_what_the_sampler_cut():
-    rows = sampling.bars(made.distribution(temperature=0.5))
+    rows = bars(made.distribution(temperature=0.5))
     assert rows[3].marked
     assert rows[20].label.endswith("→ cut")
     plain = made.distribution()
     plain.sampled[:] = plain.probabilities
-    assert "→" not in sampling.bars(plain)[0].label
+    assert "→" not in bars(plain)[0].label
+    summed = bars(plain, cumulative=True)
+    assert summed[-1].value == pytest.approx(float(plain.probabilities.sum()))
+    assert [row.value for row in summed] == sorted(row.value for row in summed)
+
+
+def test_a_stage_says_what_it_removed():
+    found = made.sampler_chain()
+    line, tip = stage_line(found.stages[0])
+    assert line == "12 left · −288 (8.00 %) · H 1.90"
+    assert "<b>bold</b>" in tip
+    assert "0.50 %" in tip
+    assert "rank 3" in facts(found.distribution, 1.0)[0]
 
 
 def test_difference_of_distributions_is_over_all_tokens_of_either():
@@ -218,7 +296,7 @@ def test_difference_of_distributions_is_over_all_tokens_of_either():
     assert texts[6] == " word6"
     assert delta[0] == pytest.approx(float(b.probabilities[0] - a.probabilities[0]))
     assert delta[7] == pytest.approx(float(b.probabilities[7]))
-    assert [abs(row.value) for row in sampling.difference_bars(a, b)] == sorted(map(abs, delta.tolist()), reverse=True)
+    assert [abs(row.value) for row in difference_bars(a, b)] == sorted(map(abs, delta.tolist()), reverse=True)
 
 
 # chat ----------------------------------------------------------------------------------------------------------------

@@ -1,362 +1,387 @@
-"""Sampling: what each column would say next, before and after its sampler."""
+"""Sampling: what each column would say next, before, within and after its sampler chain."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QLabel, QSlider, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QSpinBox, QSplitter, QVBoxLayout, QWidget
 
 from lab.ui.view import View, Want
-from lab.ui.widgets.bars import Bar, BarList
+from lab.ui.views._sampling_rows import (
+    BITS,
+    bars,
+    calls,
+    chain_of,
+    context,
+    difference_bars,
+    facts,
+    outcome_rows,
+    stage_line,
+    table_rows,
+)
+from lab.ui.widgets.bars import BarList
+from lab.ui.widgets.chain_editor import ChainEditor
 from lab.ui.widgets.colors import scheme
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.panel import ColumnPanel, Elided
-from lab.ui.widgets.text import number, percent, shorten, signed, visible
+from lab.ui.widgets.presets import PresetBar, saved_presets
+from lab.ui.widgets.rows import RowsTable
+from lab.ui.widgets.text import percent, shorten
+from models.chain import is_chain
 from models.columns import Column, Sampler
-from models.records.sampling import Distribution, difference_distributions
+from models.records.chain import SamplerChain
 from models.words import _
 
 TOP = 50
 DIFFERENCE_TOP = 1000
-TOP_K_STEPS = (0, 1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50, 75, 100, 200, 500)
-
-
-def bars(found: Distribution) -> list[Bar]:
-    """Return one row per token: the model's probability, and what the sampler made of it."""
-    plain = np.allclose(found.probabilities, found.sampled, atol=1e-6)
-    rows = []
-    for i, text in enumerate(found.texts):
-        own, after = float(found.probabilities[i]), float(found.sampled[i])
-        label = percent(own) if plain else f"{percent(own)} → {percent(after) if after else _('cut')}"
-        tip = (
-            f"{visible(text)}   {_('id {id}').format(id=int(found.ids[i]))}   {_('rank {n}').format(n=i)}",
-            _("model: {p}, surprisal {s} nats").format(p=percent(own), s=number(-math.log(max(own, 1e-45)), 3)),
-            _("after the sampler: {p}").format(p=percent(after)),
-        )
-        second = float("nan") if plain else after
-        rows.append(Bar(visible(text, 24) or "∅", own, label, second, i == found.rank_of_actual, tip))
-    return rows
-
-
-def difference_bars(a: Distribution, b: Distribution, most: int = TOP) -> list[Bar]:
-    """Return the tokens whose probabilities differ most, b minus a, largest change first."""
-    ids, texts, delta = difference_distributions(a, b)
-    order = np.argsort(-np.abs(delta), kind="stable")[:most]
-    before = {int(id): float(p) for id, p in zip(a.ids, a.probabilities, strict=True)}
-    after = {int(id): float(p) for id, p in zip(b.ids, b.probabilities, strict=True)}
-    rows = []
-    for i in order.tolist():
-        id = int(ids[i])
-        label = f"{signed(100 * float(delta[i]), 2)} %"
-        tip = (visible(texts[i]), f"{percent(before.get(id, 0.0))} → {percent(after.get(id, 0.0))}")
-        rows.append(Bar(visible(texts[i], 24) or "∅", float(delta[i]), label, tip=tip))
-    return rows
-
-
-def facts(found: Distribution) -> str:
-    """Return entropy, effective choices and rank of the true token in one line."""
-    entropy = number(found.entropy, 2)
-    if abs(found.sampled_entropy - found.entropy) > 5e-4:
-        entropy = f"{entropy} → {number(found.sampled_entropy, 2)}"
-    choices = number(math.exp(min(found.entropy, 30)), 1)
-    parts = [_("entropy {h} nats").format(h=entropy), _("≈ {n} choices").format(n=choices)]
-    if found.rank_of_actual >= 0:
-        parts.insert(0, _("true next: rank {n}").format(n=found.rank_of_actual))
-    return " · ".join(parts)
-
-
-class SamplerSliders(QWidget):
-    """Temperature, top-k and top-p."""
-
-    changed = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._sampler = Sampler()
-        self.temperature, self.top_k, self.top_p = (QSlider(Qt.Orientation.Horizontal, self) for _i in range(3))
-        self.temperature.setRange(0, 40)
-        self.top_k.setRange(0, len(TOP_K_STEPS) - 1)
-        self.top_p.setRange(1, 100)
-        names = (_("Temperature"), _("Top-k"), _("Top-p"))
-        tips = (
-            _("Above 1 flattens, below 1 sharpens; 0 always takes the most probable token"),
-            _("Only the k most probable tokens; 0 is off"),
-            _("Only the smallest set of tokens that together have this probability; 1 is off"),
-        )
-        self.values = [QLabel(self) for _name in names]
-        grid = QGridLayout(self)
-        grid.setContentsMargins(4, 2, 4, 2)
-        grid.setHorizontalSpacing(4)
-        grid.setVerticalSpacing(0)
-        for row, (name, tip, slider) in enumerate(zip(names, tips, self.sliders(), strict=True)):
-            label = QLabel(name, self)
-            label.setBuddy(slider)
-            slider.setAccessibleName(name)
-            for widget in (label, slider, self.values[row]):
-                widget.setToolTip(tip)
-            self.values[row].setMinimumWidth(self.fontMetrics().horizontalAdvance("0.00 0"))
-            grid.addWidget(label, row, 0)
-            grid.addWidget(slider, row, 1)
-            grid.addWidget(self.values[row], row, 2)
-            slider.setMinimumWidth(36)
-            slider.valueChanged.connect(self._on_moved)
-        grid.setColumnStretch(1, 1)
-        self.set_sampler(self._sampler)
-
-    def sliders(self) -> tuple[QSlider, QSlider, QSlider]:
-        """Return the three sliders."""
-        return self.temperature, self.top_k, self.top_p
-
-    def sampler(self) -> Sampler:
-        """Return the settings."""
-        return self._sampler
-
-    def set_sampler(self, sampler: Sampler) -> None:
-        """Show these settings, silently."""
-        self._sampler = sampler
-        nearest = min(range(len(TOP_K_STEPS)), key=lambda i: abs(TOP_K_STEPS[i] - sampler.top_k))
-        places = (round(sampler.temperature * 20), nearest, round(sampler.top_p * 100))
-        for slider, place in zip(self.sliders(), places, strict=True):
-            slider.blockSignals(True)
-            slider.setValue(place)
-            slider.blockSignals(False)
-        self._show()
-
-    def _show(self) -> None:
-        off = _("off")
-        self.values[0].setText(f"{self._sampler.temperature:.2f}" if self._sampler.temperature else _("greedy"))
-        self.values[1].setText(str(self._sampler.top_k) if self._sampler.top_k else off)
-        self.values[2].setText(f"{self._sampler.top_p:.2f}" if self._sampler.top_p < 1 else off)
-
-    def _on_moved(self) -> None:
-        self._sampler = replace(
-            self._sampler, temperature=self.temperature.value() / 20, top_k=TOP_K_STEPS[self.top_k.value()],
-            top_p=self.top_p.value() / 100,
-        )  # fmt: skip
-        self._show()
-        self.changed.emit()
 
 
 class SamplingPanel(QWidget):
-    """The sliders of one column, a line of facts, and its bars."""
+    """Lines of facts, and the bars of one column."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.sliders, self.facts, self.bars = SamplerSliders(self), Elided(), BarList(self)
+        self.facts, self.more, self.stage, self.bars = Elided(), Elided(), Elided(), BarList(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
         layout.setSpacing(2)
-        layout.addWidget(self.sliders)
         layout.addWidget(self.facts)
+        layout.addWidget(self.more)
+        layout.addWidget(self.stage)
         layout.addWidget(self.bars, 1)
 
 
 class SamplingView(ColumnView):
-    """Next-token bars of every column at the same place of the text."""
+    """Next-token bars of every column at one place of the text, and the chain that they go through."""
 
-    main_slot = "distribution"
+    main_slot = "sampler_chain"
 
     def __init__(self) -> None:
         super().__init__()
-        self._samplers: list[Sampler] = []
+        self._chains: list[str] = []
+        self._path: tuple[int, ...] = ()
+        self._chosen: tuple[int, int] = (-1, -1)
+        self._make_tools()
+        self.place = Elided(parent=self)
+        self.page.insertWidget(1, self.place)
+        self._make_side()
+        self.add_difference()
+
+    def _make_tools(self) -> None:
         self.position = QSpinBox(self)
         self.position.setRange(-1, 10**6)
         self.position.setValue(-1)
         self.position.setSpecialValueText(_("the end"))
         self.position.setPrefix("#")
-        self.log = QCheckBox(_("Log scale"), self)
-        self.log.setToolTip(_("Logarithmic bars over five decades"))
-        self.shared = QCheckBox(_("One sampler for all columns"), self)
-        self.shared.setChecked(True)
-        self.place = Elided(parent=self)
-        self.place.setMinimumWidth(220)
+        self.scale, self.unit = QComboBox(self), QComboBox(self)
+        for text, data in ((_("linear"), "linear"), (_("log"), "log"), (_("cumulative"), "cumulative")):
+            self.scale.addItem(text, data)
+        for text in ("nats", "bits"):
+            self.unit.addItem(text, text)
         self.tools.labelled(_("After token"), self.position, _("Where the next token is predicted; follows the selected token"))
-        self.tools.add(self.log)
-        self.tools.add(self.shared)
-        self.add_difference()
-        self.page.insertWidget(1, self.place)
-        self.position.valueChanged.connect(self._on_asked)
-        self.log.toggled.connect(self.redraw_soon)
+        self.tools.labelled(_("Scale"), self.scale, _("Linear, logarithmic over five decades, or summed up from the top"))
+        self.tools.labelled(_("Unit"), self.unit)
+        self.step, self.ban, self.force, self.back = (QPushButton(self) for _n in range(4))
+        for button, text, tip, slot in (
+            (self.step, _("Step"), _("Put the chosen token behind the text (double click, Return)"), self._on_step),
+            (self.ban, _("Ban"), _("Never take the chosen token: adds it to the chain's ban"), self._on_ban),
+            (self.force, _("Force"), _("Take only the chosen token: adds it to the chain's force"), self._on_force),
+            (self.back, _("Back"), _("Take the last token that was put behind the text away"), self._on_back),
+        ):
+            button.setText(text)
+            button.setToolTip(tip)
+            button.clicked.connect(slot)
+            self.tools.add(button)
+        self.position.valueChanged.connect(self._on_position)
+        self.scale.currentIndexChanged.connect(self.redraw_soon)
+        self.unit.currentIndexChanged.connect(self.redraw_soon)
+
+    def _make_side(self) -> None:
+        self.page.removeItem(self.row)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal, self)
+        self.splitter.setChildrenCollapsible(False)
+        side, right = QWidget(self.splitter), QWidget(self.splitter)
+        self.shared = QCheckBox(_("All columns"), side)
+        self.shared.setToolTip(_("One sampler for all columns"))
+        self.shared.setChecked(True)
+        self.owner = QComboBox(side)
+        self.owner.setAccessibleName(_("Column whose chain is shown"))
+        self.owner.setToolTip(_("Whose stages are listed; with one sampler for all, an edit goes to every column"))
+        self.presets, self.editor, self.outcomes = PresetBar(side), ChainEditor(side), RowsTable(side)
+        self.outcomes.setAccessibleName(_("What would have won under another preset"))
+        self.outcomes.setMinimumHeight(70)
+        self.outcomes.setToolTip(_("What would have won here under another preset"))
+        layout = QVBoxLayout(side)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        upper = QHBoxLayout()
+        upper.setSpacing(4)
+        upper.addWidget(self.owner, 1)
+        upper.addWidget(self.shared)
+        layout.addLayout(upper)
+        layout.addWidget(self.presets)
+        layout.addWidget(self.editor, 5)
+        layout.addWidget(self.outcomes, 3)
+        side.setMinimumWidth(235)
+        right.setLayout(self.row)
+        self.row.setContentsMargins(0, 0, 0, 0)
+        self.splitter.setSizes([255, 700])
+        self.splitter.setStretchFactor(1, 1)
+        self.page.addWidget(self.splitter, 1)
         self.shared.toggled.connect(self._on_shared)
+        self.owner.currentIndexChanged.connect(self._show_chain)
+        self.editor.changed.connect(self._on_edited)
+        self.editor.chosen.connect(self.redraw_soon)
+        self.presets.taken.connect(self._on_preset)
+        self.presets.changed.connect(self._on_asked)
 
     # the view contract -----------------------------------------------------------------------------------------------
     def make_content(self, index: int) -> QWidget:
-        """Build sliders and bars of one column."""
+        """Build the bars of one column."""
         panel = SamplingPanel()
         panel.bars.setAccessibleName(_("Next tokens of column {n}").format(n=index + 1))
-        panel.sliders.changed.connect(lambda: self._on_sampler(index))
+        panel.bars.clicked.connect(lambda row: self._on_row(index, row))
+        panel.bars.activated.connect(lambda row: self._on_row_taken(index, row))
         add_menu(panel.bars, self.table, self.message.emit)
         return panel
 
     def set_columns(self, columns: tuple[Column, ...]) -> None:
         """Show these columns, with the samplers that they bring."""
-        old = dict(zip(self.columns, self._samplers, strict=False))
-        self._samplers = [old.get(column, column.sampler) for column in columns]
+        old = dict(zip(self.columns, self._chains, strict=False))
+        self._chains = [old.get(column, chain_of(column.sampler)) for column in columns]
         super().set_columns(columns)
-        if len(set(self._samplers)) > 1:
+        current = max(self.owner.currentIndex(), 0)
+        with QSignalBlocker(self.owner):
+            self.owner.clear()
+            self.owner.addItems([column.name for column in columns])
+            self.owner.setCurrentIndex(min(current, len(columns) - 1))
+        if len(set(self._chains)) > 1:
             self._set_shared(False)
-        self._show_samplers()
+        self._show_chain()
 
     def wanted(self, index: int) -> Want:
-        """Return the request for a column's distribution, with the sampler as the sliders have it."""
-        column = replace(self.columns[index], sampler=self._samplers[index])
-        top = DIFFERENCE_TOP if self.difference.pair() else TOP
-        params = {"column": column, "text": self.text, "position": self.position.value(), "top": top}
-        return Want("distribution", "distribution", params, index)
+        """Return the request for a column's prediction, with the chain as the editor has it."""
+        own = self.columns[index].sampler
+        sampler = Sampler(max_new_tokens=own.max_new_tokens, seed=own.seed, chain=self._chains[index])
+        params = {
+            "column": replace(self.columns[index], sampler=sampler), "text": self.text, "position": self.position.value(),
+            "path": self._path, "presets": tuple(self.presets.all().items()),
+            "top": DIFFERENCE_TOP if self.difference.pair() else TOP,
+        }  # fmt: skip
+        return Want("sampler_chain", "sampler_chain", params, index)
 
     def set_text(self, text: str) -> None:
         """Take a new text and look at its end again."""
         if text != self.text:
             self._set_position(-1)
+            self._path = ()
         super().set_text(text)
 
     def set_selection(self, selection: dict[str, Any]) -> None:
-        """Predict what comes after the selected token."""
-        token = selection.get("token")
-        if isinstance(token, int) and token >= 0:
+        """Predict what comes after the selected token, or after a path of tokens put behind one."""
+        token, path = selection.get("token"), selection.get("path")
+        if isinstance(path, list | tuple) and all(isinstance(i, int) and i >= 0 for i in path):
+            position = selection.get("position", -1)
+            self._set_position(position if isinstance(position, int) else -1)
+            self._path = tuple(path)
+            self.redraw_soon()
+        elif isinstance(token, int) and token >= 0:
             self._set_position(token)
+            self._path = ()
             self.redraw_soon()
 
+    def python(self) -> str:
+        """Return the calls that give the bars and the stages."""
+        return calls(self._chains, TOP, self.position.value(), self._path) if self._chains else ""
+
     def command(self) -> tuple[str, ...]:
-        """Return the next tokens as a flag."""
-        return "--next", str(TOP)
+        """Return the chain as a flag."""
+        chain = (self._chains[self._owner()] if self._chains else "") or "temperature=1"
+        place = ("--position", str(self.position.value())) if self.position.value() >= 0 else ()
+        path = ("--path", "+".join(map(str, self._path))) if self._path else ()
+        return "--sampler", chain, "--top", str(TOP), *place, *path
 
     def state(self) -> dict[str, Any]:
-        """Return samplers, scale and difference."""
+        """Return chains, presets, scale, unit and difference."""
         own = {
-            "log": self.log.isChecked(), "shared": self.shared.isChecked(),
-            "samplers": [asdict(sampler) for sampler in self._samplers],
+            "scale": self.scale.currentData(), "unit": self.unit.currentData(), "shared": self.shared.isChecked(),
+            "chains": list(self._chains), "presets": dict(self.presets.own),
         }  # fmt: skip
         return {**super().state(), **own}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them back."""
         super().restore(state)
-        self.log.blockSignals(True)
-        self.log.setChecked(bool(state.get("log", False)))
-        self.log.blockSignals(False)
+        for box, name in ((self.scale, "scale"), (self.unit, "unit")):
+            index = box.findData(state.get(name))
+            if index >= 0:
+                with QSignalBlocker(box):
+                    box.setCurrentIndex(index)
         self._set_shared(bool(state.get("shared", True)))
-        saved = state.get("samplers")
-        if isinstance(saved, list | tuple):
-            for i, one in enumerate(saved[: len(self._samplers)]):
-                self._samplers[i] = _sampler(one, self._samplers[i])
-        self._show_samplers()
+        self.presets.set_own(saved_presets(state.get("presets")))
+        saved = state.get("chains")
+        for i, chain in enumerate(saved[: len(self._chains)] if isinstance(saved, list | tuple) else ()):
+            if isinstance(chain, str) and is_chain(chain):
+                self._chains[i] = chain
+        self._show_chain()
 
     # drawing ---------------------------------------------------------------------------------------------------------
     def redraw(self) -> None:
-        """Draw panels and the place in the text."""
+        """Draw panels, the place in the text and what the stages did."""
         super().redraw()
-        found = next((d for d in (self.answer(i) for i in self.asked()) if d is not None), None)
-        before = ""
-        if isinstance(found, Distribution) and self.text:
-            before = self._context(found.position)
-        self.place.set_whole(before)
-        for panel in self.panels:
-            content = panel.content
-            if isinstance(content, SamplingPanel):
-                content.sliders.setVisible(not self.difference.pair())
-
-    def _context(self, position: int) -> str:
-        end = position < 0 or self.position.value() < 0
-        if end:
-            return _("What comes after: {text}").format(text=visible(self.text[-90:], 90, " ") + " ▮")
-        return _("What comes after token #{n}").format(n=position) + " ▮"
+        known = next((d for d in (self.answer(i) for i in self.asked()) if isinstance(d, SamplerChain)), None)
+        self.place.set_whole(context(known, self.text, self.position.value()))
+        several = len(self.columns) > 1
+        self.owner.setVisible(several)
+        self.shared.setVisible(several)
+        found = self.answer(self._owner()) if self.columns else None
+        unit = self._unit()
+        if isinstance(found, SamplerChain):
+            current = found.chain == self._chains[self._owner()]
+            self.editor.set_results([stage_line(stage, unit) for stage in found.stages] if current else [])
+            self.outcomes.set_rows(*outcome_rows(found, self.columns[self._owner()].sampler.seed))
+        ready = self._token() is not None and not self.difference.pair()
+        for button in (self.step, self.ban, self.force):
+            button.setEnabled(ready)
+        self.back.setEnabled(bool(self._path))
 
     def draw(self, panel: ColumnPanel, index: int) -> None:
-        """Draw the bars of one column."""
+        """Draw the bars of one column, after the chosen stage or the whole chain."""
         found, content = self.answer(index), panel.content
         assert isinstance(content, SamplingPanel)
-        panel.note.set_whole(shorten(found.note, 200))
-        content.facts.set_whole(facts(found))
+        own, stages, unit = found.distribution, found.stages, self._unit()
+        panel.note.set_whole(shorten(own.note, 200))
+        chosen = self.editor.chosen_stage()
+        stage = stages[chosen] if 0 <= chosen < len(stages) else stages[-1] if stages else None
+        after, entropy = (stage.probabilities, stage.entropy) if stage else (own.sampled, own.sampled_entropy)
+        for label, text in zip((content.facts, content.more), facts(own, entropy, unit, self.unit.currentText()), strict=True):
+            label.set_whole(text)
+        lines = [stage_line(one, unit) for one in stages]
+        line = lines[stages.index(stage)] if stage else ("", "")
+        said = _("after {stage}: {what}").format(stage=stage.text, what=line[0]) if stage and self._chains[index] else ""
+        content.stage.set_whole(said, "\n\n".join(tip for _line, tip in lines))
         content.bars.color = scheme(self.palette()).columns[index % 4]
-        content.bars.set_bars(bars(found), self._top(), self.log.isChecked())
+        scale = self.scale.currentData()
+        top = 1.0 if scale == "cumulative" else self._top()
+        content.bars.set_bars(bars(own, after, scale == "cumulative"), top, scale == "log")
 
     def draw_difference(self, panel: ColumnPanel, a: int, b: int) -> None:
         """Draw the tokens whose probability changed most."""
-        content = panel.content
+        content, first, second = panel.content, self.answer(a).distribution, self.answer(b).distribution
         assert isinstance(content, SamplingPanel)
-        if self.answer(a).n_vocab != self.answer(b).n_vocab:
+        if first.n_vocab != second.n_vocab:
             panel.show_message(
                 _("The two columns have different vocabularies."), _("Their distributions cannot be subtracted token by token.")
             )
             return
-        rows = difference_bars(self.answer(a), self.answer(b))
+        rows = difference_bars(first, second)
         moved = sum(abs(row.value) for row in rows) / 2
         content.facts.set_whole(_("at least {p} of the probability moved").format(p=percent(moved)))
-        content.bars.set_bars(rows, max((abs(row.value) for row in rows), default=1.0), self.log.isChecked(), signed=True)
+        content.more.set_whole(_("the models themselves, before their samplers"))
+        content.stage.set_whole("")
+        log = self.scale.currentData() == "log"
+        content.bars.set_bars(rows, max((abs(row.value) for row in rows), default=1.0), log, signed=True)
 
     def _top(self) -> float:
-        found = [d for d in (self.answer(i) for i in self.asked()) if d is not None and len(d.ids)]
+        found = [d.distribution for d in (self.answer(i) for i in self.asked()) if d is not None and len(d.distribution.ids)]
         return max((float(max(d.sampled.max(), d.probabilities.max())) for d in found), default=1.0) or 1.0
 
-    def _show_samplers(self) -> None:
-        for panel, sampler in zip(self.panels, self._samplers, strict=False):
-            if isinstance(panel.content, SamplingPanel):
-                panel.content.sliders.set_sampler(sampler)
+    def _unit(self) -> float:
+        return BITS if self.unit.currentData() == "bits" else 1.0
+
+    def _owner(self) -> int:
+        return max(min(self.owner.currentIndex(), len(self.columns) - 1), 0)
+
+    def _show_chain(self) -> None:
+        chain = self._chains[self._owner()] if self._chains else ""
+        if chain != self.editor.chain():
+            self.editor.set_chain(chain)
+        self.presets.set_chain(chain)
+        self.redraw_soon()
+
+    def _token(self) -> int | None:
+        """Return the id of the chosen bar's token."""
+        index, row = self._chosen
+        found = self.answer(index) if 0 <= index < len(self.columns) else None
+        return int(found.distribution.ids[row]) if found is not None and 0 <= row < len(found.distribution.ids) else None
+
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """Return the tokens on screen with their probabilities after every stage."""
+        header = [_("Column"), _("Rank"), _("Id"), _("Token"), _("Stage"), _("Probability")]
+        found = [(index, self.answer(index)) for index in self.asked()]
+        return header, [row for i, one in found if one is not None for row in table_rows(self.columns[i].name, one)]
 
     # slots -----------------------------------------------------------------------------------------------------------
     def _set_position(self, position: int) -> None:
-        self.position.blockSignals(True)
-        self.position.setValue(position)
-        self.position.blockSignals(False)
+        with QSignalBlocker(self.position):
+            self.position.setValue(position)
+        self._chosen = (-1, -1)
 
     def _set_shared(self, shared: bool) -> None:
-        self.shared.blockSignals(True)
-        self.shared.setChecked(shared)
-        self.shared.blockSignals(False)
+        with QSignalBlocker(self.shared):
+            self.shared.setChecked(shared)
         self.redraw_soon()
+
+    def _on_position(self) -> None:
+        self._path = ()
+        self._on_asked()
 
     def _on_asked(self) -> None:
         self.redraw_soon()
         self.changed.emit()
 
     def _on_shared(self, shared: bool) -> None:
-        if shared and self._samplers:
-            self._on_sampler(0)
-        self.redraw_soon()
-
-    def _on_sampler(self, index: int) -> None:
-        content = self.panels[index].content
-        if not isinstance(content, SamplingPanel) or index >= len(self._samplers):
-            return
-        sampler = content.sliders.sampler()
-        if self.shared.isChecked():
-            self._samplers = [
-                replace(own, temperature=sampler.temperature, top_k=sampler.top_k, top_p=sampler.top_p) for own in self._samplers
-            ]
-            self._show_samplers()
-        else:
-            self._samplers[index] = sampler
+        if shared and self._chains:
+            self._chains = [self._chains[self._owner()]] * len(self._chains)
         self._on_asked()
 
-    def table(self) -> tuple[list[str], list[list[Any]]]:
-        """Return the tokens on screen with their probabilities, most probable first."""
-        header = [_("Column"), _("Rank"), _("Id"), _("Token"), _("Probability"), _("After sampler")]
-        rows: list[list[Any]] = []
-        for index in self.asked():
-            found = self.answer(index)
-            for i in range(len(found.ids) if found is not None else 0):
-                own, after = float(found.probabilities[i]), float(found.sampled[i])
-                rows.append([self.columns[index].name, i, int(found.ids[i]), found.texts[i], own, after])
-        return header, rows
+    def _on_edited(self) -> None:
+        self._take_chain(self.editor.chain())
 
+    def _on_preset(self, chain: str) -> None:
+        self.editor.set_chain(chain)
+        self._take_chain(chain)
 
-def _sampler(saved: Any, own: Sampler) -> Sampler:
-    """Return a saved sampler, or the column's own where it makes no sense."""
-    if not isinstance(saved, Mapping):
-        return own
-    try:
-        return replace(
-            own, temperature=float(saved["temperature"]), top_k=int(saved["top_k"]), top_p=float(saved["top_p"])
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError):
-        return own
+    def _take_chain(self, chain: str) -> None:
+        owner = self._owner()
+        self._chains = [chain if self.shared.isChecked() or i == owner else own for i, own in enumerate(self._chains)]
+        self.presets.set_chain(chain)
+        self._on_asked()
+
+    def _on_row(self, index: int, row: int) -> None:
+        self._chosen = (index, row)
+        self.redraw_soon()
+
+    def _on_row_taken(self, index: int, row: int) -> None:
+        self._chosen = (index, row)
+        self._on_step()
+
+    def _on_step(self) -> None:
+        token = self._token()
+        if token is not None and not self.difference.pair():
+            self._take_path((*self._path, token))
+
+    def _on_back(self) -> None:
+        self._take_path(self._path[:-1])
+
+    def _take_path(self, path: tuple[int, ...]) -> None:
+        self._path, self._chosen = path, (-1, -1)
+        self._on_asked()
+
+    def _on_ban(self) -> None:
+        self._add("ban")
+
+    def _on_force(self) -> None:
+        self._add("force")
+
+    def _add(self, name: str) -> None:
+        token = self._token()
+        if token is not None:
+            self.editor.add_ids(name, (token,))
 
 
 def _title() -> str:
@@ -364,7 +389,7 @@ def _title() -> str:
 
 
 def _tip() -> str:
-    return _("What each checkpoint would say next, before and after temperature, top-k and top-p")
+    return _("What each checkpoint would say next, before, within and after its sampler chain")
 
 
 VIEW = View("sampling", 40, _title, _tip, SamplingView)

@@ -14,6 +14,8 @@ from lab.ui.widgets.colors import Rgb, blend, qcolor, scheme
 from lab.ui.widgets.text import tooltip
 
 DECADES = 5.0
+NARROW = 300
+"""Pixels below which a row's short label is drawn."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Bar:
     """One row.
 
     Args:
-        text: The token. ``label``: the number beside the bar.
+        text: The token. ``label``: the number beside the bar; ``short`` stands there where room is scarce.
         value: Length of the solid bar, 0 to 1 (or -1 to 1 when signed).
         second: Length of the thin bar below it (after the sampler), NaN for none, 0 for 'cut away'.
         marked: Whether this is the token that really follows.
@@ -33,6 +35,7 @@ class Bar:
     second: float = float("nan")
     marked: bool = False
     tip: tuple[str, ...] = ()
+    short: str = ""
 
 
 def bar_length(value: float, top: float, log: bool) -> float:
@@ -56,6 +59,7 @@ class BarList(QAbstractScrollArea):
         self.bars: Sequence[Bar] = ()
         self.color: Rgb = (0, 114, 178)
         self._top, self._log, self._signed = 1.0, False, False
+        self._narrow = False
         self._chosen = self._pointed = -1
         self.setFrameShape(QAbstractScrollArea.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -94,13 +98,17 @@ class BarList(QAbstractScrollArea):
         measure = self.fontMetrics().horizontalAdvance
         width = self.viewport().width()
         names = min(max((measure(bar.text) for bar in self.bars), default=40) + 14, int(width * 0.42))
-        labels = min(max((measure(bar.label) for bar in self.bars), default=40) + 10, int(width * 0.5))
+        self._narrow = width < NARROW
+        labels = min(max((measure(self._label(bar)) for bar in self.bars), default=40) + 10, int(width * 0.5))
         first = max((offset - 3) // height, 0)
         last = min((offset + self.viewport().height()) // height + 1, len(self.bars))
         for row in range(first, last):
             rect = QRect(0, row * height + 3 - offset, width, height)
             self._paint_row(painter, row, rect, names, labels)
         painter.end()
+
+    def _label(self, bar: Bar) -> str:
+        return bar.short if self._narrow and bar.short else bar.label
 
     def _paint_row(self, painter: QPainter, row: int, rect: QRect, names: int, labels: int) -> None:
         bar, colors = self.bars[row], scheme(self.palette())
@@ -120,7 +128,7 @@ class BarList(QAbstractScrollArea):
         end = lengths(painter, bar, room)
         painter.setPen(qcolor(colors.muted))
         label = QRect(end + 6, rect.y(), labels, rect.height())
-        painter.drawText(label, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, bar.label)
+        painter.drawText(label, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._label(bar))
 
     def _paint_lengths(self, painter: QPainter, bar: Bar, room: QRect) -> int:
         """Draw the model's bar (pale where a sampler's stands on it), and the sampler's; return where the label starts."""
