@@ -9,7 +9,7 @@ itself normed (BERT, BART) is no sum, and is not taken apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ class Written:
         z: Name of an attention → (positions, heads * width) input of its output projection.
         neurons: Name of an MLP → (positions, neurons) input of its down projection (for experts: what it wrote).
         first, last: (positions, width) residual stream before the first layer and after the last.
+        edited: Name of a site → (positions, width) what was really written and what the stream was, in a forward with
+            edits; empty without.
     """
 
     start: int
@@ -47,6 +49,7 @@ class Written:
     neurons: dict[str, Any]
     first: Any
     last: Any
+    edited: dict[str, Any] = field(default_factory=dict)
 
 
 def check(opened: OpenModel) -> Stack:
@@ -85,13 +88,20 @@ def written(opened: OpenModel, prepared: Prepared, position: int, plan: Plan | N
     def block(value: Any) -> Any:
         return value[:, start : start + BLOCK].clone()
 
-    found = capture(opened, prepared.ids, prepared.target_ids, [*sites, first, last], block, plan)
+    edited = [name for name in anatomy_of(opened.model).sites if name in _outputs(stack)] if plan else []
+    found = capture(opened, prepared.ids, prepared.target_ids, [*sites, first, last, *edited], block, plan)
     return Written(
         start,
         {part.name: found[f"{part.name}.hook_z"] for part in attentions},
         {mlp.name: found[_mlp_site(name, mlp)] for name, mlp in mlps.items()},
-        found[first], found[last],
+        found[first], found[last], {name: found[name] for name in edited},
     )  # fmt: skip
+
+
+def _outputs(stack: Stack) -> list[str]:
+    """Return the sites at which an edit may part what is in the stream from what its parts wrote."""
+    places = ("hook_resid_pre", "hook_attn_out", "hook_cross_attn_out", "hook_mlp_out", "hook_resid_post")
+    return [f"{layer.name}.{place}" for layer in stack.layers for place in places]
 
 
 def _mlp_site(layer: str, mlp: Mlp) -> str:
@@ -141,6 +151,7 @@ class Parts:
     heads: dict[str, Any]
     biases: dict[str, Any]
     mlps: dict[str, Any]
+    edits: Any
     last: Any
 
 
@@ -153,18 +164,26 @@ def parts_of(opened: OpenModel, stack: Stack, kept: Written, position: int) -> P
     import torch
 
     at = position - kept.start
-    heads, biases, mlps = {}, {}, {}
+    heads: dict[str, Any] = {}
+    biases: dict[str, Any] = {}
+    mlps: dict[str, Any] = {}
     scale = _multiplier(opened)
     with torch.inference_mode(), adapter(opened.model, opened.adapter):
         for layer in stack.layers:
-            for part in (layer.attention, layer.cross):
+            for part, site in ((layer.attention, "hook_attn_out"), (layer.cross, "hook_cross_attn_out")):
                 if part is not None:
                     own, besides = head_parts(part, kept.z[part.name][at])
+                    whole = kept.edited.get(f"{layer.name}.{site}")
+                    besides = besides if whole is None else whole[at].float() - own.sum(0)  # an edit of the output
                     heads[part.name], biases[part.name] = own * scale, besides * scale
             if layer.mlp is not None:
-                mlps[layer.mlp.name] = mlp_part(layer.mlp, kept.neurons[layer.mlp.name][at]) * scale
+                whole = kept.edited.get(f"{layer.name}.hook_mlp_out")
+                own = mlp_part(layer.mlp, kept.neurons[layer.mlp.name][at]) if whole is None else whole[at].float()
+                mlps[layer.mlp.name] = own * scale
     first, last = kept.first[at].float(), kept.last[at].float()
     total = first + sum(part.sum(0) for part in heads.values()) + sum(biases.values()) + sum(mlps.values())
+    if kept.edited:
+        return Parts(first, heads, biases, mlps, last - total, last)
     near = _NEAR.get(str(kept.last.dtype), _COARSE)
     if float((total - last).abs().max()) > near * max(1.0, float(last.abs().max())):
         raise UserError(
@@ -173,7 +192,7 @@ def parts_of(opened: OpenModel, stack: Stack, kept: Written, position: int) -> P
                 name=type(opened.model).__name__
             ),
         )
-    return Parts(first, heads, biases, mlps, last)
+    return Parts(first, heads, biases, mlps, torch.zeros_like(first), last)
 
 
 def _multiplier(opened: OpenModel) -> float:
@@ -249,7 +268,7 @@ def attribute(opened: OpenModel, kept: Written, target: Target, trace: Any, spli
             target.position, target.ids, target.texts, _table(stack, "attention", parts.heads, share),
             _table(stack, "cross", parts.heads, share), _line([layer.mlp for layer in stack.layers], parts.mlps, share),
             _biases(stack, parts.biases, share), float(share(token[None])[0]), float(share(place[None])[0]),
-            norm_bias, bias, logit, _signed(own, target.ids), unembedding.cap is not None,
+            float(share(parts.edits[None])[0]), norm_bias, bias, logit, _signed(own, target.ids), unembedding.cap is not None,
             tuple(float(p) for p in torch.softmax(own, -1)[list(target.ids)]), _note(unembedding),
         )  # fmt: skip
 

@@ -45,7 +45,7 @@ def ask(operations: Operations, column: Column, question: Question) -> Work[dict
             "position": found.position, "ids": list(found.ids), "tokens": list(found.texts), "logit": found.logit,
             "total": found.total, "final": found.final, "embedding": found.embedding, "positional": found.positional,
             "heads": _floats(found.heads), "cross": _floats(found.cross), "mlps": _floats(found.mlps),
-            "biases": _floats(found.biases), "norm_bias": found.norm_bias, "head_bias": found.head_bias,
+            "biases": _floats(found.biases), "edits": found.edits, "norm_bias": found.norm_bias, "head_bias": found.head_bias,
             "ranked": [[name, value] for name, value in found.ranked()[: question.top]], "note": found.note,
         }  # fmt: skip
     assert first is not None

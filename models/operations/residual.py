@@ -95,7 +95,7 @@ def _taken_apart(
     shelf: Shelf, asked: tuple[Column, str, str, Edits], position: int, tokens: tuple[int | str, int | str]
 ) -> Work[tuple[Seen, Written, Target]]:
     """Return (the forward, what was written around the position, whose logit is taken apart)."""
-    from models.attribution import BLOCK, written
+    from models.attribution import BLOCK, check, parts_of, written
     from models.editing import looked, place_of
 
     column, text, target, edits = asked
@@ -109,6 +109,9 @@ def _taken_apart(
         return written(seen.opened, seen.prepared, place, plan)
 
     kept = yield from shelf.remembered(("written", ids, edits, place // BLOCK), work)
+    if edits:  # whether the parts make the whole can be seen without edits only
+        bare, own, _wanted = yield from _taken_apart(shelf, (column, text, target, ()), position, tokens)
+        parts_of(bare.opened, check(bare.opened), own, place)
     return seen, kept, _target(seen, place, tokens)
 
 

@@ -13,7 +13,7 @@ from models.records.arrays import Array
 class Attribution:
     """Direct logit attribution of one token, or of one token minus another, at one position.
 
-    ``embedding + positional + heads + cross + biases + mlps + norm_bias + head_bias`` sums to ``logit``.
+    ``embedding + positional + edits + heads + cross + biases + mlps + norm_bias + head_bias`` sums to ``logit``.
 
     Args:
         position: Token after which the prediction is made.
@@ -23,6 +23,7 @@ class Attribution:
         biases: (layers,) float32 of the attentions' output projections (and of norms on what they write).
         embedding: Of the token's embedding (with its position, where the two cannot be told apart).
         positional: Of the position's embedding.
+        edits: Of what edits put into the residual stream itself.
         norm_bias, head_bias: Of the final norm and of the head.
         logit: Their sum as the model has it, before any soft-capping.
         final: The logit after soft-capping (in a difference: of the two capped logits).
@@ -39,6 +40,7 @@ class Attribution:
     biases: Array
     embedding: float
     positional: float
+    edits: float
     norm_bias: float
     head_bias: float
     logit: float
@@ -53,7 +55,7 @@ class Attribution:
         parts = (self.heads, self.cross, self.mlps, self.biases)
         return float(
             sum(float(np.asarray(part, dtype=np.float64).sum()) for part in parts)
-            + self.embedding + self.positional + self.norm_bias + self.head_bias
+            + self.embedding + self.positional + self.edits + self.norm_bias + self.head_bias
         )  # fmt: skip
 
     @property
@@ -67,8 +69,10 @@ class Attribution:
         rows += [(f"L{layer}X{head}", float(value)) for (layer, head), value in np.ndenumerate(self.cross)]
         rows += [(f"L{layer} MLP", float(value)) for layer, value in enumerate(self.mlps)]
         rows += [(f"L{layer} bias", float(value)) for layer, value in enumerate(self.biases) if value]
-        rest = (("embed", self.embedding), ("pos_embed", self.positional), ("ln_final bias", self.norm_bias),
-                ("unembed bias", self.head_bias))  # fmt: skip
+        rest = (
+            ("embed", self.embedding), ("pos_embed", self.positional), ("edits", self.edits),
+            ("ln_final bias", self.norm_bias), ("unembed bias", self.head_bias),
+        )  # fmt: skip
         rows += [(name, value) for name, value in rest if value]
         return tuple(sorted(rows, key=lambda row: -abs(row[1])))
 

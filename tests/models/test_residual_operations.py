@@ -103,6 +103,16 @@ def test_attribution_neurons_and_norms_are_asked(operations: Operations, lineage
     assert pair.total == pytest.approx(pair.logit, abs=1e-4)
     edited = ask(operations, "attribution", a, TEXT, 3, " the", edits=(Edit("blocks.0.attn.hook_z", "zero", 1),))
     assert float(np.abs(edited.heads[0, 1])) <= 1e-6
+    b = columns(lineage)[1]
+    for edit in (
+        Edit("blocks.0.hook_mlp_out", "patch", column=b), Edit("blocks.1.hook_attn_out", "scale", factor=2.0),
+        Edit("blocks.0.hook_resid_post", "patch", column=b), Edit("blocks.0.hook_resid_pre", "zero", positions=(3,)),
+        Edit("blocks.1.hook_resid_post", "mean"),
+    ):  # fmt: skip
+        shares = ask(operations, "attribution", a, TEXT, 3, " the", edits=(edit,))
+        assert shares.total == pytest.approx(shares.logit, abs=1e-4)
+        assert shares.logit == pytest.approx(shares.final, abs=1e-4)  # the logit of the edited forward
+        assert (abs(shares.edits) > 1e-5) == edit.site.endswith("resid_post")
     found = ask(operations, "neurons", a, TEXT, 1, 3, " the", top=4)
     assert len(found.neurons) == 4
     measured = ask(operations, "norms", a, TEXT, (2, 6))

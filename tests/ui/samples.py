@@ -315,7 +315,7 @@ def attribution(position=3, token=17, seed=0, layers=4):
     heads, mlps = random.normal(size=(layers, 3)).astype(np.float32), random.normal(size=layers).astype(np.float32)
     total = float(heads.sum() + mlps.sum()) + 0.5
     return Attribution(position, (token,), ("<b>bold</b>",), heads, np.zeros((0, 0), dtype=np.float32), mlps,
-                       np.zeros(layers, dtype=np.float32), 0.5, 0.0, 0.0, 0.0, total, total, False, (0.25,))
+                       np.zeros(layers, dtype=np.float32), 0.5, 0.0, 0.0, 0.0, 0.0, total, total, False, (0.25,))
 
 
 def neurons(layer=0, position=3, k=6):

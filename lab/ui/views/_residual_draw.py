@@ -200,7 +200,8 @@ class Drawer:
         ):  # fmt: skip
             if np.isfinite(values).any():
                 lines.append(Line(name, values[:, at], color))
-        content.norms.set_lines(lines)
+        shown = [self.view.answer(one, "norms") for one in self.view.asked()]
+        content.norms.set_lines(lines, max(_top_of(one, place) for one in shown))
 
     # the difference of two -------------------------------------------------------------------------------------------
     def _between(self) -> list[LensDifference]:
@@ -277,6 +278,7 @@ class Drawer:
         if first.ids != second.ids or first.heads.shape != second.heads.shape:
             content.said.set_whole(_("The two columns' own tokens differ: choose one, or click a cell."))
             content.shares.set_bars((), 1.0, signed=True)
+            self._map(content, np.full_like(part_map(second), np.nan), second.heads.shape[1], 1.0)
             return
         heads, mlps = difference_attributions(first, second)
         cross = second.cross - first.cross
@@ -288,3 +290,9 @@ class Drawer:
         content.said.set_whole(f"{self.view.columns[b].name} − {self.view.columns[a].name}: {share_said(second)}")
 
 
+def _top_of(found: Any, place: int) -> float:
+    """Return the largest norm at a position, so that all columns have one scale."""
+    if not isinstance(found, Norms) or not found.start <= place < found.start + len(found.tokens):
+        return 0.0
+    at = place - found.start
+    return highest([part[:, at] for part in (found.residual, found.attention, found.cross, found.mlp)])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QObject, QPoint
+from PySide6.QtCore import QPoint
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QLineEdit, QSpinBox, QWidget
 
 from lab.ui.view import View, Want
 from lab.ui.views._residual_draw import Drawer
 from lab.ui.views._residual_edits import EditHistory, Node, edit_of, part_node, residual_node
+from lab.ui.views._residual_mouse import Listeners
 from lab.ui.views._residual_words import command_of, python_of, rows_of, token_of
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.edit_list import EditList
@@ -86,11 +87,11 @@ class ResidualView(ColumnView):
         panel.table.setAccessibleName(_("Logit lens of column {n}").format(n=index + 1))
         panel.parts.setAccessibleName(_("Heads and MLPs of column {n}").format(n=index + 1))
         panel.table.describe = lambda row, position: self._drawer.tip(index, row, position)
-        listeners = _Listeners(self, index, panel)
+        listeners = Listeners(self, index, panel)
         panel.table.clicked.connect(listeners.on_cell)
         panel.table.asked.connect(listeners.on_cell_menu)
         panel.table.hovered.connect(listeners.on_hovered)
-        panel.table.seen.connect(self._on_scrolled)
+        panel.table.seen.connect(listeners.on_scrolled)
         panel.edit.clicked.connect(listeners.on_edit)
         panel.parts.clicked.connect(listeners.on_part)
         panel.movers.clicked.connect(listeners.on_mover)
@@ -134,7 +135,7 @@ class ResidualView(ColumnView):
 
     def _tab_wants(self, index: int) -> list[Want]:
         position, common = self.place(index), self._common(index)
-        token, against = token_of(self.token.text(), self.picked), token_of(self.against.text())
+        token, against = token_of(self.token.text(), self._usual_token()), token_of(self.against.text())
         target = {"position": position, "token": token, "against": against}
         if self.tab == "attribution":
             return [Want("attribution", "attribution", {**common, **target}, index)]
@@ -143,6 +144,15 @@ class ResidualView(ColumnView):
         if self.tab == "neurons":
             return [Want("neurons", "neurons", {**common, **target, "layer": self.layer}, index)]
         return [self._norms_want(index)] if self.tab == "norms" else []
+
+    def _usual_token(self) -> int:
+        """Return the token of the clicked cell; in a difference without one that of the second column's last layer."""
+        pair = self.difference.pair()
+        if self.picked >= 0 or pair is None:
+            return self.picked
+        place = self.place(pair[1])
+        found = next((b for b in self.blocks(pair[1]) if b.start <= place < b.start + len(b.tokens)), None)
+        return int(found.top_ids[-1, place - found.start, 0]) if found is not None else -1
 
     def _norms_want(self, index: int) -> Want:
         start = max(self.place(index), 0) // NORM_BLOCK * NORM_BLOCK
@@ -323,58 +333,13 @@ class ResidualView(ColumnView):
             self.difference.button.setChecked(True)
         self.ask_again()
 
-    def _on_scrolled(self) -> None:
+    def scrolled(self, source: ResidualPanel) -> None:
+        """Scroll all tables together, and fetch what has come into view."""
+        value = source.table.horizontalScrollBar().value()
+        for panel in self.panels:
+            if isinstance(panel.content, ResidualPanel) and panel.content is not source and not panel.isHidden():
+                panel.content.table.horizontalScrollBar().setValue(value)
         self.redraw_soon()
-
-
-class _Listeners(QObject):
-    """Listens to one panel and knows which column it is; lives as long as the panel."""
-
-    def __init__(self, view: ResidualView, index: int, panel: ResidualPanel) -> None:
-        super().__init__(panel)
-        self._view, self._index, self._panel = view, index, panel
-
-    def column(self) -> int:
-        """Return the column; in a difference the one that is compared."""
-        pair = self._view.difference.pair()
-        return pair[1] if pair else self._index
-
-    def on_cell(self, row: int, position: int) -> None:
-        self._view.choose(self.column(), row, position)
-
-    def on_cell_menu(self, row: int, position: int, place: QPoint) -> None:
-        self.on_cell(row, position)
-        node = self._view.residual_at(self.column(), row, position)
-        if node is not None:
-            self._view.open_popup(node, place)
-
-    def on_edit(self) -> None:
-        table = self._panel.table
-        row = table.chosen()[0] if table.chosen()[0] >= 0 else len(table.rows) - 1
-        position = self._view.place(self.column())
-        place = self._panel.edit.mapToGlobal(self._panel.edit.rect().bottomLeft())
-        self.on_cell_menu(row, position, place)
-
-    def on_hovered(self, row: int, position: int) -> None:
-        for panel in self._view.panels:
-            if isinstance(panel.content, ResidualPanel) and panel.content is not self._panel:
-                panel.content.table.set_cursor(row, position)
-
-    def on_part(self, layer: int, place: int) -> None:
-        parts = self._panel.parts
-        self._view.layer, self._view.part = layer, place
-        node = self._view.part_at(self.column(), layer, place, parts.part_name(layer, place))
-        if node is not None and node.site.endswith("attn.hook_z") and "cross" not in node.site:
-            self._view.selected.emit({"layer": layer, "head": place, "token": self._view.place(self.column())})
-        if node is not None:
-            corner = parts.rect_of(layer, place).bottomRight().toPoint()
-            self._view.open_popup(node, parts.mapToGlobal(corner))
-        self._view.ask_again()
-
-    def on_mover(self, row: int) -> None:
-        bars = self._panel.movers.bars
-        if 0 <= row < len(bars):
-            self._view.message.emit(f"{bars[row].text}  {bars[row].label}")
 
 
 def _title() -> str:

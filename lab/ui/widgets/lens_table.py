@@ -38,6 +38,7 @@ class LensTable(QAbstractScrollArea):
         self.words: Array = np.zeros((0, 0), dtype=object)
         self._low, self._high, self._signed = 0.0, 1.0, False
         self._chosen, self._cursor = (-1, -1), (-1, -1)
+        self._span = (0, 0)
         self.describe: Callable[[int, int], Sequence[str]] = lambda _row, _position: ()
         self.setFrameShape(QAbstractScrollArea.Shape.NoFrame)
         self.viewport().setBackgroundRole(QPalette.ColorRole.Base)
@@ -142,6 +143,7 @@ class LensTable(QAbstractScrollArea):
             self.horizontalScrollBar().setValue(max(position * self.cell_width() - (self.viewport().width() - NAMES) // 2, 0))
 
     def _on_scrolled(self) -> None:
+        self._span = self.span()
         self.viewport().update()
         self.seen.emit()
 
@@ -269,8 +271,12 @@ class LensTable(QAbstractScrollArea):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Scroll ranges follow the size; more positions may have come into view."""
+        first, last = self._span
         super().resizeEvent(event)
         self._set_ranges()
+        if self._chosen[1] >= 0 and (first <= self._chosen[1] < last or last == 0):
+            self._show_position(self._chosen[1])  # what was in view stays in view
+        self._span = self.span()
         self.seen.emit()
 
     def sizeHint(self) -> QSize:

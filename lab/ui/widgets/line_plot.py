@@ -35,19 +35,20 @@ class LinePlot(QWidget):
         super().__init__(parent)
         self.lines: Sequence[Line] = ()
         self._pointed = -1
+        self._top = 0.0
         self.setMouseTracking(True)
         self.setMinimumSize(120, 80)
 
-    def set_lines(self, lines: Sequence[Line]) -> None:
-        """Show these lines."""
-        self.lines = lines
+    def set_lines(self, lines: Sequence[Line], top: float = 0.0) -> None:
+        """Show these lines; the scale ends at ``top``, or at the largest value if that is larger."""
+        self.lines, self._top = lines, top
         self.update()
 
     def extent(self) -> tuple[float, float]:
         """Return (largest x, largest value); 1 where there is none."""
         ends = [line.start + len(line.values) - 1 for line in self.lines]
         tops = [float(np.nanmax(line.values)) for line in self.lines if np.isfinite(line.values).any()]
-        return max([*ends, 1.0]), max([top for top in tops if np.isfinite(top) and top > 0], default=1.0)
+        return max([*ends, 1.0]), max([top for top in [self._top, *tops] if np.isfinite(top) and top > 0], default=1.0)
 
     def place_of(self, x: float, value: float) -> QPointF:
         """Return where a value is drawn."""

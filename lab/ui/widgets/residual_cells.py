@@ -18,6 +18,8 @@ from models.words import _
 
 STATISTICS = ("top", *CELLS, "norm", *BETWEEN)
 SHARES = ("top", "probability", "actual_probability")
+SMALLEST = 1e-6
+"""Changes of a probability that are rounding."""
 BARS = 60
 """Rows of a ranked list."""
 
@@ -181,6 +183,8 @@ def effect_bars(found: Effect) -> list[Bar]:
     """Return the tokens whose probability changed, with the change of their logits."""
     rows = []
     for i, text in enumerate(found.texts):
+        if abs(float(found.after[i] - found.before[i])) < SMALLEST:
+            continue
         before, after = float(found.before[i]), float(found.after[i])
         logit = float(found.logits_after[i] - found.logits_before[i])
         label = f"{percent(before)} → {percent(after)}  ({signed(logit, 2)})"
