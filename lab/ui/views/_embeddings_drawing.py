@@ -11,6 +11,7 @@ from lab.ui.views import _embeddings_asking as asking
 from lab.ui.views import _embeddings_looks as looks
 from lab.ui.views._embeddings_lists import analogy_bars, arithmetic, drift_bars, drift_title, neighbour_bars
 from lab.ui.widgets.colors import scheme
+from lab.ui.widgets.panel import ColumnPanel
 from lab.ui.widgets.point_layer import Layer
 from lab.ui.widgets.point_set import PointSet
 from lab.ui.widgets.points_panel import PointsPanel
@@ -50,6 +51,32 @@ def draw_points(view: EmbeddingsView, content: PointsPanel, indexes: tuple[int, 
     x, y = (*first.facts.axes, "", "")[:2]
     content.scatter.set_axes(_titles(first, (x, y)), first.facts.method not in NO_NUMBERS)
     _draw_marks(view, content, indexes)
+
+
+def say_why_not(view: EmbeddingsView, panel: ColumnPanel, index: int) -> bool:
+    """Return whether there are points; if not, the panel says why, how far they are, or what to do."""
+    want, failed = view.plane_want(), view.failures.get(("project", -1))
+    if want is None:
+        if view.projected is not None:
+            panel.show_message(_("No text yet."), _("Hidden states are those of the text in the prompt bar."))
+        else:
+            panel.show_message(_("Nothing is projected yet."), _("Choose the rows above and press Project."))
+        return False
+    if failed is not None and failed[0] == want:
+        if failed[1].kind == "cancelled":
+            panel.show_message(_("Stopped."), _("Choose the rows above and press Project."))
+            return False
+        colors = scheme(view.palette())
+        tint = colors.bad if failed[1].kind == "bug" else colors.warn
+        panel.show_message(failed[1].what, failed[1].hint, failed[1].details, tint)
+        return False
+    if want != view._sets_of or index not in view.sets or not view.sets[index].n_there:
+        progress = view.progress.get(("project", -1))
+        share = f" {100 * progress.done / progress.total:.0f} %" if progress and progress.total > 0 else ""
+        panel.busy.set_share(progress.done / progress.total if progress and progress.total > 0 else 2.0)
+        panel.show_message(_("Projecting…"), f"{progress.what}{share}" if progress else "")
+        return False
+    return True
 
 
 def _mark(mask: np.ndarray | None) -> int:

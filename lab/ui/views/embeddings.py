@@ -12,10 +12,9 @@ from PySide6.QtWidgets import QWidget
 from lab.ui.view import Failure, View, Want
 from lab.ui.views import _embeddings_asking as asking
 from lab.ui.views import _embeddings_looks as looks
-from lab.ui.views._embeddings_drawing import draw_list, draw_points, hover_text, note_of
+from lab.ui.views._embeddings_drawing import draw_list, draw_points, hover_text, note_of, say_why_not
 from lab.ui.views._embeddings_select import Picks
 from lab.ui.views._embeddings_tools import Tools
-from lab.ui.widgets.colors import scheme
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.panel import ColumnPanel
@@ -216,28 +215,7 @@ class EmbeddingsView(ColumnView):
 
     def ready(self, panel: ColumnPanel, index: int) -> bool:
         """Return whether there are points; if not, the panel says what to do."""
-        want, failed = self.plane_want(), self.failures.get(("project", -1))
-        if want is None:
-            if self.projected is not None:
-                panel.show_message(_("No text yet."), _("Hidden states are those of the text in the prompt bar."))
-            else:
-                panel.show_message(_("Nothing is projected yet."), _("Choose the rows above and press Project."))
-            return False
-        if failed is not None and failed[0] == want:
-            if failed[1].kind == "cancelled":
-                panel.show_message(_("Stopped."), _("Choose the rows above and press Project."))
-                return False
-            colors = scheme(self.palette())
-            tint = colors.bad if failed[1].kind == "bug" else colors.warn
-            panel.show_message(failed[1].what, failed[1].hint, failed[1].details, tint)
-            return False
-        if want != self._sets_of or index not in self.sets or not self.sets[index].n_there:
-            progress = self.progress.get(("project", -1))
-            share = f" {100 * progress.done / progress.total:.0f} %" if progress and progress.total > 0 else ""
-            panel.busy.set_share(progress.done / progress.total if progress and progress.total > 0 else 2.0)
-            panel.show_message(_("Projecting…"), f"{progress.what}{share}" if progress else "")
-            return False
-        return True
+        return say_why_not(self, panel, index)
 
     def draw(self, panel: ColumnPanel, index: int) -> None:
         """Draw the points of one column and the list below them."""
