@@ -195,10 +195,13 @@ def train(
     """Train the stages of a recipe; Ctrl-C once saves and stops, --resume goes on."""
     from lab.settings import runs_root
     from lab.work import journalled
+    from models.training.parallel import launched
     from models.training.recipe import load_recipe, run_recipe
 
     loaded = load_recipe(recipe, list(settings or []))
     folder = output or runs_root() / f"train-{recipe.stem}"
+    if launched()[0]:  # another process of the same run: it computes, the first one writes
+        return _help_training(run_recipe(loaded, output=folder, resume=resume))
     if folder.exists() and any(folder.glob("*/done.json")) and not resume:
         raise UserError(
             "train.exists",
@@ -209,6 +212,17 @@ def train(
     done = journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
     print(folder)
     return STOPPED if done.stopped else DONE
+
+
+def _help_training(work: Any) -> int:
+    """Follow the first process of a shared training, silently; signals are for that one, which tells the others."""
+    import signal
+
+    from models.events import finish
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    return STOPPED if finish(work).stopped else DONE
 
 
 @app.command("eval")

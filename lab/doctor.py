@@ -19,6 +19,7 @@ OPTIONAL = {
     "peft": "LoRA adapters: pip install 'triptych[peft]'",
     "torchao": "int8 and int4 weights: pip install 'triptych[quantize]'",
     "openTSNE": "t-SNE maps: pip install 'triptych[projections]'",
+    "captum": "salience: pip install 'triptych[salience]'",
     "trl": "GRPO, RLOO and KTO: pip install 'triptych[trl]'",
 }
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.api_residual import ResidualStream
+from models.api_within import Within
 from models.columns import Column, Sampler
 from models.events import Work, finish
 from models.opened import OpenModel
@@ -36,7 +37,7 @@ from models.trace import Trace
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Within):
     """An open checkpoint. Every method prompts it plainly unless it takes ``chat`` or the column says otherwise."""
 
     column: Column

@@ -108,6 +108,13 @@ def clean_states(folder: Path, keep: int) -> None:
         shutil.rmtree(path)
 
 
+def clean_unfinished(folder: Path) -> None:
+    """Remove the folders below ``folder`` that were being written when it failed, and so make room."""
+    for stray in [*folder.glob("*.tmp"), *folder.glob("*/*.tmp")]:
+        if stray.is_dir():
+            shutil.rmtree(stray, ignore_errors=True)
+
+
 def save_state(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Any]], content: Mapping[str, Any]) -> Path:
     """Write ``step-N/``: one safetensors file per group of tensors, ``state.json``, the manifest last."""
     from safetensors.torch import save_file

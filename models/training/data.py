@@ -211,18 +211,34 @@ class Texts:
 
         self.folder = folder
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        if self.tokenizer.eos_token_id is None:
+        ends = (self.tokenizer.eos_token_id, self.tokenizer.sep_token_id)
+        if ends == (None, None):
             raise UserError(
                 "training.tokenizer",
                 _("The tokenizer of {name!r} has no end token.").format(name=folder.name),
                 _("Set eos_token."),
             )
-        self.end: int = self.tokenizer.eos_token_id
-        self.bos: int | None = self.tokenizer.bos_token_id
+        self.end: int = ends[1] if ends[0] is None else ends[0]
+        first = self.tokenizer.bos_token_id
+        self.bos: int | None = self.tokenizer.cls_token_id if first is None else first
         self.pad: int = self.end if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
 
     def __len__(self) -> int:
         return len(self.tokenizer)
+
+    @property
+    def mask(self) -> int:
+        """The id of the mask token; -1 if there is none."""
+        return -1 if self.tokenizer.mask_token_id is None else int(self.tokenizer.mask_token_id)
+
+    @property
+    def sentinels(self) -> list[int]:
+        """The ids of ``<extra_id_0>``, ``<extra_id_1>`` ..., as many as there are in a row."""
+        vocabulary: dict[str, int] = self.tokenizer.get_vocab()
+        found: list[int] = []
+        while (token := f"<extra_id_{len(found)}>") in vocabulary:
+            found.append(int(vocabulary[token]))
+        return found
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return token ids of each text, with no special tokens added."""

@@ -61,7 +61,7 @@ class DpoTask(PairTask):
         self.pairs, self.dev, self.settings, self.pad = pairs, dev, settings, pad
         self.device = next(model.parameters()).device.type
         self.modules = {"model": model}
-        self.plan = PairPlan(len(pairs), settings)
+        self.plan, self.micro = PairPlan(len(pairs), settings), settings.batch_size
         self.total_steps = self.plan.total_steps
         self.replay: Replay | None = None
         self.step = 0
@@ -69,7 +69,7 @@ class DpoTask(PairTask):
     def batches(self, step: int) -> list[PairBatch]:
         """Return the micro-batches of a step."""
         self.step = step
-        return [self._batch([self.pairs[n] for n in numbers]) for numbers in self.plan.micro_batches(step)]
+        return [self._batch([self.pairs[n] for n in numbers]) for numbers in self.plan.micro_batches(step, self.micro)]
 
     def _batch(self, pairs: Sequence[Pair]) -> PairBatch:
         return pair_batch(pairs, self.settings.block, self.pad).to(self.device)
@@ -153,6 +153,7 @@ def run(settings: DpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     else:
         reference = without_dropout(parent.open(device)).requires_grad_(False)
     task = DpoTask(model, reference, pairs, dev, settings, texts.pad)
+    task.decode = texts.tokenizer.decode
     if settings.replay_weight and settings.replay:
         replay = yield from load_rows(workspace, settings.replay, bad_rows=settings.bad_rows)
         documents = row_documents(texts, replay, settings.block)
@@ -161,4 +162,4 @@ def run(settings: DpoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     return {**metrics, "pairs_dropped": dropped}
 
 
-STAGE = Stage("dpo", "Direct preference optimisation", DpoSettings, run, "dpo")
+STAGE = Stage("dpo", "Direct preference optimisation", DpoSettings, run, "dpo", parallel=True)

@@ -74,6 +74,8 @@ def convert(row: Row, want: str) -> list[Row]:
         raise Problem(_("has columns of no known format ({names})").format(names=known or _("none")))
     table = _TO_PAIRS if want == PAIRS else _TO_DOCUMENTS
     if name not in table:
+        if want == PAIRS and {"chosen", "rejected"} & row.keys():
+            raise Problem(_("lacks chosen or rejected"))
         wanted = _("a preference pair") if want == PAIRS else _("a text or a conversation")
         raise Problem(_("is {format}, not {wanted}").format(format=name, wanted=wanted))
     return table[name](row)

@@ -56,7 +56,8 @@ def _window(config: Any) -> int:
     return min((size for size in sizes if isinstance(size, int) and size > 0), default=0)
 
 
-def _probe(model: Any) -> Batch:
+def probe(model: Any) -> Batch:
+    """Return a small batch to try a model with: two documents in one row, the first of them again in the next."""
     import numpy as np
     import torch
 
@@ -76,11 +77,11 @@ def _packs(model: Any) -> bool:
 
     was_training = model.training
     model.eval()
-    batch = _probe(model)
+    batch = probe(model)
     real = (batch.document >= 0).flatten()
     try:
         with torch.no_grad():
-            alone = _run_alone(model, batch).reshape(len(real), -1)[real]
+            alone = run_alone(model, batch).reshape(len(real), -1)[real]
             try:
                 packed = _run_packed(model, batch).reshape(len(real), -1)[real]
             except (ValueError, TypeError, RuntimeError, IndexError, AttributeError):
@@ -98,7 +99,7 @@ def _check_head(model: Any) -> None:
         return
     was_training = model.training
     model.eval()
-    ids = _probe(model).input_ids[:1, : PROBED[0]]
+    ids = probe(model).input_ids[:1, : PROBED[0]]
     with torch.no_grad():
         own = model(input_ids=ids, use_cache=False).logits.float()
         ours = head_logits(model, model.base_model(input_ids=ids, use_cache=False)[0])
@@ -133,7 +134,7 @@ def hidden_states(model: Any, batch: Batch) -> Tensor:
     if way.packed and (not way.window or int(batch.position_ids.max()) < way.window):
         hidden = _run_packed(model, batch)
     else:
-        hidden = _run_alone(model, batch)
+        hidden = run_alone(model, batch)
     return hidden.reshape(-1, hidden.shape[-1])
 
 
@@ -153,7 +154,7 @@ def _run_packed(model: Any, batch: Batch) -> Tensor:
     return hidden
 
 
-def _run_alone(model: Any, batch: Batch) -> Tensor:
+def run_alone(model: Any, batch: Batch) -> Tensor:
     """Run each document in a row of its own and lay the states back where the batch has its tokens."""
     import torch
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -33,6 +35,16 @@ def finite(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
+@contextlib.contextmanager
+def _while_full() -> Iterator[None]:
+    """Go on while the disk is full: what could not be written stays in the buffer and comes with the next line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+
+
 class Journal:
     """Append-only ``events.jsonl``. Use as a context manager; progress is written at most once a second."""
 
@@ -48,7 +60,8 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file is not None:
-            self._file.close()
+            with _while_full():
+                self._file.close()
 
     def write(self, event: Event) -> None:
         """Append one event."""
@@ -64,8 +77,9 @@ class Journal:
     def append(self, record: Mapping[str, Any]) -> None:
         """Append one mapping as a line."""
         assert self._file is not None, "the journal is used inside 'with'"
-        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self._file.flush()
+        with _while_full():
+            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            self._file.flush()
 
     def _mend(self) -> None:
         """Cut a last line that a kill left half-written, so that the next one starts on its own line."""

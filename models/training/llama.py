@@ -72,7 +72,7 @@ def open_causal(folder: Path, device: str = "cpu") -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    return _open(AutoModelForCausalLM, folder, torch.float32).to(device)
+    return open_with(AutoModelForCausalLM, folder, torch.float32).to(device)
 
 
 def open_reward(folder: Path, device: str = "cpu") -> Any:
@@ -80,10 +80,11 @@ def open_reward(folder: Path, device: str = "cpu") -> Any:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    return _open(AutoModelForSequenceClassification, folder, torch.float32).to(device)
+    return open_with(AutoModelForSequenceClassification, folder, torch.float32).to(device)
 
 
-def _open(auto: Any, folder: Path, dtype: Any) -> Any:
+def open_with(auto: Any, folder: Path, dtype: Any) -> Any:
+    """Open a folder by one of transformers' auto classes, with eager attention, from safetensors alone."""
     from transformers.utils import logging
 
     bars = logging.is_progress_bar_enabled()
@@ -153,6 +154,26 @@ def pick_device(name: str) -> str:
             "training.device", _("device is {name!r}, but there is no CUDA device.").format(name=name), _("Use cpu or auto.")
         )
     return name
+
+
+def autocast_dtype(precision: str, device: str) -> Any:
+    """Return the torch dtype of autocast, or ``None`` for fp32 throughout.
+
+    Raises:
+        UserError: If fp16 is asked for where its gradients cannot be scaled.
+    """
+    import torch
+
+    if precision == "fp16":
+        if not device.startswith("cuda"):
+            raise UserError(
+                "training.setting",
+                _("precision is fp16, which needs a CUDA device."),
+                _("Use bf16, fp32 or auto."),
+                setting="precision",
+            )
+        return torch.float16
+    return torch.bfloat16 if uses_bf16(precision, device) else None
 
 
 def uses_bf16(precision: str, device: str) -> bool:

@@ -1,77 +1,35 @@
-"""The one training loop: warm-up and cosine, accumulation, clipping, exact resume, events."""
+"""The one training loop: accumulation, clipping, exact resume, events; what does not fit or is not finite is met here."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from models.errors import UserError
 from models.events import Event, Metrics, Note, Progress, Saved, Work
+from models.training.best import Best
 from models.training.checkpoints import clean_states, load_state, newest_state, save_state
+from models.training.optimizer import make_optimizer, make_scaler, save_memory
+from models.training.parallel import ALONE, END, GO_ON, World
+from models.training.parallel import STOP as STOP_ALL
+from models.training.randomness import random_state, seed_all, set_random_state, set_torch_state, torch_state
+from models.training.room import free_memory, is_out_of_memory, no_space, patiently, too_large
+from models.training.schedules import learning_rate
+from models.training.showing import shown
 from models.training.stage import TrainSettings, as_settings
+from models.training.task import Outcome, Task
 from models.words import _
 
-STOP = "STOP"
-TASK = "task"
-NOT_IDENTITY = ("save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every")
-
-
-class Task(Protocol):
-    """What a stage tells the loop. ``batches`` must depend on the step and on saved state only."""
-
-    modules: Mapping[str, Any]
-    total_steps: int
-
-    def prepare(self, step: int) -> Iterator[Event]:
-        """Do slow work that must come before a step, such as sampling answers."""
-
-    def batches(self, step: int) -> Sequence[Any]:
-        """Return the micro-batches of a step, on the device."""
-
-    def weight(self, batch: Any) -> float:
-        """Return how much a micro-batch counts: its targets, or pairs."""
-
-    def loss(self, batch: Any) -> tuple[Any, dict[str, float]]:
-        """Return the loss *summed* over a micro-batch, and metrics that are means over it."""
-
-    def evaluate(self) -> Mapping[str, float]:
-        """Return metrics on held-out data; empty if there are none."""
-
-    def extra(self) -> dict[str, Any]:
-        """Return further state as JSON."""
-
-    def tensors(self, step: int) -> dict[str, Any]:
-        """Return further state as tensors, such as a rollout that is not used up after ``step`` steps; often empty."""
-
-    def restore(self, extra: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
-        """Take back what ``extra`` and ``tensors`` returned."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a loop ended: steps done, whether a STOP file ended it, last metrics."""
-
-    steps: int
-    stopped: bool
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
-    """Return the rate of a step (counted from 0): linear warm-up, then a cosine down to ``min_lr`` times ``lr``."""
-    if step < settings.warmup:
-        return settings.lr * (step + 1) / settings.warmup
-    share = (step - settings.warmup) / max(1, total - settings.warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-    return settings.lr * (settings.min_lr + (1 - settings.min_lr) * cosine)
+STOP, TASK = "STOP", "task"
+NOT_IDENTITY = (
+    "save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every", "checkpointing", "disk_full",
+)  # fmt: skip
 
 
 def fingerprint(settings: TrainSettings, inputs: Mapping[str, str]) -> str:
@@ -80,62 +38,64 @@ def fingerprint(settings: TrainSettings, inputs: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps([kept, dict(inputs)], sort_keys=True).encode()).hexdigest()
 
 
-def make_optimizer(modules: Mapping[str, Any], settings: TrainSettings) -> Any:
-    """Return AdamW (or Muon) over all modules; only matrices decay."""
-    import torch
+@dataclass(frozen=True)
+class Gradients:
+    """What one pass over a step's micro-batches gave, besides the gradients: sums over this process's share."""
 
-    if settings.optimizer == "muon":
-        from models.training.muon import muon_for
-
-        betas = (settings.beta1, settings.beta2)
-        return muon_for(dict(modules), lr=settings.lr, betas=betas, eps=settings.adam_eps, weight_decay=settings.weight_decay)
-    parameters = [value for module in modules.values() for value in module.parameters() if value.requires_grad]
-    groups = [
-        {"params": [value for value in parameters if value.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [value for value in parameters if value.ndim < 2], "weight_decay": 0.0},
-    ]
-    betas = (settings.beta1, settings.beta2)
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=betas, eps=settings.adam_eps, fused=True)
+    loss: float
+    values: Mapping[str, float]
+    suspect: Any = None
 
 
 class Loop:
     """Runs a task. ``run()`` is the generator; the rest is its parts."""
 
-    def __init__(self, task: Task, settings: TrainSettings, folder: Path, inputs: Mapping[str, str]) -> None:
-        from models.training.llama import pick_device, uses_bf16
+    def __init__(
+        self, task: Task, settings: TrainSettings, folder: Path, inputs: Mapping[str, str], world: World = ALONE
+    ) -> None:
+        from models.training.llama import autocast_dtype, pick_device
 
-        self.task, self.settings, self.folder = task, settings, folder
+        self.task, self.settings, self.folder, self.world = task, settings, folder, world
         self.device = pick_device(settings.device)
-        self.bf16 = uses_bf16(settings.precision, self.device)
+        self.autocast = autocast_dtype(settings.precision, self.device)
+        self.scaler = make_scaler(self.autocast)
         self.identity = fingerprint(settings, inputs)
         self.optimizer = make_optimizer(task.modules, settings)
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
+        self.best = Best(settings, folder)
         self.step = 0
         self.skipped = 0
         self.targets_seen = 0.0
         self.saved_at = -1
         self.last: dict[str, float] = {}
-        self.snapshot: Callable[[int], Saved] | None = None
+        self.snapshot: Callable[[int], Work[Saved]] | None = None
+        if settings.checkpointing:
+            save_memory(task.modules)
 
     def run(self, resume: bool) -> Work[Outcome]:
         """Train to the last step or to a STOP file, yielding metrics; saves the state when closed early."""
         self._seed()
         yield from self._start(resume)
         try:
-            while self.step < self.task.total_steps:
+            while self.step < self.task.total_steps and not self.best.exhausted:
+                if self.world.command(GO_ON) != GO_ON:
+                    return Outcome(self.step, True, self.last)
                 yield from self.task.prepare(self.step)
-                metrics = self._one_step()
+                metrics = yield from self._one_step()
                 if self.step % self.settings.log_every == 0 or self.step == self.task.total_steps:
                     yield Metrics(self.step, metrics)
                 yield Progress(self.step, self.task.total_steps)
                 yield from self._after_step()
-                if (self.folder / STOP).exists():
-                    yield self._save()
+                if self.world.main and (self.folder / STOP).exists():
+                    yield from self._save()
+                    self._let_go(STOP_ALL)
                     return Outcome(self.step, True, self.last)
         except GeneratorExit:
+            self._let_go(STOP_ALL)
             if self.step and self.step != self.saved_at:
-                self._save()
+                self._save_now()
             raise
+        yield from self._finish()
         return Outcome(self.step, False, self.last)
 
     def _seed(self) -> None:
@@ -143,113 +103,216 @@ class Loop:
 
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-        random.seed(self.settings.seed)
-        np.random.seed(self.settings.seed % 2**32)
-        torch.manual_seed(self.settings.seed)
+        seed_all(self.settings.seed)
 
     def _start(self, resume: bool) -> Iterator[Event]:
-        (self.folder / STOP).unlink(missing_ok=True)
-        clean_states(self._states, self.settings.keep if resume else 0)
+        if self.world.main:
+            (self.folder / STOP).unlink(missing_ok=True)
+            clean_states(self._states, self.settings.keep if resume else 0)
+        self.world.wait()
         state = newest_state(self._states) if resume else None
         if state is not None:
             self._restore(state)
             yield Note(_("resumed at step {step} of {total_steps}").format(step=self.step, total_steps=self.task.total_steps))
+        if self.world.size > 1:
+            self.task.micro = max(1, min(self.task.micro, self.settings.batch_size * self.settings.accumulate // self.world.size))
+            yield Note(_("{n} processes share each step").format(n=self.world.size))
+
+    def _let_go(self, command: int) -> None:
+        if self.world.main and self.world.size > 1 and self.step < self.task.total_steps:
+            self.world.command(command)
 
     @property
     def _states(self) -> Path:
         return self.folder / "state"
 
-    def _one_step(self) -> dict[str, float]:
+    def _one_step(self) -> Work[dict[str, float]]:
         """Do one optimizer step; the loss is the sum over all micro-batches divided by their whole weight."""
-        import torch
-
         started = time.perf_counter()
         rate = learning_rate(self.step, self.task.total_steps, self.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         for module in self.task.modules.values():
             module.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        batches = self.task.batches(self.step)
-        weights = [self.task.weight(batch) for batch in batches]
-        total_weight = max(sum(weights), 1e-9)
-        values: dict[str, float] = {}
-        loss_sum = 0.0
-        for batch, weight in zip(batches, weights, strict=True):
-            with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.bf16):
-                loss, metrics = self.task.loss(batch)
-            (loss / total_weight).backward()
-            loss_sum += loss.item()
-            for name, value in metrics.items():
-                values[name] = values.get(name, 0.0) + value * weight / total_weight
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or math.inf))
-        self._apply(loss_sum / total_weight, norm)
+        before, notes = torch_state(), []
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            batches = self.task.batches(self.step)
+            weights = [self.task.weight(batch) for batch in batches]
+            total = max(sum(weights), 1e-9)
+            found = self._try(batches, weights, total)
+            parts = self.world.exchange(None if found is None else [found.loss, dict(found.values)])
+            if found is not None and None not in parts:
+                break
+            notes.append(self._back_off())
+            set_torch_state(before)
+        self.world.add_gradients(self.parameters)
+        norm = self._norm()
+        loss = sum(part[0] for part in parts) / total
+        yield from notes
+        yield from self._apply(loss, norm, found.suspect)
         self.step += 1
-        self.targets_seen += total_weight
+        self.targets_seen += total
         seconds = time.perf_counter() - started
-        self.last = {"loss": loss_sum / total_weight, **values, "grad_norm": norm, "learning_rate": rate}
-        self.last["targets_per_second"] = total_weight / seconds
+        self.last = {"loss": loss, **_added(parts, total), "grad_norm": norm, "learning_rate": rate}
+        self.last["targets_per_second"] = total / seconds
         return self.last
 
-    def _apply(self, loss: float, norm: float) -> None:
+    def _try(self, batches: Sequence[Any], weights: Sequence[float], total: float) -> Gradients | None:
+        """Return the sums over this process's micro-batches, their gradients added up; ``None`` if memory ran out."""
+        import torch
+
+        values: dict[str, float] = {}
+        loss_sum, suspect = 0.0, None
+        share = self.world.share(list(zip(batches, weights, strict=True)))
+        try:
+            for batch, weight in share:
+                with torch.autocast(self.device.split(":")[0], dtype=self.autocast, enabled=self.autocast is not None):
+                    loss, metrics = self.task.loss(batch)
+                scaled = loss / total
+                (self.scaler.scale(scaled) if self.scaler else scaled).backward()
+                number = loss.item()
+                suspect = batch if suspect is None and not math.isfinite(number) else suspect
+                loss_sum += number
+                for name, value in metrics.items():
+                    values[name] = values.get(name, 0.0) + value * weight
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        return Gradients(loss_sum, values, share[0][0] if suspect is None and share else suspect)
+
+    def _back_off(self) -> Note:
+        """Halve the micro-batch, so that more of them make up the same step; returns what to say."""
+        self.optimizer.zero_grad(set_to_none=True)
+        free_memory()
+        if self.task.micro <= 1:
+            raise too_large(self.step + 1)
+        self.task.micro = max(1, self.task.micro // 2)
+        text = _("Memory ran out at step {step}: micro-batches of {n} from here, as many more of them; the losses stay the same.")
+        return Note(text.format(step=self.step + 1, n=self.task.micro), "warning")
+
+    def _norm(self) -> float:
+        import torch
+
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
+        return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or math.inf))
+
+    def _apply(self, loss: float, norm: float, suspect: Any) -> Iterator[Event]:
         """Step the optimizer, unless something is not finite: then stop the run or skip the step, never hide it."""
-        if math.isfinite(loss) and math.isfinite(norm):
+        if self.scaler:
+            self.scaler.step(self.optimizer)  # leaves a step out whose gradients overflowed, which is usual at first
+            self.scaler.update()
+            self.skipped += not math.isfinite(norm)
+            if math.isfinite(loss):
+                return
+        elif math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
             return
+        text = _("At step {step} the loss is {loss} and the gradient norm {norm}.")
+        what = text.format(step=self.step + 1, loss=loss, norm=norm)
+        yield Note(f"{what}\n{shown(suspect, self.task.decode)}", "warning")
         if self.settings.nan == "stop":
+            yield Metrics(self.step + 1, {"loss": loss, "grad_norm": norm})
             raise UserError(
                 "training.nan",
-                _("At step {step} the loss is {loss} and the gradient norm {norm}.").format(
-                    step=self.step + 1, loss=loss, norm=norm
-                ),
+                what,
                 _("Lower lr or clip, or set nan to skip; the last saved state is intact."),
                 step=self.step + 1,
                 loss=loss,
                 grad_norm=norm,
             )
-        self.skipped += 1
+        self.skipped += not self.scaler
 
     def _after_step(self) -> Iterator[Event]:
+        if not self.world.main:
+            return
         settings, last = self.settings, self.step == self.task.total_steps
         if last or (settings.eval_every and self.step % settings.eval_every == 0):
-            held_out = self.task.evaluate()
-            if held_out:
-                self.last = {**self.last, **held_out}
-                yield Metrics(self.step, held_out)
+            yield from self._evaluate()
         if settings.snapshot_every and self.step % settings.snapshot_every == 0 and self.snapshot is not None:
-            yield self.snapshot(self.step)
+            yield (yield from self.snapshot(self.step))
         if settings.save_every and self.step % settings.save_every == 0 and not last:
-            yield self._save()
+            yield from self._save()
 
-    def _save(self) -> Saved:
-        tensors = {
+    def _evaluate(self) -> Iterator[Event]:
+        held_out = self.task.evaluate()
+        if held_out:
+            self.last = {**self.last, **held_out}
+            yield Metrics(self.step, held_out)
+        weights = self._trained()["model"]
+        if self.best.consider(self.step, held_out, weights):
+            what = _("the best weights, of step {step},").format(step=self.step)
+            yield from patiently(lambda: self.best.write(weights), self.folder, what, wait=self._waits)
+
+    def _finish(self) -> Iterator[Event]:
+        """Tell the other processes, and take the best weights instead of the last."""
+        import torch
+
+        if self.best.exhausted:
+            self._let_go(END)
+            text = _("stopped at step {step}: {n} evaluations without a better one")
+            yield Note(text.format(step=self.step, n=self.best.waited))
+        kept = self.best.read()
+        if kept is None or self.best.step == self.step:
+            return
+        with torch.no_grad():
+            for name, value in self._trained()["model"].items():
+                value.copy_(kept[name])
+        self.last = {**self.last, **self.best.metrics, "best_step": float(self.best.step)}
+        yield Note(
+            _("the weights are those of step {step}, the best by {metric} ({value:.4f})").format(
+                step=self.best.step, metric=self.best.metric, value=self.best.value
+            )
+        )
+
+    def _trained(self) -> dict[str, dict[str, Any]]:
+        return {
             name: {key: value for key, value in module.named_parameters() if value.requires_grad}
             for name, module in self.task.modules.items()
         }
-        moments, rng, more = self._optimizer_tensors(), self._random_state(), self.task.tensors(self.step)
-        groups = {**tensors, "optimizer": moments, "random": rng[0], **({TASK: more} if more else {})}
-        content = {
+
+    @property
+    def _waits(self) -> bool:
+        return self.settings.disk_full == "pause"
+
+    @property
+    def _what(self) -> str:
+        return _("The state of step {step} of {name}").format(step=self.step, name=self.folder.name)
+
+    def _save(self) -> Work[None]:
+        """Save the state, waiting for room on a full disk if the settings say so."""
+        path = yield from patiently(self._write, self.folder, self._what, wait=self._waits)
+        yield self._saved(path)
+
+    def _save_now(self) -> Saved:
+        try:
+            return self._saved(self._write())
+        except OSError as cause:
+            raise no_space(self._what, cause) from cause
+
+    def _saved(self, path: Path) -> Saved:
+        clean_states(self._states, self.settings.keep)
+        self.saved_at = self.step
+        return Saved(str(path.relative_to(self.folder)), self.step)
+
+    def _write(self) -> Path:
+        tensors, content = random_state()
+        state = {
             "step": self.step,
             "fingerprint": self.identity,
             "skipped": self.skipped,
             "targets_seen": self.targets_seen,
-            "random": rng[1],
+            "random": content,
             "extra": self.task.extra(),
+            "micro": self.task.micro,
+            "best": self.best.state(),
+            "scaler": self.scaler.state_dict() if self.scaler else {},
         }
-        try:
-            path = save_state(self._states, self.step, groups, content)
-        except OSError as cause:
-            raise UserError(
-                "training.save",
-                _("The state of step {step} of {name} could not be written: {reason}.").format(
-                    step=self.step, name=self.folder.name, reason=cause.strerror or cause
-                ),
-                _("Make room and continue with --resume; the state saved before is intact."),
-                step=self.step,
-            ) from cause
-        clean_states(self._states, self.settings.keep)
-        self.saved_at = self.step
-        return Saved(str(path.relative_to(self.folder)), self.step)
+        more = self.task.tensors(self.step)
+        groups = {**self._trained(), "optimizer": self._optimizer_tensors(), "random": tensors, **({TASK: more} if more else {})}
+        return save_state(self._states, self.step, groups, state)
 
     def _optimizer_tensors(self) -> dict[str, Any]:
         return {
@@ -257,17 +320,6 @@ class Loop:
             for number, parameter in enumerate(self.parameters)
             for name, value in self.optimizer.state[parameter].items()
         }
-
-    def _random_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        import torch
-
-        tensors = {"torch": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            tensors.update({f"cuda{at}": value for at, value in enumerate(torch.cuda.get_rng_state_all())})
-        version, internal, gauss = random.getstate()
-        name, keys, position, has_gauss, cached = np.random.get_state()
-        numpy = [name, np.asarray(keys).tolist(), position, has_gauss, cached]
-        return tensors, {"python": [version, list(internal), gauss], "numpy": numpy}
 
     def _restore(self, state: Path) -> None:
         import torch
@@ -281,28 +333,25 @@ class Loop:
                 folder=str(self.folder),
             )
         with torch.no_grad():
-            for name, module in self.task.modules.items():
-                for key, parameter in module.named_parameters():
-                    if parameter.requires_grad:
-                        parameter.copy_(tensors[name][key])
+            for name, values in self._trained().items():
+                for key, parameter in values.items():
+                    parameter.copy_(tensors[name][key])
         for number, parameter in enumerate(self.parameters):
             prefix = f"{number}."
             found = {k[len(prefix) :]: v for k, v in tensors["optimizer"].items() if k.startswith(prefix)}
             if found:
                 self.optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
-        self._restore_random(tensors["random"], content["random"])
+        set_random_state(tensors["random"], content["random"])
         self.step, self.saved_at = content["step"], content["step"]
         self.skipped, self.targets_seen = content["skipped"], content["targets_seen"]
+        self.task.micro = content["micro"]
+        self.best.restore(content["best"])
+        if self.scaler and content["scaler"]:
+            self.scaler.load_state_dict(content["scaler"])
         self.task.restore(content["extra"], tensors.get(TASK, {}))
 
-    def _restore_random(self, tensors: Mapping[str, Any], content: Mapping[str, Any]) -> None:
-        import torch
 
-        torch.set_rng_state(tensors["torch"])
-        if torch.cuda.is_available():
-            cuda = [tensors[name] for name in sorted(tensors) if name.startswith("cuda")]
-            torch.cuda.set_rng_state_all(cuda)
-        version, internal, gauss = content["python"]
-        random.setstate((version, tuple(internal), gauss))
-        name, keys, position, has_gauss, cached = content["numpy"]
-        np.random.set_state((name, np.asarray(keys, np.uint32), position, has_gauss, cached))
+def _added(parts: Sequence[tuple[float, Mapping[str, float]]], total: float) -> dict[str, float]:
+    """Return the means over a step of metrics that each process summed up by weight."""
+    names = dict.fromkeys(name for _loss, values in parts for name in values)
+    return {name: sum(values.get(name, 0.0) for _loss, values in parts) / total for name in names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,8 @@ class PackedTask:
         self.settings, self.block, self.pad_id = settings, settings.block, pad_id
         self.device = next(model.parameters()).device.type
         self.modules: Mapping[str, Any] = {"model": model}
-        self.per_step = settings.batch_size * settings.accumulate
+        self.per_step, self.micro = settings.batch_size * settings.accumulate, settings.batch_size
+        self.decode: Callable[[Sequence[int]], str] | None = None
         lengths = [len(document.ids) for document in documents]
         if settings.steps:
             row_count = settings.steps * self.per_step
@@ -115,7 +116,7 @@ class PackedTask:
         """Return the micro-batches of a step: the next rows of the plan."""
         start = step * self.per_step
         rows = self.rows[start : start + self.per_step]
-        size = self.settings.batch_size
+        size = self.micro
         return [
             make_batch([[self.documents[n] for n in row] for row in rows[at : at + size]], self.pad_id).to(self.device)
             for at in range(0, len(rows), size)

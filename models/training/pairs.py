@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +87,11 @@ class PairPlan:
         self.total = settings.steps * self.per_step if settings.steps else round(count * settings.epochs)
         self.total_steps = settings.steps or max(1, math.ceil(self.total / self.per_step))
 
-    def micro_batches(self, step: int) -> list[list[int]]:
-        """Return the pair numbers of each micro-batch of a step."""
+    def micro_batches(self, step: int, size: int = 0) -> list[list[int]]:
+        """Return the pair numbers of each micro-batch of a step, ``size`` pairs each (0: as the settings say)."""
         end = min(max(self.total, 1), (step + 1) * self.per_step)
         numbers = [self._order(at // self.count)[at % self.count] for at in range(step * self.per_step, end)]
-        size = self.settings.batch_size
+        size = size or self.settings.batch_size
         return [numbers[at : at + size] for at in range(0, len(numbers), size)]
 
     def _order(self, epoch: int) -> list[int]:
@@ -106,6 +106,8 @@ class PairTask:
 
     total_steps: int
     modules: Mapping[str, Any]
+    micro: int
+    decode: Callable[[Sequence[int]], str] | None = None
 
     def prepare(self, step: int) -> Iterator[Event]:
         """Nothing has to be prepared."""

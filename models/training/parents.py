@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,15 @@ class Parent:
         return merged(self.folder, self.adapter).to(device)
 
 
-def find_parent(workspace: Workspace, name: str) -> Work[Parent]:
+def find_parent(workspace: Workspace, name: str, kinds: Sequence[str] = ("decoder",)) -> Work[Parent]:
     """Return what a recipe's parent is; what comes from outside is checked as if it were opened in the window.
 
     Raises:
-        UserError: If it is not there, cannot be opened, or is no model that predicts the next token.
+        UserError: If it is not there, cannot be opened, or is none of ``kinds`` (decoder, encoder, encoder-decoder).
     """
     path = workspace.checkpoint(name)
     if not workspace.made_here(name):
-        yield from _check(path)
+        yield from _check(path, kinds)
     return (yield from _resolve(name, path))
 
 
@@ -69,7 +70,7 @@ def _resolve(name: str, path: Path) -> Work[Parent]:
     return Parent(name, path, None, path)
 
 
-def _check(path: Path) -> Work[None]:
+def _check(path: Path, kinds: Sequence[str]) -> Work[None]:
     from models.library import describe
     from models.tokenizer_open import load_tokenizer
 
@@ -77,11 +78,11 @@ def _check(path: Path) -> Work[None]:
         return  # a tokenizer alone
     kind = describe(path).kind
     yield Note(_("{name} is a checkpoint from outside: checked").format(name=path.name))
-    if kind == "encoder":
+    if kind not in kinds:
         raise UserError(
             "training.family",
-            _("{name!r} does not predict the next token, so this stage cannot train it.").format(name=path.name),
-            _("Choose a decoder; an encoder can go on with pretraining (objective: masked)."),
+            _("{name!r} is a model of the kind {kind}, which cannot be trained in this way.").format(name=path.name, kind=kind),
+            _("Choose one of the kind {kinds}.").format(kinds=", ".join(kinds)),
             path=str(path),
         )
     if path.is_dir():

@@ -31,7 +31,7 @@ from models.training.rollouts import (
 )
 from models.training.running import gather_inputs, read_all, train_and_publish
 from models.training.sources import load_rows
-from models.training.stage import Stage, TrainSettings, Workspace, check_at_least, help_text
+from models.training.stage import PRECISIONS, Stage, TrainSettings, Workspace, check_at_least, check_choice, help_text
 from models.words import _
 
 
@@ -81,6 +81,7 @@ class PpoSettings(TrainSettings):
         for name in ("rollouts", "rollout_size", "passes", "minibatch", "max_new_tokens"):
             check_at_least(name, getattr(self, name), 1)
         check_at_least("temperature", self.temperature, 0.01)
+        check_choice("precision", self.precision, PRECISIONS[:3])  # its own forwards know no fp16
 
     @property
     def updates(self) -> int:
@@ -122,6 +123,8 @@ class PpoTask:
         self.rule = find_function(settings.rule) if settings.rule else None
         self.judge = find_function(settings.judge) if settings.judge else None
         self.replay: Replay | None = None
+        self.micro = settings.minibatch
+        self.decode = texts.tokenizer.decode
         self.beta = settings.kl
         self.rollout: Rollout | None = None
         self.number = -1
@@ -220,15 +223,18 @@ class PpoTask:
         return [order[start : start + size].tolist() for start in range(0, len(order), size)]
 
     def batches(self, step: int) -> list[Update]:
-        """Return the one minibatch of a step."""
+        """Return the minibatch of a step, in one piece unless memory ran out."""
         assert self.rollout is not None, "prepare comes first"
         self.step = step
         number, within = divmod(step, self.settings.updates)
         turn, at = divmod(within, self.settings.updates // self.settings.passes)
         chosen = self._minibatches(number, turn)[at]
-        packed, order = self._pack([self.rollout.documents[n] for n in chosen])
-        tables = (self.rollout.old, self.rollout.values, self.rollout.advantages, self.rollout.returns)
-        return [Update(packed, *(gather(table[chosen], packed, order) for table in tables))]
+        return [self._update(self.rollout, chosen[start : start + self.micro]) for start in range(0, len(chosen), self.micro)]
+
+    def _update(self, rollout: Rollout, chosen: list[int]) -> Update:
+        packed, order = self._pack([rollout.documents[n] for n in chosen])
+        tables = (rollout.old, rollout.values, rollout.advantages, rollout.returns)
+        return Update(packed, *(gather(table[chosen], packed, order) for table in tables))
 
     def weight(self, batch: Update) -> float:
         """Return the number of sampled tokens."""

@@ -51,7 +51,7 @@ class PreferenceSettings:
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` for a value that cannot work."""
-        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("precision", self.precision, PRECISIONS[:3])
         check_at_least("samples", self.samples, 1)
         check_at_least("pairs_per_prompt", self.pairs_per_prompt, 1)
         check_at_least("max_ratio", self.max_ratio, 1)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
-import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
@@ -21,10 +19,12 @@ from models.files import write_json
 from models.lineage import Lineage, LineageEntry, write_lineage
 from models.training.journal import Journal
 from models.training.memory import keep_freed_memory
+from models.training.parallel import ALONE, join
 from models.training.stage import Stage, Workspace, as_settings, check_at_least
+from models.training.values import check_keys, convert_value, make_settings, unknown
 from models.words import _
 
-WORLD = "world"
+WORLD, LINEAGE = "world", "lineage.json"
 RECIPE_KEYS = ("name", "title", "seed", "world", "stages")
 LONGEST_NAME = 100
 STEP_KEYS = ("stage", "name", "publish")
@@ -91,8 +91,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(content, override)
     _check_shape(content, path)
-    _check_keys(content, RECIPE_KEYS, _("the recipe"))
-    seed = int(_number(content.get("seed", 0), int, "seed"))
+    check_keys(content, RECIPE_KEYS, _("the recipe"))
+    seed = int(convert_value(content.get("seed", 0), int, "seed"))
     check_at_least("seed", seed, 0)
     kinds, steps, names = stages(), [], {WORLD}
     for raw in content["stages"]:
@@ -140,7 +140,7 @@ def _override(content: dict[str, Any], text: str) -> None:
     if parts[0] not in RECIPE_KEYS:
         named = {_step_name(raw): raw for raw in content["stages"]}
         if parts[0] not in named:
-            raise _unknown(parts[0], [*named, *RECIPE_KEYS], _("the recipe"))
+            raise unknown(parts[0], [*named, *RECIPE_KEYS], _("the recipe"))
         target, parts = named[parts[0]], parts[1:]
     for part in parts[:-1]:
         target = target.setdefault(part, {})
@@ -170,7 +170,7 @@ def _step(raw: Any, kinds: Mapping[str, Stage], seed: int) -> Step:
     if not isinstance(raw, dict) or "stage" not in raw:
         raise UserError("recipe.shape", _("A step is {raw!r}.").format(raw=raw), _("Each needs stage: and its settings."))
     if not isinstance(raw["stage"], str) or raw["stage"] not in kinds:
-        raise _unknown(str(raw["stage"]), list(kinds), _("the stages"))
+        raise unknown(str(raw["stage"]), list(kinds), _("the stages"))
     stage, name = kinds[raw["stage"]], _step_name(raw)
     if Path(name).name != name or name.startswith(".") or "\0" in name or len(name) > LONGEST_NAME:
         raise UserError(
@@ -179,77 +179,6 @@ def _step(raw: Any, kinds: Mapping[str, Stage], seed: int) -> Step:
     values = {key: value for key, value in raw.items() if key not in STEP_KEYS}
     settings = make_settings(stage.settings, {"seed": seed, **values}, name)
     return Step(name, stage, settings, bool(raw.get("publish", True)))
-
-
-def make_settings(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    """Build a settings dataclass from plain values, nested ones included; ``UserError`` names what does not fit."""
-    known = {item.name for item in fields(kind)}
-    _check_keys(values, sorted(known), where)
-    hints = get_type_hints(kind)
-    return kind(**{name: _convert(value, hints[name], f"{where}.{name}") for name, value in values.items()})
-
-
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    """Return a YAML value as the type of its field; ``UserError`` if it cannot be that."""
-    if is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, dict):
-            raise _wrong(where, value, _("a mapping of settings"))
-        return make_settings(hint, value, where)
-    if str(hint).startswith("tuple["):
-        inner = hint.__args__[0]
-        items = value if isinstance(value, list | tuple) else [value]
-        return tuple(_convert(item, inner, where) for item in items)
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint in (int, float) and not isinstance(value, bool):
-        return _number(value, hint, where)
-    if hint is str and isinstance(value, str):
-        return value
-    if hint not in (bool, int, float, str):
-        return value
-    raise _wrong(where, value, {bool: _("true or false"), str: _("a text")}.get(hint, _("a number")))
-
-
-def _number(value: Any, hint: type[int] | type[float], where: str) -> float:
-    """YAML 1.1 reads ``1e-4`` as text, so texts that are numbers are taken too."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError) as cause:
-        raise _wrong(where, value, _("a number")) from cause
-    if not math.isfinite(number):  # an endless number of epochs would be planned for ever
-        raise _wrong(where, value, _("a finite number"))
-    if hint is float:
-        return number
-    if number != int(number):
-        raise _wrong(where, value, _("a whole number"))
-    return int(number)
-
-
-def _wrong(where: str, value: Any, wanted: str) -> UserError:
-    return UserError(
-        "recipe.value",
-        _("{where} is {value!r}.").format(where=where, value=value),
-        _("It must be {wanted}.").format(wanted=wanted),
-        setting=where,
-    )
-
-
-def _check_keys(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in values:
-        if key not in known:
-            raise _unknown(str(key), known, where)
-
-
-def _unknown(key: str, known: Sequence[str], where: str) -> UserError:
-    near = difflib.get_close_matches(key, known, 1, 0.5)
-    hint = _("Did you mean {name!r}?").format(name=near[0]) if near else _("Known: {names}.").format(names=", ".join(known))
-    return UserError(
-        "recipe.unknown",
-        _("{key!r} is unknown in {where}.").format(key=key, where=where),
-        hint,
-        key=key,
-        nearest=near[0] if near else "",
-    )
 
 
 def run_recipe(recipe: Recipe, output: Path, resume: bool = False) -> Work[RecipeResult]:
@@ -261,21 +190,42 @@ def run_recipe(recipe: Recipe, output: Path, resume: bool = False) -> Work[Recip
         UserError: If ``output`` already holds a chain and ``resume`` is false, or a step cannot start.
     """
     keep_freed_memory()
+    world = join()
     output.mkdir(parents=True, exist_ok=True)
-    _check_output(recipe, output, resume)
-    _stop_file(output).unlink(missing_ok=True)
+    if world.main:
+        _check_output(recipe, output, resume)
+        _stop_file(output).unlink(missing_ok=True)
     metrics: dict[str, Mapping[str, Any]] = {}
-    if recipe.world is not None:
+    if recipe.world is not None and world.main:
         yield from _make_world(recipe, output)
     made = {WORLD}
     for step in recipe.steps:
-        result = yield from _run_step(recipe, step, output, frozenset(made), resume)
+        world.wait()
+        workspace = Workspace(output, output / step.name, recipe.path.parent, frozenset(made), resume, recipe.name, world)
+        result = yield from _run_shared(step, workspace)
         if result.get("stopped"):
             return RecipeResult(None, True, metrics)
         metrics[step.name] = result
         made.add(step.name)
-        lineage = _write_lineage(recipe, output, made)
+        lineage = _write_lineage(recipe, output, made) if world.main else output / LINEAGE
     return RecipeResult(lineage, False, metrics)
+
+
+def _run_shared(step: Step, workspace: Workspace) -> Work[Mapping[str, Any]]:
+    """Run a step in all processes, or in the first one while the others wait for its result."""
+    world = workspace.world
+    if world.size == 1:
+        return (yield from _run_step(step, workspace))
+    finished = world.exchange((workspace.folder / "done.json").exists())[0]
+    if step.stage.parallel and not finished:
+        if world.main:
+            return (yield from _run_step(step, workspace))
+        return (yield from step.stage.run(step.settings, workspace))
+    result: Mapping[str, Any] = {}
+    if world.main:
+        result = yield from _run_step(step, replace(workspace, world=ALONE))
+    shared: Mapping[str, Any] = world.exchange(dict(result))[0]
+    return shared
 
 
 def _stop_file(output: Path) -> Path:
@@ -318,13 +268,14 @@ def _make_world(recipe: Recipe, output: Path) -> Work[None]:
     yield Note("world: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def _run_step(recipe: Recipe, step: Step, output: Path, made: frozenset[str], resume: bool) -> Work[Mapping[str, Any]]:
+def _run_step(step: Step, workspace: Workspace) -> Work[Mapping[str, Any]]:
     """Run one step in its run folder, journalling its events; a finished step only returns its metrics."""
-    folder = output / step.name
+    folder = workspace.folder
     done = folder / "done.json"
     if done.exists():
         content = json.loads(done.read_text(encoding="utf-8"))
-        if content["settings"] == json.loads(json.dumps(as_settings(step.settings))):
+        defaults = json.loads(json.dumps(as_settings(type(step.settings)())))  # of settings that came later
+        if {**defaults, **content["settings"]} == json.loads(json.dumps(as_settings(step.settings))):
             yield Note(_("{name}: finished before").format(name=step.name))
             metrics: Mapping[str, Any] = content["metrics"]
             return metrics
@@ -337,12 +288,12 @@ def _run_step(recipe: Recipe, step: Step, output: Path, made: frozenset[str], re
     folder.mkdir(parents=True, exist_ok=True)
     settings = as_settings(step.settings)
     write_json(folder / "config.json", {"kind": "train", "stage": step.stage.name, "name": step.name, "settings": settings})
-    workspace = Workspace(output, folder, recipe.path.parent, made, resume, recipe.name)
     with Journal(folder / "events.jsonl") as journal:
-        result = yield from _journalled(step.stage.run(step.settings, workspace), journal, output)
+        result = yield from _journalled(step.stage.run(step.settings, workspace), journal, workspace.output)
     if not result.get("stopped"):
         write_json(done, {"settings": settings, "metrics": dict(result)})
-        shutil.rmtree(folder / "state", ignore_errors=True)
+        for name in ("state", "best"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     return result
 
 

@@ -56,12 +56,12 @@ class RewardTask(PairTask):
         self.model, self.pairs, self.dev, self.settings, self.pad = model, pairs, dev, settings, pad
         self.device = next(model.parameters()).device.type
         self.modules = {"model": model}
-        self.plan = PairPlan(len(pairs), settings)
+        self.plan, self.micro = PairPlan(len(pairs), settings), settings.batch_size
         self.total_steps = self.plan.total_steps
 
     def batches(self, step: int) -> list[PairBatch]:
         """Return the micro-batches of a step."""
-        return [self._batch([self.pairs[n] for n in numbers]) for numbers in self.plan.micro_batches(step)]
+        return [self._batch([self.pairs[n] for n in numbers]) for numbers in self.plan.micro_batches(step, self.micro)]
 
     def _batch(self, pairs: Sequence[Pair]) -> PairBatch:
         return pair_batch(pairs, self.settings.block, self.pad).to(self.device)
@@ -136,6 +136,7 @@ def run(settings: RewardSettings, workspace: Workspace) -> Work[Mapping[str, Any
     yield from describe_model(model)
     model = model.to(pick_device(settings.device))
     task = RewardTask(model, pairs, dev, settings, texts.pad)
+    task.decode = texts.tokenizer.decode
 
     def finish() -> dict[str, float]:
         model.config.reward_shift = mean_reward(task)
@@ -144,4 +145,4 @@ def run(settings: RewardSettings, workspace: Workspace) -> Work[Mapping[str, Any
     return (yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="reward", finish=finish))
 
 
-STAGE = Stage("reward", "Reward model", RewardSettings, run, "reward")
+STAGE = Stage("reward", "Reward model", RewardSettings, run, "reward", parallel=True)

@@ -13,9 +13,11 @@ from typing import Any
 from models.events import Note, Progress, Saved, Work
 from models.training.checkpoints import publish, publish_adapter
 from models.training.data import Row, file_hash, read_rows
-from models.training.loop import Loop, Outcome, Task
+from models.training.loop import Loop
 from models.training.parents import Parent
+from models.training.room import patiently
 from models.training.stage import TrainSettings, Workspace, as_settings
+from models.training.task import Outcome, Task
 from models.words import _
 
 STOPPED: Mapping[str, Any] = {"stopped": True}
@@ -45,17 +47,19 @@ def read_all(workspace: Workspace, names: Sequence[str], limit: int = 0) -> list
 
 
 def gather_inputs(
-    workspace: Workspace, files: Sequence[str], parents: Mapping[str, str], parent: Parent | None = None
-) -> Inputs:
+    workspace: Workspace, files: Sequence[str], parents: Mapping[str, str], parent: Parent | None = None,
+    texts: Path | None = None,
+) -> Inputs:  # fmt: skip
     """Hash data files and parent checkpoints; ``parents`` maps a role (``parent``, ``tokenizer``) to a name.
 
-    ``parent`` is the first of them as ``find_parent`` found it; left out, it is a plain folder.
+    ``parent`` is the first of them as ``find_parent`` found it; left out, it is a plain folder, with its tokenizer in
+    ``texts`` if not in itself.
     """
     data = {name: file_hash(workspace.path(name)) for name in files if name}
     hashes = {f"{role}:{name}": checkpoint_hash(workspace.checkpoint(name)) for role, name in parents.items()}
     if parent is not None:
         return Inputs(data, hashes, parent.texts, parent.folder)
-    return Inputs(data, hashes, workspace.checkpoint(next(iter(parents.values()))))
+    return Inputs(data, hashes, texts or workspace.checkpoint(next(iter(parents.values()))))
 
 
 def checkpoint_hash(path: Path) -> str:
@@ -84,18 +88,25 @@ def train_and_publish(
     ``finish`` runs between the last step and writing; what it returns joins the metrics.
     """
     started = time.time()
-    loop = Loop(task, settings, workspace.folder, inputs.all())
+    loop = Loop(task, settings, workspace.folder, inputs.all(), workspace.world)
     yield Note(
         _("{stage}: {total_steps} steps in {precision} on {device}").format(
-            stage=stage, total_steps=task.total_steps, precision="bf16" if loop.bf16 else "fp32", device=loop.device
+            stage=stage, total_steps=task.total_steps, precision=precision_name(loop.autocast), device=loop.device
         )
     )
 
-    def snapshot(step: int) -> Saved:
+    def write(target: Path, manifest: Mapping[str, Any], what: str) -> Work[None]:
+        """Write the model, waiting for room on a full disk if the settings say so."""
+        model, wait = task.modules["model"], settings.disk_full == "pause"
+        yield from patiently(
+            lambda: write_checkpoint(model, settings, inputs, target, manifest), workspace.folder, what, wait=wait
+        )
+
+    def snapshot(step: int) -> Work[Saved]:
         """Keep a copy of the model beside its run, to choose among later."""
         manifest = describe_run(stage, settings, workspace, inputs, {"steps": step})
         target = workspace.folder / "snapshots" / f"step-{step}"
-        write_checkpoint(task.modules["model"], settings, inputs, target, manifest)
+        yield from write(target, manifest, _("the copy of step {step}").format(step=step))
         return Saved(f"snapshots/step-{step}", step)
 
     loop.snapshot = snapshot
@@ -109,7 +120,8 @@ def train_and_publish(
         metrics["steps_skipped"] = loop.skipped
     manifest = describe_run(stage, settings, workspace, inputs, metrics)
     yield Progress(outcome.steps, outcome.steps, _("saving"))
-    write_checkpoint(task.modules["model"], settings, inputs, workspace.folder / "checkpoint", manifest)
+    if workspace.world.main:
+        yield from write(workspace.folder / "checkpoint", manifest, _("the checkpoint"))
     yield Saved("checkpoint", outcome.steps)
     return metrics
 
@@ -131,6 +143,11 @@ def write_checkpoint(
     publish_adapter(model, inputs.base, inputs.tokenizer, adapter, dtype=settings.dtype, manifest=manifest)
     if merge:
         publish(merged(inputs.base, adapter), inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
+
+
+def precision_name(autocast: Any) -> str:
+    """Return fp32, bf16 or fp16 for the dtype of autocast."""
+    return {"None": "fp32", "torch.bfloat16": "bf16", "torch.float16": "fp16"}[str(autocast)]
 
 
 def describe_run(stage: str, settings: Any, workspace: Workspace, inputs: Inputs, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,8 @@ def run(settings: SftSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     yield from describe_model(model)
     yield Note(_("sft: {n:,} rows, {n_tokens:,} answer tokens").format(n=len(rows), n_tokens=count_targets(documents)))
     task = PackedTask(model, documents, held_out, settings, texts.pad)
+    task.decode = texts.tokenizer.decode
     return (yield from train_and_publish(task, settings, workspace, inputs=inputs, stage="sft"))
 
 
-STAGE = Stage("sft", "Supervised fine-tuning", SftSettings, run, "sft")
+STAGE = Stage("sft", "Supervised fine-tuning", SftSettings, run, "sft", parallel=True)

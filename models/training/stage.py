@@ -9,9 +9,11 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Work
+from models.training.parallel import ALONE, World
 from models.words import _
 
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+SCHEDULES = ("cosine", "linear", "constant", "wsd")
 DTYPES = ("fp16", "bf16", "fp32")
 OPTIMIZERS = ("adamw", "muon")
 
@@ -27,6 +29,7 @@ class Workspace:
         made: Names of the steps (and ``world``) whose files lie in ``output``.
         resume: Continue from the newest complete state instead of starting again.
         recipe: Name of the recipe, for the manifest.
+        world: The processes that train together.
     """
 
     output: Path
@@ -35,6 +38,7 @@ class Workspace:
     made: frozenset[str] = frozenset()
     resume: bool = False
     recipe: str = ""
+    world: World = ALONE
 
     def path(self, name: str) -> Path:
         """Return the file that a recipe calls ``name``; raises ``UserError`` if it is not there."""
@@ -94,6 +98,7 @@ class Stage:
         run: Does the work; yields events, returns the final metrics (written to ``done.json``).
         lineage_stage: What its checkpoint is called in a lineage; empty if it makes none.
         parent_field: The setting that names the checkpoint it starts from.
+        parallel: Whether several processes can share its steps; otherwise the first one does it alone.
     """
 
     name: str
@@ -102,6 +107,7 @@ class Stage:
     run: Callable[[Any, Workspace], Work[Mapping[str, Any]]]
     lineage_stage: str = ""
     parent_field: str = "parent"
+    parallel: bool = False
 
 
 def help_text(text: str) -> dict[str, str]:
@@ -121,6 +127,8 @@ class TrainSettings:
     accumulate: int = field(default=1, metadata=help_text("Micro-batches per optimizer step."))
     lr: float = field(default=3e-4, metadata=help_text("Highest learning rate."))
     optimizer: str = field(default="adamw", metadata=help_text("adamw, or muon (matrices orthogonalised, the rest AdamW)."))
+    schedule: str = field(default="cosine", metadata=help_text("After warm-up: cosine, linear, constant or wsd (stable, decay)."))
+    decay: float = field(default=0.2, metadata=help_text("Share of the steps in which wsd goes down."))
     min_lr: float = field(default=0.1, metadata=help_text("Last learning rate as a share of the highest."))
     warmup: int = field(default=20, metadata=help_text("Steps of linear warm-up."))
     weight_decay: float = field(default=0.0, metadata=help_text("AdamW weight decay of matrices."))
@@ -128,7 +136,7 @@ class TrainSettings:
     beta2: float = field(default=0.95, metadata=help_text("AdamW second moment decay."))
     adam_eps: float = field(default=1e-8, metadata=help_text("AdamW epsilon."))
     clip: float = field(default=1.0, metadata=help_text("Largest global gradient norm; 0 does not clip."))
-    precision: str = field(default="auto", metadata=help_text("auto, fp32 or bf16 (autocast)."))
+    precision: str = field(default="auto", metadata=help_text("auto, fp32, bf16 or fp16 (autocast)."))
     device: str = field(default="auto", metadata=help_text("auto, cpu, cuda or cuda:N."))
     dtype: str = field(default="fp16", metadata=help_text("Of the saved weights: fp16, bf16 or fp32."))
     save_every: int = field(default=0, metadata=help_text("Steps between states to resume from; 0 only when stopped."))
@@ -137,6 +145,10 @@ class TrainSettings:
     eval_every: int = field(default=0, metadata=help_text("Steps between evaluations on dev; 0 only at the end."))
     log_every: int = field(default=1, metadata=help_text("Steps between reported metrics."))
     threads: int = field(default=0, metadata=help_text("CPU threads; 0 leaves torch's choice."))
+    checkpointing: bool = field(default=False, metadata=help_text("Recompute activations: less memory, about a third slower."))
+    best: str = field(default="", metadata=help_text("Publish the weights best by this held-out metric, such as eval_loss."))
+    patience: int = field(default=0, metadata=help_text("Stop after so many evaluations without a better one; 0 never."))
+    disk_full: str = field(default="pause", metadata=help_text("When the disk is full: pause until there is room, or stop."))
     bad_rows: str = field(default="stop", metadata=help_text("On a row of the data that cannot be used: stop or skip."))
     nan: str = field(default="stop", metadata=help_text("On a loss or gradient that is not finite: stop or skip."))
 
@@ -144,6 +156,8 @@ class TrainSettings:
         """Raise ``UserError`` for a value that cannot work."""
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("dtype", self.dtype, DTYPES)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("disk_full", self.disk_full, ("pause", "stop"))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("nan", self.nan, ("stop", "skip"))
         check_choice("bad_rows", self.bad_rows, ("stop", "skip"))
@@ -158,6 +172,8 @@ class TrainSettings:
             "epochs",
             "clip",
             "weight_decay",
+            "patience",
+            "decay",
         ):
             check_at_least(name, getattr(self, name), 0)
         check_at_least("block", self.block, 8)
@@ -166,6 +182,13 @@ class TrainSettings:
         if not self.lr > 0:
             raise UserError(
                 "training.setting", _("lr is {lr}.").format(lr=self.lr), _("It must be greater than 0."), setting="lr"
+            )
+        if (self.best or self.patience) and not getattr(self, "dev", ""):
+            raise UserError(
+                "training.setting",
+                _("best and patience need held-out data."),
+                _("Name a file as dev, and set eval_every."),
+                setting="best" if self.best else "patience",
             )
 
 

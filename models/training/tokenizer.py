@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from models.training.stage import Stage, Workspace, check_at_least, help_text
 from models.words import _
 
 PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"
+MASK = "<|mask|>"
 SPECIAL = (PAD, BOS, END, "<|user|>", "<|assistant|>", "<|system|>")
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
@@ -34,11 +35,18 @@ class TokenizerSettings:
     prefix_space: bool = field(default=True, metadata=help_text("A first word is the same token as within a text."))
     min_frequency: int = field(default=2, metadata=help_text("Pairs rarer than this are not merged."))
     max_rows: int = field(default=0, metadata=help_text("Read at most so many rows of each file; 0 reads all."))
+    mask_token: bool = field(default=False, metadata=help_text("Add <|mask|>, for masked language modelling."))
+    sentinels: int = field(default=0, metadata=help_text("Add so many <extra_id_N>, for span corruption."))
     seed: int = field(default=0, metadata=help_text("Unused: BPE training is deterministic."))
 
     def __post_init__(self) -> None:
         """Raise ``UserError`` for a vocabulary that cannot hold the bytes and the special tokens."""
-        check_at_least("vocab_size", self.vocab_size, 256 + len(SPECIAL))
+        check_at_least("vocab_size", self.vocab_size, 256 + len(self.special))
+
+    @property
+    def special(self) -> list[str]:
+        """The special tokens, in the order of their ids."""
+        return [*SPECIAL, *([MASK] if self.mask_token else []), *(f"<extra_id_{n}>" for n in range(self.sentinels))]
 
 
 def build_tokenizer(texts: Iterator[str], settings: TokenizerSettings) -> Any:
@@ -62,7 +70,7 @@ def build_tokenizer(texts: Iterator[str], settings: TokenizerSettings) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocab_size,
         min_frequency=settings.min_frequency,
-        special_tokens=list(SPECIAL),
+        special_tokens=settings.special,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -73,14 +81,15 @@ def build_tokenizer(texts: Iterator[str], settings: TokenizerSettings) -> Any:
     return tokenizer
 
 
-def tokenizer_config(max_length: int = 512) -> dict[str, Any]:
+def tokenizer_config(max_length: int = 512, special: Sequence[str] = SPECIAL) -> dict[str, Any]:
     """Return ``tokenizer_config.json`` as transformers reads it, chat template included."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BOS,
         "eos_token": END,
         "pad_token": PAD,
-        "additional_special_tokens": list(SPECIAL[3:]),
+        **({"mask_token": MASK} if MASK in special else {}),
+        "additional_special_tokens": [token for token in special[3:] if token != MASK],
         "clean_up_tokenization_spaces": False,
         "model_max_length": max_length,
         "padding_side": "left",
@@ -97,7 +106,7 @@ def run(settings: TokenizerSettings, workspace: Workspace) -> Work[Mapping[str, 
     tokenizer = build_tokenizer((text_of(row) for row in rows), settings)
     folder = workspace.folder / "checkpoint"
     folder.mkdir(parents=True, exist_ok=True)
-    config = json.dumps(tokenizer_config(), indent=1, ensure_ascii=False)
+    config = json.dumps(tokenizer_config(special=settings.special), indent=1, ensure_ascii=False)
     (folder / "tokenizer_config.json").write_text(config + "\n", encoding="utf-8")
     tokenizer.save(str(folder / "tokenizer.json"))
     size = tokenizer.get_vocab_size()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -233,8 +234,9 @@ def test_a_full_disk_is_a_sentence_and_costs_nothing_saved(root, reference, monk
         honest(handle)
 
     monkeypatch.setattr(checkpoints.os, "fsync", fsync)
+    settings = pretrain.PretrainSettings(**{**SETTINGS.__dict__, "disk_full": "stop"})
     with pytest.raises(UserError, match="step 6 of pretrain could not be written: No space left"):
-        list(start(root))
+        list(start(root, settings))
     monkeypatch.undo()
     assert course(start(root, resume=True))[12] == reference[0][12]
 
@@ -303,3 +305,239 @@ def test_finish_returns_metrics(root):
     metrics = finish(start(root, pretrain.PretrainSettings(**values)))
     assert metrics["steps"] == 2
     assert metrics["parameters"] > 10_000
+
+
+# --- schedules, best weights, memory, disk ---------------------------------------------------------------------------
+
+
+def test_linear_constant_and_wsd_by_hand():
+    values = {"lr": 1.0, "warmup": 4, "min_lr": 0.2}
+    constant = TrainSettings(schedule="constant", **values)
+    assert [learning_rate(step, 24, constant) for step in (0, 3, 4, 23)] == [0.25, 1.0, 1.0, 1.0]
+    linear = TrainSettings(schedule="linear", **values)
+    assert learning_rate(14, 24, linear) == pytest.approx(0.6)
+    assert learning_rate(24, 24, linear) == pytest.approx(0.2)
+    wsd = TrainSettings(schedule="wsd", decay=0.25, **values)
+    assert {learning_rate(step, 40, wsd) for step in range(4, 31)} == {1.0}
+    assert learning_rate(35, 40, wsd) == pytest.approx(0.6)
+    assert learning_rate(40, 40, wsd) == pytest.approx(0.2)
+    with pytest.raises(UserError, match="schedule is 'step'"):
+        TrainSettings(schedule="step")
+
+
+def plain(**changes):
+    shape = ModelShape(layers=1, width=32, heads=2, feed_forward=48, context=128)
+    return pretrain.PretrainSettings(**{**SETTINGS.__dict__, "model": shape, "save_every": 0, "steps": 6, **changes})
+
+
+def test_recomputed_activations_change_nothing(root):
+    whole = course(start(root, plain()))
+    recomputed = course(start(root, plain(checkpointing=True)))
+    for step, (loss, norm) in whole.items():
+        assert recomputed[step] == (pytest.approx(loss, abs=1e-6), pytest.approx(norm, abs=1e-5))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory. Tried to allocate"), MemoryError()])
+def test_out_of_memory_halves_the_micro_batch_and_keeps_the_losses(root, monkeypatch, error):
+    from models.training.packed import PackedTask
+
+    whole = course(start(root, plain(batch_size=8, accumulate=1)))
+    honest, sizes = PackedTask.loss, []
+
+    def loss(self, batch):
+        rows = len(batch.input_ids)
+        sizes.append(rows)
+        if self.tight and rows > 2:
+            raise error
+        return honest(self, batch)
+
+    monkeypatch.setattr(PackedTask, "loss", loss)
+    monkeypatch.setattr(PackedTask, "tight", False, raising=False)
+    events = []
+    for event in start(root, plain(batch_size=8, accumulate=1)):
+        events.append(event)
+        if isinstance(event, Metrics) and event.step == 2:
+            monkeypatch.setattr(PackedTask, "tight", True)
+    small = course(events)
+    assert {step: loss for step, (loss, _) in small.items()} == {
+        step: pytest.approx(loss, abs=1e-5) for step, (loss, _) in whole.items()
+    }
+    assert sizes == [8, 8, 8, 4, *[2] * 16]
+    notes = [event.text for event in events if isinstance(event, Note) and "Memory ran out" in event.text]
+    assert notes == [
+        "Memory ran out at step 3: micro-batches of 4 from here, as many more of them; the losses stay the same.",
+        "Memory ran out at step 3: micro-batches of 2 from here, as many more of them; the losses stay the same.",
+    ]
+
+
+def test_a_row_that_never_fits_is_a_sentence_and_other_errors_fly(root, monkeypatch):
+    from models.training.packed import PackedTask
+
+    def loss(self, batch):
+        raise RuntimeError(self.said)
+
+    monkeypatch.setattr(PackedTask, "loss", loss)
+    monkeypatch.setattr(PackedTask, "said", "DefaultCPUAllocator: can't allocate memory", raising=False)
+    with pytest.raises(UserError, match="Step 1 does not fit into memory even one row at a time"):
+        list(start(root, plain()))
+    monkeypatch.setattr(PackedTask, "said", "shapes differ")
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(start(root, plain()))
+
+
+def test_the_small_micro_batch_is_remembered_over_a_resume(root, monkeypatch):
+    from models.training.packed import PackedTask
+
+    honest, sizes = PackedTask.loss, []
+
+    def loss(self, batch):
+        sizes.append(len(batch.input_ids))
+        if len(batch.input_ids) > 2:
+            raise MemoryError
+        return honest(self, batch)
+
+    monkeypatch.setattr(PackedTask, "loss", loss)
+    settings = plain(batch_size=4, accumulate=1, save_every=2)
+    work = start(root, settings)
+    run_until(work, 3)
+    work.close()
+    del sizes[:]
+    list(start(root, settings, resume=True))
+    assert set(sizes) == {2}
+
+
+def scripted(monkeypatch, values):
+    """Make the evaluations report these losses, one after the other."""
+    from models.training.packed import PackedTask
+
+    left = list(values)
+    monkeypatch.setattr(PackedTask, "evaluate", lambda self: {"eval_loss": left.pop(0)})
+
+
+def test_training_stops_early_and_publishes_the_best_weights(root, monkeypatch):
+    from models.training.llama import open_causal
+
+    write_rows(root / "dev.jsonl", [{"text": "Name1 lies in Velm."}])
+    scripted(monkeypatch, [3.0, 2.0, float("nan"), 2.5, 9.0])
+    settings = plain(dev="dev.jsonl", eval_every=2, patience=2, steps=20, snapshot_every=4)
+    events = list(start(root, settings))
+    assert max(event.step for event in events if isinstance(event, Metrics)) == 8
+    said = [event.text for event in events if isinstance(event, Note)]
+    assert "stopped at step 8: 2 evaluations without a better one" in said
+    assert "the weights are those of step 4, the best by eval_loss (2.0000)" in said
+    published = dict(open_causal(root / "pretrain/checkpoint").named_parameters())
+    fourth = dict(open_causal(root / "pretrain/snapshots/step-4").named_parameters())
+    last = dict(open_causal(root / "pretrain/snapshots/step-8").named_parameters())
+    assert all(torch.equal(published[name], value) for name, value in fourth.items())
+    assert not all(torch.equal(published[name], value) for name, value in last.items())
+
+
+def test_best_goes_on_over_a_resume(root, monkeypatch):
+    write_rows(root / "dev.jsonl", [{"text": "Name1 lies in Velm."}])
+    settings = plain(dev="dev.jsonl", eval_every=2, best="eval_loss", steps=8, save_every=2)
+    scripted(monkeypatch, [3.0, 1.0])
+    work = start(root, settings)
+    run_until(work, 5)
+    work.close()
+    scripted(monkeypatch, [2.0, 2.0])
+    work, result = start(root, settings, resume=True), None
+    while result is None:
+        try:
+            next(work)
+        except StopIteration as end:
+            result = end.value
+    assert (result["best_step"], result["eval_loss"]) == (4.0, 1.0)
+
+
+def test_weights_that_are_not_finite_are_never_best(tmp_path):
+    from models.training.best import Best
+
+    best = Best(TrainSettings(), tmp_path)
+    best.metric = "eval_loss"
+    good, bad = {"w": torch.ones(2)}, {"w": torch.tensor([1.0, float("inf")])}
+    assert not best.consider(1, {"eval_loss": 0.1}, bad)
+    assert not best.consider(2, {"eval_loss": float("nan")}, good)
+    assert best.consider(3, {"eval_loss": 5.0}, good)
+    assert not best.consider(4, {"eval_loss": 5.0}, good)
+    best.metric = "eval_accuracy"
+    assert best.consider(5, {"eval_accuracy": 6.0}, good)
+    with pytest.raises(UserError, match="best is 'eval_accuracy', but the evaluation reports eval_loss"):
+        best.consider(6, {"eval_loss": 1.0}, good)
+
+
+def test_best_without_held_out_data_is_refused():
+    with pytest.raises(UserError, match="held-out"):
+        pretrain.PretrainSettings(patience=2)
+
+
+def test_a_full_disk_pauses_and_goes_on_by_itself(root, reference, monkeypatch):
+    from models.training import checkpoints, room
+
+    honest, calls = checkpoints.os.fsync, []
+
+    def fsync(handle):
+        calls.append(handle)
+        if 9 < len(calls) < 13:
+            raise OSError(28, "No space left on device")
+        honest(handle)
+
+    monkeypatch.setattr(checkpoints.os, "fsync", fsync)
+    monkeypatch.setattr(room, "PAUSE", 0.0)
+    events = list(start(root))
+    told = [event for event in events if isinstance(event, Note) and "The disk is full" in event.text]
+    assert len(told) == 1
+    assert "The state of step 6 of pretrain waits for room" in told[0].text
+    assert course(events) == reference[0]
+    assert not list((root / "pretrain").rglob("*.tmp"))
+
+
+def test_a_full_disk_can_be_left_with_a_stop_file(root, monkeypatch):
+    from models.training import checkpoints, room
+
+    def fsync(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(room, "PAUSE", 0.0)
+    work = start(root)
+    next(work)
+    monkeypatch.setattr(checkpoints.os, "fsync", fsync)
+
+    def go_on():
+        for event in work:
+            if isinstance(event, Note) and "The disk is full" in event.text:
+                (root / "pretrain/STOP").touch()
+
+    with pytest.raises(UserError, match="could not be written: No space"):
+        go_on()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+def test_a_full_disk_does_not_end_a_journal(monkeypatch):
+    from models.training.journal import Journal
+
+    monkeypatch.setattr(Journal, "_mend", lambda self: None)  # it would read what never ends
+    with Journal(Path("/dev/full")) as journal:
+        for number in range(2000):
+            journal.append({"n": number})
+
+
+def test_the_batch_of_a_nan_is_shown_as_text(root, monkeypatch):
+    from models.training.packed import PackedTask
+
+    monkeypatch.setattr(PackedTask, "loss", poison(PackedTask.__new__(PackedTask), 2))
+    events = []
+
+    def go_on():
+        for event in start(root, plain(accumulate=1)):
+            events.append(event)
+
+    with pytest.raises(UserError, match="step 2 the loss is nan"):
+        go_on()
+    text = next(event.text for event in events if isinstance(event, Note) and "the loss is nan" in event.text)
+    assert "lies in" in text
+    assert [event.values["loss"] != event.values["loss"] for event in events if isinstance(event, Metrics)] == [False, True]
+
+
+def test_fp16_needs_a_device_that_has_it(root):
+    with pytest.raises(UserError, match="fp16, which needs a CUDA device"):
+        list(start(root, plain(precision="fp16", device="cpu")))

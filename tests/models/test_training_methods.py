@@ -168,7 +168,7 @@ def test_a_gguf_file_is_a_parent(root, tmp_path):
 
 def test_an_encoder_is_refused_in_one_sentence(root, tmp_path):
     folder = write_model(tmp_path / "bert", "bert")
-    with pytest.raises(UserError, match="does not predict the next token"):
+    with pytest.raises(UserError, match="is a model of the kind encoder"):
         run_stage(sft.STAGE, sft.SftSettings(parent=str(folder), data=("talk.jsonl",), **FAST), root, "bert")
 
 

@@ -22,8 +22,10 @@ from lab.ui.widgets.figure import save_png, save_svg
 from models.discover import discover
 from models.words import set_language
 from tests.ui import samples as made
+from tests.ui import within_samples as within
 
-NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors", "residual")
+NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors", "residual", "salience", "inside")
+ANSWERS = made.ANSWERS | within.ANSWERS
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
 views = pytest.mark.parametrize("name", NAMES)
 BAD_TEXT = "<img src=file:///etc/passwd><b>bold</b> \u202egnp.exe e" + "\u0301" * 2000 + " \x1b[31m =cmd() " + "x" * 300
@@ -52,8 +54,8 @@ SAMPLING = {
 def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
     """Return what the engine could answer to a want."""
     column, params = want.column, want.params
-    if want.op in made.ANSWERS:
-        return made.ANSWERS[want.op](want)
+    if want.op in ANSWERS:
+        return ANSWERS[want.op](want)
     if want.op == "tokens":
         return made.token_strip(text, column)
     if want.op == "attention_grid":

@@ -1,0 +1,84 @@
+"""When there is no room: memory that a micro-batch does not fit, a disk that a state does not fit."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from models.errors import UserError
+from models.events import Note, Progress, Work
+from models.training.checkpoints import clean_unfinished
+from models.words import _
+
+T = TypeVar("T")
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PAUSE = 1.0
+"""Seconds between two looks at a full disk."""
+SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "allocate buffer")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out: of CUDA, MPS or the processor, by class or by its text."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
+
+
+def free_memory() -> None:
+    """Give back what an unfinished step held; called outside of ``except``, which keeps its frames alive."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def too_large(step: int) -> UserError:
+    """Return the error for a step that does not fit row by row."""
+    return UserError(
+        "training.memory",
+        _("Step {step} does not fit into memory even one row at a time.").format(step=step),
+        _("Set checkpointing: true, a shorter block, a method such as qlora, or take a smaller model."),
+        step=step,
+    )
+
+
+def no_space(what: str, cause: OSError) -> UserError:
+    """Return the error for something that could not be written."""
+    return UserError(
+        "training.save",
+        _("{what} could not be written: {reason}.").format(what=what, reason=cause.strerror or cause),
+        _("Make room and continue with --resume; what was saved before is intact."),
+    )
+
+
+def patiently(write: Callable[[], T], folder: Path, what: str, *, wait: bool) -> Work[T]:
+    """Return what ``write`` returns; while the disk is full say so and try again, until there is room or a STOP file.
+
+    Args:
+        write: Writes beside its target and puts it in place last, so that a failure leaves the old file whole.
+        folder: Run folder; unfinished folders in it are removed before each new try.
+        what: For the message: what is to be written.
+        wait: Whether to wait at all.
+
+    Raises:
+        UserError: If it cannot be written and waiting does not help or is not wanted.
+    """
+    told = False
+    while True:
+        try:
+            return write()
+        except OSError as cause:
+            if not wait or cause.errno not in FULL or (told and (folder / "STOP").exists()):
+                raise no_space(what, cause) from cause
+        clean_unfinished(folder)
+        if not told:
+            text = _("The disk is full: {what} waits for room, and goes on by itself; what was saved before is intact.")
+            yield Note(text.format(what=what), "warning")
+            told = True
+        yield Progress(0, 0, _("waiting for room on the disk"))
+        time.sleep(PAUSE)

@@ -1,0 +1,55 @@
+"""What the loop asks of a stage, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from models.events import Event
+
+
+class Task(Protocol):
+    """What a stage tells the loop. ``batches`` must depend on the step and on saved state only.
+
+    ``micro`` is the most rows (or pairs) of a micro-batch: the loop lowers it when memory runs out, which must change
+    how a step is cut and nothing else. ``decode`` turns token ids into text, for messages.
+    """
+
+    modules: Mapping[str, Any]
+    total_steps: int
+    micro: int
+    decode: Callable[[Sequence[int]], str] | None
+
+    def prepare(self, step: int) -> Iterator[Event]:
+        """Do slow work that must come before a step, such as sampling answers."""
+
+    def batches(self, step: int) -> Sequence[Any]:
+        """Return the micro-batches of a step, on the device."""
+
+    def weight(self, batch: Any) -> float:
+        """Return how much a micro-batch counts: its targets, or pairs."""
+
+    def loss(self, batch: Any) -> tuple[Any, dict[str, float]]:
+        """Return the loss *summed* over a micro-batch, and metrics that are means over it."""
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Return metrics on held-out data; empty if there are none."""
+
+    def extra(self) -> dict[str, Any]:
+        """Return further state as JSON."""
+
+    def tensors(self, step: int) -> dict[str, Any]:
+        """Return further state as tensors, such as a rollout that is not used up after ``step`` steps; often empty."""
+
+    def restore(self, extra: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+        """Take back what ``extra`` and ``tensors`` returned."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a loop ended: steps done, whether a STOP file ended it, last metrics."""
+
+    steps: int
+    stopped: bool
+    metrics: Mapping[str, float] = field(default_factory=dict)
