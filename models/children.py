@@ -71,7 +71,7 @@ def environment(temporary: str, limits: Limits = ONE_THREAD) -> dict[str, str]:
         "RAYON_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": threads,
         "NUMBA_NUM_THREADS": threads,
-        "NUMBA_CACHE_DIR": limits.writable or temporary,
+        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or limits.writable or temporary,
         "MALLOC_ARENA_MAX": "2",
     }
 
@@ -82,13 +82,14 @@ class Child:
     def __init__(self, task: str, limits: Limits) -> None:
         self.limits = limits
         self._temporary = tempfile.TemporaryDirectory(prefix="triptych-child-")
+        folders = [folder for folder in (limits.writable, os.environ.get("NUMBA_CACHE_DIR")) if folder]
         setup = {
             "root": str(SCRIPT.parent.parent),
             "task": task,
             "language": words._catalogue.info().get("language", "en"),
             "memory": limits.memory,
             "cpu_seconds": int(limits.seconds) + 60,
-            "writable": [self._temporary.name, *([limits.writable] if limits.writable else [])],
+            "writable": [self._temporary.name, *(folders if limits.writable else [])],
         }
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(SCRIPT), json.dumps(setup)],

@@ -120,7 +120,7 @@ def near_pairs(values: Array, n_near: int, seed: int, threads: int) -> Array | N
     faiss.omp_set_num_threads(threads)
     values = np.ascontiguousarray(values, np.float32)
     if n_rows <= _EXACT_ROWS:
-        index = faiss.IndexFlatL2(width)
+        index: Any = faiss.IndexFlatL2(width)
     else:
         n_cells = int(4 * n_rows**0.5)
         index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, n_cells)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,15 @@ from models.errors import UserError
 from models.events import Progress, finish
 from models.records.embeddings import PlaneAsked
 
-pytest.importorskip("pacmap")
+pytestmark = pytest.mark.skipif(find_spec("pacmap") is None or find_spec("umap") is None, reason="extra projections")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_store(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One store for these tests: numba's compiled functions are kept in it."""
+    """One store for these tests; what numba compiles, which takes a minute, is kept from run to run."""
     before = os.environ["TRIPTYCH_HOME"]
     os.environ["TRIPTYCH_HOME"] = str(tmp_path_factory.mktemp("maps"))
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / "triptych-test-numba"))
     yield
     os.environ["TRIPTYCH_HOME"] = before
 
@@ -51,7 +54,6 @@ def separation(xy: np.ndarray, n: int) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["pacmap", "tsne", "umap"])
 def test_groups_are_apart_and_the_seed_decides(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip({"pacmap": "pacmap", "tsne": "openTSNE", "umap": "umap"}[method])
     rows = groups_of_rows()
     events: list[Any] = []
     work = place([rows], PlaneAsked(method, seed=3))
@@ -94,7 +96,7 @@ def test_cancelling_kills_the_child_and_leaves_no_file() -> None:
         if children:
             break
     work.close()
-    gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in children if psutil.pid_exists(pid)], timeout=10)
+    _gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in children if psutil.pid_exists(pid)], timeout=10)
     assert not alive
     assert not list(keeping.folder().glob("work-*"))
 
@@ -136,7 +138,8 @@ def test_a_failing_child_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_store_knows_content_and_settings_and_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     a = np.arange(6, dtype=np.float32).reshape(3, 2)
-    names = {keeping.digest([a], "x"), keeping.digest([a + 1], "x"), keeping.digest([a], "y"), keeping.digest([a.reshape(2, 3)], "x")}
+    asked = (([a], "x"), ([a + 1], "x"), ([a], "y"), ([a.reshape(2, 3)], "x"))
+    names = {keeping.digest(matrices, method) for matrices, method in asked}
     assert len(names) == 4
     assert keeping.digest([a], "x") == keeping.digest([a.copy()], "x")
     monkeypatch.setattr(keeping, "folder", lambda: tmp_path)

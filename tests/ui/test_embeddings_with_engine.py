@@ -91,12 +91,13 @@ def check_copies(view: Any, lineage: tuple[Path, Path], found: Drift) -> None:
     columns = view.columns
     code = script(columns, view.text, "embeddings", {}, view.python())
     code += "\nimport json, sys\n"
-    code = code.replace(
-        "    print(name, points.xy.shape", "    KEPT.append([points.xy.tolist(), list(points.labels)])\n    print(name, points.xy.shape"
-    )
-    code = "KEPT, MOVED = [], []\n" + code.replace(
-        "    for text, far in zip(moved", "    MOVED.append([list(moved.labels), moved.distance.tolist()])\n    for text, far in zip(moved"
-    )
+    for line, also in (
+        ("    print(name, points.xy.shape", "    KEPT.append([points.xy.tolist(), list(points.labels)])"),
+        ("    for text, far in zip(moved", "    MOVED.append([list(moved.labels), moved.distance.tolist()])"),
+    ):
+        assert line in code
+        code = code.replace(line, f"{also}\n{line}")
+    code = "KEPT, MOVED = [], []\n" + code
     code += 'print("RESULT" + json.dumps([KEPT, MOVED]))\n'
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
