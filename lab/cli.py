@@ -191,6 +191,11 @@ def train(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what it will take: memory, time, disk.")] = False,
+    preview: Annotated[int, typer.Option("--preview", help="Only show so many rows of the data as the loss sees them.")] = 0,
+    step: Annotated[str, typer.Option("--step", help="The step to plan or preview; empty for every one that can be.")] = "",
+    against: Annotated[str, typer.Option("--against", help="Benchmarks or files to look for in the data (--preview).")] = "",
+    as_json: Json = False,
 ) -> int:
     """Train the stages of a recipe; Ctrl-C once saves and stops, --resume goes on."""
     from lab.settings import runs_root
@@ -199,6 +204,10 @@ def train(
     from models.training.recipe import load_recipe, run_recipe
 
     loaded = load_recipe(recipe, list(settings or []))
+    if plan or preview:
+        from lab.cli_train import look_ahead
+
+        return look_ahead(loaded, output, step, (plan, preview, against), as_json)
     folder = output or runs_root() / f"train-{recipe.stem}"
     if launched()[0]:  # another process of the same run: it computes, the first one writes
         return _help_training(run_recipe(loaded, output=folder, resume=resume))

@@ -170,7 +170,7 @@ def _say(output: Path, cells: list[Cell]) -> None:
     names = list(dict.fromkeys(c.checkpoint for c in cells))
     table = Table(title="What each stage did", title_justify="left")
     for name in ("", "", *names):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     values = {(c.benchmark, c.metric, c.checkpoint): c for c in cells}
     for benchmark, metric in dict.fromkeys((c.benchmark, c.metric) for c in cells):
         row = [values.get((benchmark, metric, name)) for name in names]

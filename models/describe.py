@@ -10,7 +10,7 @@ from typing import Any
 
 from models.configs import CheckedConfig, kind_of, read_config
 from models.errors import UserError
-from models.headers import TensorInfo, read_headers, read_json, weight_files
+from models.headers import TensorInfo, read_headers, read_json, visible, weight_files
 from models.manifest import manifest_warnings
 from models.records.checkpoints import Description
 from models.tokenizer_files import TokenizerFacts, read_tokenizer
@@ -86,7 +86,7 @@ def facts(config: CheckedConfig, tensors: Mapping[str, TensorInfo]) -> dict[str,
         _("Stored as"): ", ".join(by_dtype(tensors)),
         _("Written by transformers"): config.values.get("transformers_version") or "",
     }
-    return {label: str(value) for label, value in rows.items() if value not in ("", 0, None)}
+    return {label: visible(value) for label, value in rows.items() if value not in ("", 0, None)}
 
 
 def tied(config: CheckedConfig, tensors: Mapping[str, TensorInfo]) -> bool:
@@ -103,7 +103,8 @@ def positions(config: CheckedConfig) -> str:
     if rope or "rope_theta" in values or "rotary_pct" in values:
         theta = rope.get("rope_theta", values.get("rope_theta", "")) if isinstance(rope, dict) else ""
         name = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, dict) else "default"
-        details = [part for part in (name if name != "default" else "", f"θ = {theta:g}" if _number(theta) else "") if part]
+        parts = ("" if name == "default" else visible(name or ""), f"θ = {theta:g}" if _number(theta) else "")
+        details = [part for part in parts if part]
         return _("rotary") + (f" ({', '.join(details)})" if details else "")
     if "relative_attention_num_buckets" in values:
         return _("relative buckets")

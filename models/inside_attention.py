@@ -100,11 +100,38 @@ def _vectors(caught: Caught, asked: Asked, call: AttentionCall) -> Iterator[Insi
         asked.window.matrix("query", first[0], asked.queries), asked.key_window.matrix("key", first[1], asked.keys),
         asked.key_window.matrix("value", value, asked.keys),
     ), facts)  # fmt: skip
-    if turned:
-        yield InsideStep(f"{asked.prefix}rotate", (
+    if turned and before is not None:
+        parts = [
             asked.window.matrix("rotated query", after[0], asked.queries),
             asked.key_window.matrix("rotated key", after[1], asked.keys),
-        ), {"position": asked.position})  # fmt: skip
+        ]
+        angles = turning(before[0], after[0])
+        if angles is not None:
+            parts.insert(0, asked.window.matrix("angle", angles, asked.queries))
+        yield InsideStep(f"{asked.prefix}rotate", tuple(parts), {"position": asked.position})
+
+
+def turning(before: Any, after: Any) -> Any:
+    """Return (time, pairs) the angles in (−π, π] by which pairs of numbers were turned; None if they were not.
+
+    Pairs are the two halves of the rotated dimensions (Llama, NeoX) or neighbours (GPT-J); dimensions at the end may stay
+    as they are (partial rotation). Su et al. 2021, arXiv 2104.09864.
+    """
+    import torch
+
+    width = int(before.shape[-1])
+    changed = ((before - after).abs() > 1e-6 * (1 + before.abs())).any(0).nonzero()
+    some = 2 * ((int(changed.max()) + 2) // 2) if len(changed) else 0
+    for size in dict.fromkeys((some, width)):
+        half = size // 2
+        for first, second in ((slice(0, half), slice(half, size)), (slice(0, size, 2), slice(1, size, 2))):
+            own = torch.complex(before[:, first], before[:, second]) if half and size % 2 == 0 else None
+            if own is None:
+                continue
+            made = torch.complex(after[:, first], after[:, second])
+            if same(made.abs(), own.abs()) and same(after[:, size:], before[:, size:]):
+                return (made * own.conj()).angle()
+    return None
 
 
 def _weighing(caught: Caught, asked: Asked, call: AttentionCall) -> Iterator[InsideStep]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from models.errors import UserError
 from models.events import Event, Progress, Work
+from models.lean_gradients import check_gradients, computed_again
 from models.opened import OpenModel
 from models.prompts import Prepared
 from models.records.arrays import Array
@@ -110,10 +111,12 @@ def _answer(
     source, baseline, name = embedded(opened, there, question.baseline)
     free = there.free
     units = _units(there, question.unit if question.method not in GRADIENTS else "token")
-    rows = _rows(opened, len(there.ids) + len(there.target_ids))
+    n_tokens = len(there.ids) + len(there.target_ids)
+    again = question.method in GRADIENTS and check_gradients(opened, n_tokens) and opened.adapter
+    rows = 1 if again else _rows(opened, n_tokens)
     random = _Random(question.seed, opened.device)
     calls = n_calls(question, int(units.max()) + 1, rows)
-    counted = _Counted(_function(there, target, source, free), calls, pause, random)
+    counted = _Counted(_function(there, target, source, again), calls, pause, random)
     problem = Problem(counted, source[free], baseline[free], units, rows)
     try:
         value, base = (_value(counted, state[None]) for state in (problem.inputs, problem.baseline))
@@ -192,13 +195,18 @@ class _Counted:
         return values
 
 
-def _function(there: Given, target: Target, source: Any, free: Any) -> Callable[[Any], Any]:
-    """Return the function (n, features, width) → (n,): the free tokens' embeddings to the value that is explained."""
+def _function(there: Given, target: Target, source: Any, again: bool) -> Callable[[Any], Any]:
+    """Return the function (n, features, width) → (n,): the free tokens' embeddings to the value that is explained.
+
+    ``again``: whether layers are computed again on the way back, which needs less memory.
+    """
+    import torch
 
     def function(inputs: Any) -> Any:
         whole = source.expand(inputs.shape[0], -1, -1).clone()
-        whole[:, free] = inputs.to(whole.dtype)
-        return target.of(there.logits(whole))
+        whole[:, there.free] = inputs.to(whole.dtype)
+        with computed_again(there.opened.model, again and torch.is_grad_enabled()):
+            return target.of(there.logits(whole))
 
     return function
 

@@ -356,7 +356,8 @@ def pseudo(opened: OpenModel, texts: Sequence[Sequence[int]], batch_size: int = 
     totals = []
     specials = special_ids(tokenizer_of(opened))
     for index, ids in enumerate(texts):
-        scores = yield from one(opened, list(ids), [token in specials for token in ids])
-        totals.append(-float(np.nansum(scores.surprisal.astype(np.float64))))
+        skipped = np.array([token in specials for token in ids], dtype=bool)
+        scores = yield from one(opened, list(ids), skipped.tolist())
+        totals.append(-float(scores.surprisal[~skipped].astype(np.float64).sum()))  # NaN of a broken model stays NaN
         yield Partial((index, totals[-1]))
     return totals

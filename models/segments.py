@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -48,10 +49,11 @@ def segments(tokens: Sequence[Token], level: str = "word", text: str = "") -> tu
         raise ValueError(f"no level {level!r}; there are {', '.join(LEVELS)}")
     whole, places = _spelled(tokens, text)
     cuts = {"token": _no_cuts, "word": _word_cuts, "sentence": _sentence_cuts, "line": _line_cuts}[level](whole)
+    numbers = np.searchsorted(cuts, places, "right").tolist()  # how many cuts stand before each token
     found: list[Segment] = []
     first = 0
     for index in range(1, len(tokens) + 1):
-        if index == len(tokens) or _starts(tokens, index, level, places, cuts):
+        if index == len(tokens) or _starts(tokens, index, level == "token" or numbers[index] != numbers[index - 1]):
             found.append(_segment(tokens, first, index))
             first = index
     return tuple(found)
@@ -78,9 +80,10 @@ def joined(tokens: Sequence[Token]) -> str:
 
 
 def _segment(tokens: Sequence[Token], first: int, last: int) -> Segment:
+    if last == first + 1:
+        token = tokens[first]
+        return Segment(first, last, (token.piece or token.text) if token.special else token.text, token.special)
     own = tokens[first:last]
-    if own[0].special:
-        return Segment(first, last, own[0].piece or own[0].text, special=True)
     between = [" " if _gap(a, b) else "" for a, b in pairwise(own)]  # WordPiece keeps no spaces
     if not any(between):
         return Segment(first, last, joined(own))
@@ -91,16 +94,12 @@ def _gap(before: Token, after: Token) -> bool:
     return 0 <= before.end < after.start and not after.text[:1].isspace() and before.start >= 0
 
 
-def _starts(tokens: Sequence[Token], index: int, level: str, places: Sequence[int], cuts: Sequence[int]) -> bool:
-    """Return whether a token begins a segment."""
+def _starts(tokens: Sequence[Token], index: int, cut: bool) -> bool:
+    """Return whether a token begins a segment, ``cut``: by the text alone."""
     before, token = tokens[index - 1], tokens[index]
     if token.special or before.special:
         return True
-    if token.group >= 0 and token.group == before.group:
-        return False
-    return level == "token" or int(np.searchsorted(cuts, places[index - 1], "right")) != int(
-        np.searchsorted(cuts, places[index], "right")
-    )
+    return cut and not (token.group >= 0 and token.group == before.group)
 
 
 def _spelled(tokens: Sequence[Token], text: str) -> tuple[str, list[int]]:
@@ -154,6 +153,7 @@ _NO_SPACES = (
 """Thai and Lao, Tibetan, Burmese, Khmer, Han, kana: scripts that put no spaces between words."""
 
 
+@lru_cache(maxsize=16384)
 def _kind(letter: str) -> str:
     """Return space, line, word, one (stands by itself), mark (belongs to what is before it) or other."""
     code = ord(letter)

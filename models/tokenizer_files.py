@@ -181,6 +181,8 @@ def _entries(vocabulary: Any, path: Path) -> Iterable[tuple[str, int]]:
 
 
 def _added(rows: Any, path: Path) -> Iterable[tuple[str, int]]:
+    if rows is not None and not isinstance(rows, list):
+        raise _bad(path, _("its added tokens are not a list"))
     for row in rows or []:
         if not isinstance(row, dict) or not isinstance(row.get("content"), str):
             raise _bad(path, _("an added token has no content"))

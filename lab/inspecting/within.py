@@ -31,7 +31,7 @@ def ask(operations: Operations, column: Column, question: Question) -> Work[dict
                 "parts": [
                     {
                         "name": part.name, "rows": list(part.rows), "columns": list(part.columns), "whole": list(part.whole),
-                        "first_row": part.first_row, "first_column": part.first_column,
+                        "first_row": part.first_row, "first_column": part.first_column, "marked": part.marked,
                         "values": [[number(float(v)) for v in row] for row in np.asarray(part.values)],
                     }
                     for part in step.parts
@@ -47,8 +47,7 @@ def tables(shown: dict[str, Any]) -> Iterator[Table]:
     rows = []
     for step in shown["steps"]:
         for part in step["parts"]:
-            place = min(max(shown["position"] - part["first_row"], 0), len(part["values"]) - 1)
-            values = part["values"][place][:SHOWN] if part["values"] else []
+            values = part["values"][max(part["marked"], 0)][:SHOWN] if part["values"] else []
             said = "  ".join("hidden" if value is None else f"{value:+.4f}" for value in values)
             rows.append([step["name"], part["name"], " × ".join(str(n) for n in part["whole"]), said])
     title = f"Inside L{shown['layer']}H{shown['head']} at token {shown['position']} (all: --json)"

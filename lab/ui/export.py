@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QPoint, QSize
-from PySide6.QtGui import QPainter, QRegion
+from PySide6.QtGui import QImageWriter, QPainter, QRegion
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.view import ViewWidget
@@ -23,7 +23,10 @@ def save_picture(widget: QWidget, path: Path) -> None:
     if path.suffix.lower() == ".svg":
         _save_svg(widget, path)
         return
-    if not widget.grab().save(str(path if path.suffix else path.with_suffix(".png"))):
+    known = {bytes(kind.data()).decode("ascii") for kind in QImageWriter.supportedImageFormats()}
+    if path.suffix.lower().removeprefix(".") not in known:
+        path = path.with_name(f"{path.name}.png")
+    if not widget.grab().save(str(path)):
         raise UserError("save.picture", _("{path} could not be written.").format(path=path), _("Choose another folder."))
 
 

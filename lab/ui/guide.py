@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Any
 
-from PySide6.QtCore import Qt, QUrl, Slot
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import QByteArray, Qt, QUrl, Slot
+from PySide6.QtGui import QDesktopServices, QImage, QTextDocument
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QListWidget, QListWidgetItem, QTextBrowser, QWidget
 
 from lab.ui.parts import Empty
@@ -13,6 +14,8 @@ from models.words import _, current_language
 
 FIRST = ("index", "views", "opening", "evaluating", "training", "commands", "story", "decisions")
 """The order of the pages; others follow."""
+MARGIN, LEAST = 22, 560
+"""Pixels: around a page's text; of a picture before the page has its width."""
 
 
 def pages(language: str) -> list[tuple[str, str]]:
@@ -40,6 +43,19 @@ def _title(name: str) -> str:
     return name.split(".")[0].replace("-", " ").capitalize()
 
 
+class PageText(QTextBrowser):
+    """A page of the guide; its pictures are shrunk to its width."""
+
+    def loadResource(self, kind: int, url: QUrl | str) -> Any:
+        """Return a picture no wider than the page, anything else as it is."""
+        found = super().loadResource(kind, url)
+        if kind != int(QTextDocument.ResourceType.ImageResource.value) or not isinstance(found, QByteArray):
+            return found
+        bar = self.verticalScrollBar().sizeHint().width()  # it may come with this very page
+        image, room = QImage.fromData(found), max(self.viewport().width() - 2 * MARGIN - bar, LEAST)
+        return image.scaledToWidth(room, Qt.TransformationMode.SmoothTransformation) if image.width() > room else image
+
+
 class GuideDialog(QDialog):
     """Pages at the left, the text at the right."""
 
@@ -53,9 +69,9 @@ class GuideDialog(QDialog):
         self.list.setWordWrap(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.ensurePolished()  # the rows take the style's heights
-        self.text = QTextBrowser()
+        self.text = PageText()
         self.text.setOpenLinks(False)
-        self.text.document().setDocumentMargin(22)
+        self.text.document().setDocumentMargin(MARGIN)
         self.text.anchorClicked.connect(self._on_link)
         self.text.setSearchPaths([str(files("assets").joinpath("guide"))])
         row = QHBoxLayout(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,15 @@ EVAL_ROWS = 16
 
 @dataclass(frozen=True)
 class Laid:
-    """Rows as documents. ``cut`` counts the rows that lost their end, ``dropped`` those of which nothing is trained."""
+    """Rows as documents. ``cut`` counts the rows that lost their end, ``dropped`` those of which nothing is trained.
+
+    ``tails`` holds the lost ids by the number of the document.
+    """
 
     documents: list[Document]
     cut: int
     dropped: int
+    tails: Mapping[int, Any] = field(default_factory=dict)
 
 
 def lay_out(texts: Texts, rows: Sequence[Row], block: int) -> Laid:
@@ -47,9 +51,11 @@ def lay_out(texts: Texts, rows: Sequence[Row], block: int) -> Laid:
     pairs = [row for row in others if "completion" in row]
     whole += texts.completions([str(row["prompt"]) for row in pairs], [str(row["completion"]) for row in pairs])
     cut = [Document(document.ids[:block], document.trained[:block]) for document in whole]
-    kept = [document for document in cut if document.trained[1:].any()]
-    longer = sum(len(document.ids) > block for document in whole)
-    return Laid(plain + kept, longer - (len(cut) - len(kept)), len(cut) - len(kept))
+    numbers = [at for at, document in enumerate(cut) if document.trained[1:].any()]
+    tails = {
+        len(plain) + place: whole[at].ids[block:] for place, at in enumerate(numbers) if len(whole[at].ids) > block
+    }
+    return Laid(plain + [cut[at] for at in numbers], len(tails), len(cut) - len(numbers), tails)
 
 
 def row_documents(texts: Texts, rows: Sequence[Row], block: int) -> list[Document]:

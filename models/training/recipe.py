@@ -181,6 +181,21 @@ def _step(raw: Any, kinds: Mapping[str, Stage], seed: int) -> Step:
     return Step(name, stage, settings, bool(raw.get("publish", True)))
 
 
+def find_step(recipe: Recipe, name: str) -> Step:
+    """Return a step by its name; ``UserError`` if there is none."""
+    found = {step.name: step for step in recipe.steps}
+    if name not in found:
+        raise unknown(name, list(found), _("the recipe"))
+    return found[name]
+
+
+def workspace_for(recipe: Recipe, step: Step, output: Path | None) -> Workspace:
+    """Return the workspace of a step that is only looked at: steps finished in ``output`` count as made."""
+    folder = output or recipe.path.parent / ".triptych-nothing"
+    made = frozenset(name for name in (WORLD, *(item.name for item in recipe.steps)) if (folder / name / "done.json").exists())
+    return Workspace(folder, folder / step.name, recipe.path.parent, made, recipe=recipe.name)
+
+
 def run_recipe(recipe: Recipe, output: Path, resume: bool = False) -> Work[RecipeResult]:
     """Run a chain of stages into ``output``; finished steps are skipped when resuming.
 

@@ -87,6 +87,10 @@ def train_and_publish(
 
     ``finish`` runs between the last step and writing; what it returns joins the metrics.
     """
+    if workspace.measure is not None:
+        from models.training.planning import measured
+
+        return {"plan": (yield from measured(task, settings, workspace.folder, workspace.measure))}
     started = time.time()
     loop = Loop(task, settings, workspace.folder, inputs.all(), workspace.world)
     yield Note(

@@ -30,6 +30,7 @@ class Workspace:
         resume: Continue from the newest complete state instead of starting again.
         recipe: Name of the recipe, for the manifest.
         world: The processes that train together.
+        measure: Take so many steps to plan with instead of training; ``None`` trains.
     """
 
     output: Path
@@ -39,6 +40,7 @@ class Workspace:
     resume: bool = False
     recipe: str = ""
     world: World = ALONE
+    measure: int | None = None
 
     def path(self, name: str) -> Path:
         """Return the file that a recipe calls ``name``; raises ``UserError`` if it is not there."""

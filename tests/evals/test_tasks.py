@@ -1,12 +1,18 @@
 """Benchmarks keep one contract; task files from outside are data and nothing else."""
 
+import contextlib
+import json
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from evals import rows, tasks, yaml_tasks
+from evals import index, rows, tasks, yaml_tasks
 from evals.benchmark import Answer, Benchmark, Likelihood
 from evals.benchmarks import _world
 from models.discover import discover
@@ -257,3 +263,39 @@ def test_an_unknown_task_is_named_with_those_that_exist():
     with pytest.raises(UserError, match="no benchmark or task 'world_quest'") as error:
         tasks.plan("world_quest", "")
     assert "world_questions" in error.value.hint
+
+
+PIECES = [b"{", b"}", b'"a"', b":", b"1", b",", b"[", b"]", b"\n", b"\xef\xbb\xbf", b"\0", b"\xff"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    content=st.binary(max_size=60) | st.lists(st.sampled_from(PIECES)).map(b"".join),
+    form=st.sampled_from(["json", "csv", "text"]),
+)
+def test_any_data_file_is_rows_or_names_its_row(content, form):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "any"
+        path.write_bytes(content)
+        with contextlib.suppress(UserError):
+            found = rows.read(path, form)
+            assert found
+            assert all(isinstance(row, dict) for row in found)
+
+
+WORDS = st.text(max_size=6) | st.sampled_from(["cells", "acc,none"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner),
+    max_leaves=8,
+)
+KEYS = ("triptych", "results", "config", "n-samples", "higher_is_better")
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, JSON)))
+def test_any_results_file_is_scores_or_nothing(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results_x.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+        assert isinstance(index.read_cells(path), list)

@@ -13,6 +13,7 @@ from models.engine_ops import Operations
 from models.errors import UserError
 from models.events import finish
 from models.inside import Place, walk
+from models.inside_attention import turning
 from models.prompts import prepare
 from models.protocol import decode, encode
 from models.records.inside import difference_steps
@@ -105,6 +106,9 @@ def test_llama_by_hand() -> None:
     for name, rows in (("query", query), ("key", key)):
         turned = torch.cat([-rows[:, width // 2 :], rows[:, : width // 2]], -1)
         assert near(get(found, "rotate", f"rotated {name}"), rows * cos + turned * sin)
+    turned = get(found, "rotate", "angle")
+    assert near(turned.cos(), angles.cos(), 1e-3)
+    assert near(turned.sin(), angles.sin(), 1e-3)
     attention_by_hand(found)
     assert found.step("mask").facts["causal"] == 1
     heads = get(found, "output", "z of all heads")
@@ -270,6 +274,24 @@ def test_every_family_is_explained_to_the_end(family: str) -> None:
         elif found.kind == "encoder":
             ids["input_ids"][0, found.position] = opened.tokenizer.mask_token_id
         predicts(found, opened.model(**ids).logits[0, found.position])
+
+
+def test_angles_of_other_ways_to_turn() -> None:
+    rows = torch.randn(5, 12, generator=torch.Generator().manual_seed(0))
+    angles = torch.arange(5)[:, None] * torch.tensor([1.0, 0.3, 0.02])
+    pairs = torch.complex(rows[:, 0:6:2], rows[:, 1:6:2]) * torch.polar(torch.ones(5, 3), angles)
+    neighbours = rows.clone()
+    neighbours[:, 0:6:2], neighbours[:, 1:6:2] = pairs.real, pairs.imag  # GPT-J's way, half of the dimensions
+    assert near(turning(rows, neighbours).cos(), angles.cos(), 1e-3)
+    assert turning(rows, rows * 2) is None
+
+
+@pytest.mark.parametrize("family", ["gptj", "gpt_neox", "qwen3", "gemma3"])
+def test_every_way_to_rotate_has_its_angles(family: str) -> None:
+    _opened, _prepared, found = walked(family)
+    angles = get(found, "rotate", "angle")
+    assert near(angles[0], torch.zeros(angles.shape[1]), 1e-3)
+    assert float(angles[1].abs().max()) == pytest.approx(1.0, abs=1e-3)  # the fastest pair turns by one radian a place
 
 
 @pytest.mark.parametrize("family", ["bloom", "gpt_neo"])

@@ -250,6 +250,36 @@ def test_words_as_units() -> None:
     assert found.n_forwards < len(text)
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bert"])
+def test_layers_computed_again_give_the_same_gradients(family: str, monkeypatch) -> None:
+    import models.lean_gradients as lean
+
+    opened = opened_model(family)
+    plain = ask(opened, target="the dog", method="integrated_gradients", steps=8)
+    counted = []
+    monkeypatch.setattr(lean, "HEAVY", 0)
+    layer = next(iter(lean.anatomy_of(opened.model).stacks.values())).layers[0].module
+    original = type(layer).forward
+
+    def counting(self, *arguments, **keywords):
+        counted.append(self is layer)
+        return original(self, *arguments, **keywords)
+
+    monkeypatch.setattr(type(layer), "forward", counting)
+    light = ask(opened, target="the dog", method="integrated_gradients", steps=8)
+    assert light.scores == pytest.approx(plain.scores, abs=1e-4, nan_ok=True)
+    assert sum(counted) > light.n_forwards  # once on the way there, once more on the way back
+    assert "forward" not in vars(layer)
+
+
+def test_a_text_too_long_for_gradients_is_refused(monkeypatch) -> None:
+    import models.lean_gradients as lean
+
+    monkeypatch.setattr(lean, "free_memory", lambda _device: 1000)
+    with pytest.raises(UserError, match="more than is free"):
+        ask(opened_model("llama"))
+
+
 # what is shared and refused --------------------------------------------------------------------------------------------
 def test_the_same_seed_gives_the_same_scores_and_nobody_elses_numbers_change() -> None:
     opened = opened_model("gpt2")

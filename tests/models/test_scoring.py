@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from models.errors import UserError
 from models.events import Partial, finish
 from models.scoring import max_length, prefix_token, pseudo, rolling, score, windows
-from tests.fakes import DECODERS, ENCODER_DECODERS
+from tests.fakes import DECODERS, ENCODER_DECODERS, opened_model
 
 NEAR = 1e-5
 
@@ -168,3 +169,12 @@ def test_pseudo_log_likelihood_masks_one_token_at_a_time(opened: Callable[..., A
             logs = model.model(input_ids=torch.tensor([masked])).logits[0, place].log_softmax(-1)
         expected += float(logs[ids[place]])
     assert finish(pseudo(model, [ids])) == [pytest.approx(expected, abs=1e-4)]
+
+
+def test_a_broken_encoder_has_no_pseudo_log_likelihood() -> None:
+    broken = opened_model("bert")
+    with torch.no_grad():
+        broken.model.get_input_embeddings().weight.fill_(float("nan"))
+    ids = broken.tokenizer("the quick fox")["input_ids"]
+    (total,) = finish(pseudo(broken, [ids]))
+    assert math.isnan(total)

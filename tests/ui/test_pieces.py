@@ -175,6 +175,8 @@ def test_pictures_and_data_are_saved(qtbot: Any, tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "a.svg").read_text(encoding="utf-8")
     with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as file:
         assert list(csv.reader(file)) == [["token", "nats"], ["é, 中", "1.5"], ['"', ""]]
+    save_picture(view, tmp_path / "named.csv")  # no kind of picture: a PNG beside it
+    assert (tmp_path / "named.csv.png").read_bytes().startswith(b"\x89PNG")
     for name in ("no/a.png", "no/a.svg"):
         with pytest.raises(UserError, match="could not be written"):
             save_picture(view, tmp_path / name)

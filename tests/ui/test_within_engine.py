@@ -104,6 +104,7 @@ def test_salience_from_click_to_command_line(shown: Any, qtbot: Any) -> None:
     assert last[1][4] == pytest.approx(view.answer(1).scores[1] - view.answer(0).scores[1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_salience_can_be_stopped(shown: Any, qtbot: Any) -> None:
     _app, view, settled = shown("salience")
     view.controls.method.setCurrentIndex(view.controls.method.findData("kernel_shap"))
@@ -124,7 +125,7 @@ def test_inside_one_step_by_keyboard(shown: Any, qtbot: Any) -> None:
     columns = app.context.session.columns
     view.redraw()
     names = [step.name for step in view.answer(0).steps]
-    assert view.steps.count() == len(names) == view.steps.count()
+    assert view.steps.count() == len(names)
     view.steps.setFocus()
     view.steps.setCurrentRow(0)
     for _step in range(names.index("softmax")):
@@ -151,6 +152,7 @@ def test_inside_one_step_by_keyboard(shown: Any, qtbot: Any) -> None:
     assert "rlhf − sft" in {row[0] for row in view.table()[1]}
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_has_two_halves(shown: Any, qtbot: Any, tmp_path: Path) -> None:
     column = Column(str(write_model(tmp_path / "t5", "t5")))
     _app, view, _settled = shown("inside", column)

@@ -84,7 +84,7 @@ class Drawer:
         blocks, statistic = view.blocks(index), view.shown_statistic()
         self._size(content, blocks[0] if blocks else view.answer(index))
         content.table.set_scale(0.0, self._top)
-        for lens in blocks:
+        for lens in view.near(index):
             if statistic != "norm":
                 content.table.set_cells(lens.start, lens.tokens, cell_values(lens, statistic), cell_words(lens, statistic))
         if statistic == "norm":
@@ -98,6 +98,7 @@ class Drawer:
         if isinstance(lens, Lens):
             self._fresh = content.table.set_size(lens.rows, lens.n_tokens)
             content.table.clear_cells()
+            content.fit()
 
     def _norms_into(self, content: ResidualPanel, index: int) -> None:
         found = self.view.answer(index, "norms")
@@ -113,7 +114,15 @@ class Drawer:
         row = self.view.row_chosen if self.view.row_chosen >= 0 else len(content.table.rows) - 1
         position = self.view.place(index)
         content.table.set_chosen(min(row, len(content.table.rows) - 1), position, show=self._fresh)
-        content.readout.set_whole("  ·  ".join(self.tip(index, min(row, len(content.table.rows) - 1), position)[:6]))
+        self.tell(0 if self.view.difference.pair() else index, -1, -1)
+
+    def tell(self, index: int, row: int, position: int) -> None:
+        """Say what the cell under the mouse is, or the chosen one where there is none."""
+        content = self.view.panels[index].content
+        assert isinstance(content, ResidualPanel)
+        if row < 0:
+            row, position = content.table.chosen()
+        content.readout.set_whole("  ·  ".join(self.tip(index, row, position)[:6]))
 
     def tip(self, index: int, row: int, position: int) -> list[str]:
         """Return what a cell says."""
@@ -219,7 +228,7 @@ class Drawer:
         """Draw how column b differs from column a."""
         content, view = panel.content, self.view
         assert isinstance(content, ResidualPanel)
-        pairs = [(x, y) for x in view.blocks(a) for y in view.blocks(b) if x.start == y.start]
+        pairs = [(x, y) for x in view.near(a) for y in view.near(b) if x.start == y.start]
         first, second = view.answer(a), view.answer(b)
         if first.rows != second.rows or not pairs or pairs[0][0].tokens != pairs[0][1].tokens:
             failed = next((f for (slot, _c), (_w, f) in view.failures.items() if slot.startswith("between")), None)

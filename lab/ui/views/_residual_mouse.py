@@ -45,9 +45,10 @@ class Listeners(QObject):
 
     def on_hovered(self, row: int, position: int) -> None:
         """Mark the same cell in the other columns."""
-        for panel in self._view.panels:
-            if isinstance(panel.content, ResidualPanel) and panel.content is not self._panel:
+        for index, panel in enumerate(self._view.panels):
+            if isinstance(panel.content, ResidualPanel) and not panel.isHidden():
                 panel.content.table.set_cursor(row, position)
+                self._view.tell(index, row, position)
 
     def on_scrolled(self) -> None:
         """Scroll the other columns too."""

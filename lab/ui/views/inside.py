@@ -86,7 +86,7 @@ class InsideView(ColumnView):
         self.splitter.addWidget(self.steps)
         self.splitter.addWidget(right)
         self.splitter.setStretchFactor(1, 1)
-        self.splitter.setSizes([190, 900])
+        self.splitter.setSizes([205, 900])
         self.page.addWidget(self.splitter, 1)
         self.steps.currentRowChanged.connect(self._on_step)
 
@@ -188,6 +188,7 @@ class InsideView(ColumnView):
         self._stack_box.setVisible(both)
         self._target_box.setVisible(both)
         self._fill_steps(found)
+        self._set_ranges()
         step = found.step(self._step) if found else None
         said = words(step) if step else None
         self.title.setText(said.title if said else "")
@@ -197,9 +198,21 @@ class InsideView(ColumnView):
             label.setVisible(bool(label.text()))
         super().redraw()
 
+    def _set_ranges(self) -> None:
+        """Let the choosers end where the deepest and widest of the columns end."""
+        found = [one for one in (self.answer(i) for i in self.asked()) if isinstance(one, Inside)] if self.columns else []
+        if not found:
+            return
+        for box, most in ((self.layer, max(one.layers for one in found)), (self.head, max(one.heads for one in found))):
+            box.blockSignals(True)
+            box.setMaximum(max(most - 1, box.value(), 0))
+            box.blockSignals(False)
+
     def _sentence(self, step: InsideStep, sentence: str) -> str:
         if step.error != step.error:
             return sentence
+        if step.error == 0:
+            return sentence + " " + _("Computed again from the step before: exactly the model's.")
         check = _("Computed again from the step before: differs from the model by at most {error}.")
         return f"{sentence} {check.format(error=f'{step.error:.1e}')}"
 

@@ -237,6 +237,11 @@ class ResidualView(ColumnView):
         last = min(last, lens.n_tokens)
         return [start for start in range(0, lens.n_tokens, BLOCK) if start < last and start + BLOCK > first] or [0]
 
+    def near(self, index: int) -> list[Lens]:
+        """Return the parts of a column's lens that are on screen or just beside it."""
+        starts = self.starts(index)
+        return [lens for lens in self.blocks(index) if starts[0] - BLOCK <= lens.start <= starts[-1] + BLOCK]
+
     def place(self, index: int) -> int:
         """Return the chosen position within a column's text, the last one where none was chosen."""
         lens = self.lens(index) or self.answer(index)
@@ -268,6 +273,10 @@ class ResidualView(ColumnView):
         """What is on screen is known only now."""
         super().showEvent(event)
         self.redraw_soon()
+
+    def tell(self, index: int, row: int, position: int) -> None:
+        """Say below a table what the cell under the mouse is."""
+        self._drawer.tell(index, row, position)
 
     # slots -----------------------------------------------------------------------------------------------------------
     def ask_again(self) -> None:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.view import View, Want
+from lab.ui.widgets.colors import scheme
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
 from lab.ui.widgets.salience_controls import CHEAP, Controls, method_names
-from lab.ui.widgets.salience_panel import SaliencePanel, Scored, headline, scored, sums, what
+from lab.ui.widgets.salience_panel import SaliencePanel, Scored, Segmented, headline, scored, sums, what
 from lab.ui.widgets.text import shorten, signed, visible
 from lab.ui.widgets.token_strip import StripGroup
 from models.records.arrays import Array
 from models.records.salience import Salience, SalienceQuestion, difference_salience, shares, written
+from models.records.tokens import Token
 from models.words import _
+
+LONG_TEXT = 4000
+"""Characters; a longer text is never explained without being asked."""
+Pair: TypeAlias = tuple[Array, Array]
+"""Of the text's tokens, of the target's."""
 
 
 class SalienceView(ColumnView):
@@ -31,7 +38,9 @@ class SalienceView(ColumnView):
         super().__init__()
         self._approved: tuple[Any, ...] = ()
         self._group, self._targets = StripGroup(self), StripGroup(self)
-        self._fresh = False
+        self._fresh, self._scale = False, 1.0
+        self._segmented = Segmented()
+        self._drawn: dict[int, tuple[Salience, tuple[Any, ...]]] = {}
         self.controls = Controls(self.tools, self)
         self.add_difference()
         self.legend = Legend(self)
@@ -53,9 +62,12 @@ class SalienceView(ColumnView):
 
     def wanted(self, index: int) -> Want | None:
         """Return the request of a column; of an expensive method only once Compute was pressed for this question."""
-        if self.controls.question().method not in CHEAP and self._asked_for() != self._approved:
+        if self._is_expensive() and self._asked_for() != self._approved:
             return None
         return Want("salience", "salience", self._params(index), index)
+
+    def _is_expensive(self) -> bool:
+        return self.controls.question().method not in CHEAP or len(self.text) > LONG_TEXT
 
     def _asked_for(self) -> tuple[Any, ...]:
         return self.text, self.controls.question(), self.controls.target.text()
@@ -69,7 +81,10 @@ class SalienceView(ColumnView):
     def set_selection(self, selection: dict[str, Any]) -> None:
         """Explain the selected token."""
         token = selection.get("token")
-        if isinstance(token, int) and not isinstance(token, bool) and token >= 0:
+        if not isinstance(token, int) or isinstance(token, bool) or token < 0:
+            return
+        lengths = [len(one.target_tokens) for one in self._found() if one.target_tokens]
+        if not lengths or token <= max(lengths):  # other views number the tokens of a target that this one may not have
             self.controls.set_position(token)
             self.redraw_soon()
 
@@ -81,6 +96,11 @@ class SalienceView(ColumnView):
         """Take them back."""
         super().restore(state)
         self.controls.restore(state)
+
+    def demonstrate(self) -> None:
+        """Show what taking each token away changes."""
+        self.controls.method.setCurrentIndex(self.controls.method.findData("occlusion"))
+        self._on_compute(True)
 
     def python(self) -> str:
         """Return lines that compute the scores."""
@@ -110,6 +130,8 @@ class SalienceView(ColumnView):
         self._fresh = False
         self.controls.show_kinds({found.kind for found in self._found()} or {"decoder"})
         self.controls.show_running(bool(self.columns) and self._is_running())
+        self.controls.go.setVisible(self._is_expensive())
+        self._scale = self._top()
         self._show_legend()
         super().redraw()
         shown = [panel.content for panel in self.panels if panel.isVisibleTo(self) and not panel.message()]
@@ -121,10 +143,10 @@ class SalienceView(ColumnView):
     def ready(self, panel: ColumnPanel, index: int) -> bool:
         """Return whether a column can be drawn; an expensive method waits to be asked for."""
         if self.text and self.wanted(index) is None and not self._is_current(index):
-            panel.show_message(
-                _("{method} takes many passes through the model.").format(method=method_names()[self.controls.question().method]),
-                _("Press Compute to run it."),
-            )  # fmt: skip
+            method = method_names()[self.controls.question().method]
+            what_for = _("{method} takes many passes through the model.") if len(self.text) <= LONG_TEXT else _(
+                "{method} of a long text takes time and memory.")  # fmt: skip
+            panel.show_message(what_for.format(method=method), _("Press Compute to run it."))
             return False
         return super().ready(panel, index)
 
@@ -134,7 +156,7 @@ class SalienceView(ColumnView):
         return found is not None and found[0].params == self._params(index)
 
     def _is_running(self) -> bool:
-        if self.controls.question().method in CHEAP or self._asked_for() != self._approved:
+        if not self._is_expensive() or self._asked_for() != self._approved:
             return False
         failed = {key[1] for key, (want, _failure) in self.failures.items() if want.params == self._params(key[1])}
         return any(index not in failed and not self._is_current(index) for index in self.asked())
@@ -169,20 +191,29 @@ class SalienceView(ColumnView):
         self._draw(content, second, text, target, change)
 
     def _draw(self, content: SaliencePanel, found: Salience, text: Array, target: Array, said: str) -> None:
-        level = self.controls.chosen(self.controls.level)
-        parts = (
-            scored(found.tokens, text, level, self.text),
-            scored(found.target_tokens, target, level, self.controls.target.text()),
-        )
         content.summary.set_whole(said)
         method = method_names()[found.question.method]
         base = _("baseline: {name}").format(name=found.baseline) if found.baseline else ""
         passes = _("{n} passes").format(n=found.n_forwards)
         content.convention.set_whole("; ".join(part for part in (method, base, passes, found.convention) if part))
-        self._fresh |= content.show_scores(*parts, self._top(), self._signed(), self._number)
+        self._show_scores(content, found, text, target)
         in_target = bool(found.target_tokens)
         last = len(found.target_tokens if in_target else found.tokens)
         content.mark(found.position if found.position < last else -1, in_target)
+
+    def _show_scores(self, content: SaliencePanel, found: Salience, text: Array, target: Array) -> None:
+        """Colour strips and fill bars, unless they show this already."""
+        controls = self.controls
+        key = (
+            controls.chosen(controls.level), controls.share.isChecked(), controls.target.text(), self._scale, self._signed(),
+            self.difference.pair(), scheme(self.palette()).background, float(np.nansum(text)), float(np.nansum(target)),
+        )  # fmt: skip
+        known = self._drawn.get(id(content))
+        if known is not None and known[0] is found and known[1] == key:
+            return
+        self._drawn[id(content)] = (found, key)
+        parts = self._scored(found.tokens, text, self.text), self._scored(found.target_tokens, target)
+        self._fresh |= content.show_scores(*parts, self._scale, self._signed(), self._number)
 
     def _number(self, value: float) -> str:
         if self.controls.share.isChecked():
@@ -211,8 +242,13 @@ class SalienceView(ColumnView):
             sizes += [float(finite.max())] if finite.size else []
         return max(sizes, default=1.0) or 1.0
 
+    def _scored(self, tokens: tuple[Token, ...], values: Array, text: str | None = None) -> Scored:
+        """Put scores together to the chosen segments; ``text``: what the tokens' offsets count in, else the target."""
+        said = self.controls.target.text() if text is None else text
+        return scored(tokens, values, self._segmented.of(tokens, self.controls.chosen(self.controls.level), said))
+
     def _shown_parts(self) -> list[Scored]:
-        level, found, pair = self.controls.chosen(self.controls.level), self._found(), self.difference.pair()
+        found, pair = self._found(), self.difference.pair()
         if pair and len(found) == 2:
             try:
                 values = [difference_salience(found[0], found[1], self.controls.share.isChecked())]
@@ -221,16 +257,12 @@ class SalienceView(ColumnView):
             found = found[1:]
         else:
             values = [self._values(one) for one in found]
-        pairs = [
-            (tokens, part, said)
-            for one, (text, target) in zip(found, values, strict=True)
-            for tokens, part, said in ((one.tokens, text, self.text), (one.target_tokens, target, self.controls.target.text()))
-        ]
-        return [scored(tokens, part, level, said) for tokens, part, said in pairs if len(tokens)]
+        shown = [self._scored(one.tokens, text, self.text) for one, (text, _target) in zip(found, values, strict=True)]
+        return shown + [self._scored(one.target_tokens, target) for one, (_text, target) in zip(found, values, strict=True)]
 
     def _show_legend(self) -> None:
         self.legend.setVisible(bool(self._found()))
-        top, with_sign = self._top(), self._signed()
+        top, with_sign = self._scale, self._signed()
         title = _("Difference of scores") if self.difference.pair() else _("Score: against – for") if with_sign else _("Score")
         self.legend.set_scale(title, self._number(-top) if with_sign else "0", self._number(top), with_sign)
 
@@ -238,25 +270,31 @@ class SalienceView(ColumnView):
         """Return one row per segment of each column: what it says, its score and its share."""
         header = [_("Column"), _("Part"), "#", _("Text"), _("Score"), _("Share")]
         rows: list[list[Any]] = []
-        level, pair = self.controls.chosen(self.controls.level), self.difference.pair()
-        found = (
-            [(self.columns[i].name, self.answer(i)) for i in self.asked() if self.answer(i) is not None] if self.columns else []
-        )
+        asked, pair = self.asked() if self.columns else (), self.difference.pair()
+        found = [(self.columns[i].name, self.answer(i)) for i in asked if self.answer(i) is not None]
         for name, one in found:
             share = shares(np.concatenate([one.scores, one.target_scores]))
-            rows += _rows(name, _("text"), one.tokens, one.scores, (share[: len(one.scores)], level, self.text))
-            rest = (share[len(one.scores) :], level, self.controls.target.text())
-            rows += _rows(name, _("target"), one.target_tokens, one.target_scores, rest)
+            both = share[: len(one.scores)], share[len(one.scores) :]
+            rows += self._rows(name, one, (one.scores, one.target_scores), both)
         if pair and len(found) == 2:
+            (first, a), (second, b) = found
             try:
-                text, target = difference_salience(found[0][1], found[1][1])
-                share, other = difference_salience(found[0][1], found[1][1], share=True)
+                plain, portions = difference_salience(a, b), difference_salience(a, b, share=True)
             except ValueError:
                 return header, rows
-            name = f"{found[1][0]} − {found[0][0]}"
-            rows += _rows(name, _("text"), found[1][1].tokens, text, (share, level, self.text))
-            rows += _rows(name, _("target"), found[1][1].target_tokens, target, (other, level, self.controls.target.text()))
+            rows += self._rows(f"{second} − {first}", b, plain, portions)
         return (header, rows) if rows else ([], [])
+
+    def _rows(self, name: str, one: Salience, scores: Pair, share: Pair) -> list[list[Any]]:
+        rows: list[list[Any]] = []
+        parts = ((_("text"), one.tokens, self.text), (_("target"), one.target_tokens, None))
+        for (part, tokens, text), own, shared in zip(parts, scores, share, strict=True):
+            values, portions = self._scored(tokens, own, text), self._scored(tokens, shared, text)
+            rows += [
+                [name, part, segment.first, visible(segment.text, 200), _finite(values.values[i]), _finite(portions.values[i])]
+                for i, segment in enumerate(values.parts)
+            ]
+        return rows
 
     # slots -------------------------------------------------------------------------------------------------------------
     def _on_asked(self) -> None:
@@ -283,15 +321,6 @@ class SalienceView(ColumnView):
         self.controls.set_position(token)
         self.selected.emit({"token": token, "column": index})
         self._on_asked()
-
-
-def _rows(name: str, part: str, tokens: tuple[Any, ...], scores: Array, rest: tuple[Array, str, str]) -> list[list[Any]]:
-    share, level, text = rest
-    own, shared = scored(tokens, scores, level, text), scored(tokens, share, level, text)
-    return [
-        [name, part, segment.first, visible(segment.text, 200), _finite(own.values[i]), _finite(shared.values[i])]
-        for i, segment in enumerate(own.parts)
-    ]
 
 
 def _finite(value: float) -> float | None:

@@ -16,7 +16,7 @@ from models.records.arrays import Array
 from models.words import _
 
 LABEL_MOST, HEAD = 130, 20
-NUMBER_CELL, SMALLEST_CELL = 46, 13
+NUMBER_CELL, SMALLEST_CELL = 46, 5
 
 
 class Strip(NamedTuple):
@@ -85,6 +85,10 @@ class StripView(QWidget):
         cell = max(room // max(count, 1), SMALLEST_CELL)
         return min(count, room // cell), cell
 
+    def _first(self) -> int:
+        """Return the first column that is drawn: of tokens the last ones are shown, of dimensions the first."""
+        return self._strip.values.shape[1] - self.shown_columns()[0] if self._strip.columns else 0
+
     def _top(self) -> int:
         return HEAD + (self.row_height() if self._strip.columns else 0)
 
@@ -126,18 +130,22 @@ class StripView(QWidget):
         columns, cell = self.shown_columns()
         self._paint_labels(painter, columns, cell)
         left, top, height = self._label_room(), self._top(), self.row_height()
-        fills = self._fills(strip.values[:, :columns])
+        first = self._first()
+        fills = self._fills(strip.values[:, first : first + columns])
         small = QFont(self.font())
         small.setPointSizeF(max(small.pointSizeF() * 0.85, 6.5))
         painter.setFont(small)
         for row in range(strip.values.shape[0]):
             for column in range(columns):
-                rect = QRect(left + column * cell, top + row * height, cell - 1, height - 1)
+                gap = 1 if cell > 8 else 0
+                rect = QRect(left + column * cell, top + row * height, cell - gap, height - gap)
                 fill = triple(fills[row, column])
                 painter.fillRect(rect, qcolor(fill))
-                if cell >= NUMBER_CELL - 8:
+                if cell >= NUMBER_CELL - 12:
                     painter.setPen(qcolor(ink(fill)))
-                    painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, cell_text(float(strip.values[row, column])))
+                    value = float(strip.values[row, first + column])
+                    text = f"{value:.0f}" if strip.scale == "none" else cell_text(value)
+                    painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, text)
         if strip.marked >= 0:
             painter.setPen(QPen(self.palette().highlight().color(), 1.6))
             painter.drawRect(QRect(left - 1, top + strip.marked * height - 1, columns * cell, height))
@@ -169,8 +177,9 @@ class StripView(QWidget):
             painter.drawText(rect, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
         painter.setPen(qcolor(colors.muted))
         step = max(1, -(-28 // cell))
-        for column in range(0, min(columns, len(strip.columns)), step):
-            text = metrics.elidedText(visible(strip.columns[column], 12), Qt.TextElideMode.ElideRight, cell * step - 2)
+        first = self._first()
+        for column in range(0, columns if strip.columns else 0, step):
+            text = metrics.elidedText(visible(strip.columns[first + column], 12), Qt.TextElideMode.ElideRight, cell * step - 2)
             rect = QRect(left + column * cell, HEAD, cell * step - 1, height)
             painter.drawText(rect, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, text)
 
@@ -192,6 +201,7 @@ class StripView(QWidget):
     def tip(self, row: int, column: int) -> str:
         """Return what a cell holds, exactly."""
         strip = self._strip
+        column += self._first()
         value = float(strip.values[row, column])
         where = strip.columns[column] if column < len(strip.columns) else f"[{strip.first_column + column}]"
         name = strip.rows[row] if row < len(strip.rows) else ""

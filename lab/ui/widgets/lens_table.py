@@ -16,7 +16,7 @@ from models.records.arrays import Array
 
 NARROW, CELL, WIDE, HEAD = 50, 66, 84, 20
 """Width of a cell at least, usually, at most; height of the tokens above."""
-NAMES = 50
+NAMES, HIGH = 50, 30
 
 
 class LensTable(QAbstractScrollArea):
@@ -109,7 +109,11 @@ class LensTable(QAbstractScrollArea):
     def row_height(self) -> int:
         """Return the height of a row: what is there is shared, within limits."""
         room = (self.viewport().height() - HEAD - 2) // max(len(self.rows), 1)
-        return int(np.clip(room, self.fontMetrics().height() + 1, 30))
+        return int(np.clip(room, self.fontMetrics().height() + 1, HIGH))
+
+    def needed_height(self) -> int:
+        """Return the height at which all rows are seen, as high as they become."""
+        return HEAD + len(self.rows) * HIGH + self.horizontalScrollBar().sizeHint().height() + 4
 
     def rect_of(self, row: int, position: int) -> QRect:
         """Return where a cell is drawn."""

@@ -19,6 +19,7 @@ from lab.ui.widgets.text import tooltip
 from models.words import _
 
 NARROW = 320
+MANY = 12
 TABS = ("attribution", "effect", "neurons", "norms")
 
 
@@ -103,10 +104,10 @@ class ResidualPanel(QWidget):
         return _page(self.said, self._split)
 
     def _lay_out(self) -> None:
-        split = QSplitter(Qt.Orientation.Vertical, self)
+        self._parted, self._top = QSplitter(Qt.Orientation.Vertical, self), QWidget()
+        split, self._rows = self._parted, 0
         split.setChildrenCollapsible(False)
-        top = QWidget()
-        column = QVBoxLayout(top)
+        column = QVBoxLayout(self._top)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
         column.addWidget(self.table, 1)
@@ -114,12 +115,20 @@ class ResidualPanel(QWidget):
         row.addWidget(self.readout, 1)
         row.addWidget(self.edit)
         column.addLayout(row)
-        split.addWidget(top)
+        split.addWidget(self._top)
         split.addWidget(self.tabs)
         split.setSizes([330, 250])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
         layout.addWidget(split)
+
+    def fit(self) -> None:
+        """Give the table the room that its rows need at most, and a larger share where they are many; once per size."""
+        rows = len(self.table.rows)
+        if rows != self._rows:
+            self._rows = rows
+            self._top.setMaximumHeight(max(self.table.needed_height() + self.edit.sizeHint().height() + 8, 120))
+            self._parted.setSizes([370, 240] if rows > MANY else [330, 250])
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Put map and list one above the other where there is little width."""

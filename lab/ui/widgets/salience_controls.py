@@ -162,7 +162,6 @@ class Controls(QObject):
         self._steps_box.setVisible(method == "integrated_gradients")
         self._samples_box.setVisible(sampled)
         self._seed_box.setVisible(sampled)
-        self.go.setVisible(method not in CHEAP)
 
     def _on_changed(self) -> None:
         self._show()

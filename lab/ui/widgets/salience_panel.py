@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,34 +19,53 @@ from lab.ui.widgets.token_strip import TokenStrip
 from models.records.arrays import Array
 from models.records.salience import Salience
 from models.records.tokens import Token
-from models.segments import Segment, segments, summed
+from models.segments import Segment, segments
 from models.words import _
 
-MOST_BARS = 300
+MOST_BARS, MOST_KNOWN = 300, 40
 
 
-@dataclass(frozen=True)
+class Segmented:
+    """Segments of tokens, computed once for each level: a redraw asks for the same ones again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], tuple[tuple[Token, ...], str, tuple[Segment, ...]]] = {}
+
+    def of(self, tokens: tuple[Token, ...], level: str, text: str) -> tuple[Segment, ...]:
+        """Return the segments of a level."""
+        key = (id(tokens), level)
+        known = self._known.get(key)
+        if known is None or known[0] is not tokens or known[1] != text:
+            if len(self._known) > MOST_KNOWN:
+                self._known.clear()
+            known = self._known[key] = (tokens, text, segments(tokens, level, text))
+        return known[2]
+
+
+@dataclass(frozen=True, eq=False)
 class Scored:
     """Tokens with scores, put together to segments.
 
     Args:
         values: (S,) score of each segment, NaN where none of its tokens has one.
+        index: (T,) number of the segment that a token is in.
     """
 
     tokens: tuple[Token, ...]
     scores: Array
     parts: tuple[Segment, ...]
     values: Array
-
-    def part_of(self, token: int) -> int:
-        """Return the segment that a token is in."""
-        return int(np.searchsorted([part.first for part in self.parts], token, "right")) - 1
+    index: Array
 
 
-def scored(tokens: Sequence[Token], scores: Array, level: str, text: str = "") -> Scored:
-    """Put tokens with scores together to segments of a level."""
-    parts = segments(tokens, level, text)
-    return Scored(tuple(tokens), scores, parts, summed(np.asarray(scores, dtype=np.float64), parts))
+def scored(tokens: tuple[Token, ...], scores: Array, parts: tuple[Segment, ...]) -> Scored:
+    """Put tokens with scores together to segments."""
+    sizes = [part.last - part.first for part in parts]
+    index = np.repeat(np.arange(len(parts)), sizes)
+    known = np.isfinite(np.asarray(scores, dtype=np.float64))
+    sums = np.bincount(index, np.where(known, scores, 0.0), len(parts)) if len(parts) else np.zeros(0)
+    counts = np.bincount(index, known, len(parts)) if len(parts) else np.zeros(0)
+    return Scored(tokens, scores, parts, np.where(counts > 0, sums, np.nan), index)
 
 
 def what(found: Salience) -> str:
@@ -108,7 +127,7 @@ class SaliencePanel(QWidget):
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(upper)
         self.splitter.addWidget(self.bars)
-        self.splitter.setSizes([300, 260])
+        self.splitter.setSizes([200, 300])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
         layout.setSpacing(2)
@@ -122,7 +141,7 @@ class SaliencePanel(QWidget):
         """Colour the strips and fill the bars; returns whether the text's tokens are new (and need a layout)."""
         fresh = False
         for is_target, part, strip in ((False, text, self.strip), (True, target, self.target)):
-            if self._texts.get(is_target) != part.tokens:
+            if self._texts.get(is_target) is not part.tokens:
                 self._texts[is_target] = part.tokens
                 strip.glyphs = glyphs(part.tokens)
                 fresh = True
@@ -135,7 +154,8 @@ class SaliencePanel(QWidget):
 
     def _colors(self, strip: TokenStrip, part: Scored, top: float, with_sign: bool) -> Bytes:
         colors = scheme(self.palette())
-        values = np.array([part.values[part.part_of(glyph.first)] for glyph in strip.glyphs], dtype=np.float64)
+        firsts = np.array([glyph.first for glyph in strip.glyphs], dtype=np.intp)
+        values = part.values[part.index[firsts]] if len(firsts) else np.zeros(0)
         table = colors.diverging if with_sign else colors.sequential
         picked = table[levels(values, -top if with_sign else 0.0, top)]
         picked[np.isnan(values)] = colors.background
@@ -178,7 +198,7 @@ class SaliencePanel(QWidget):
 def _tip(part: Scored, number: Callable[[float], str], token: int) -> str:
     if not 0 <= token < len(part.tokens):
         return ""
-    own, index = part.tokens[token], part.part_of(token)
+    own, index = part.tokens[token], int(part.index[token])
     lines = [f"{visible(own.text or own.piece)}   #{token}"]
     score = float(part.scores[token])
     if score == score:

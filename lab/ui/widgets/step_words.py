@@ -273,7 +273,8 @@ def part_name(name: str) -> str:
     return {
         "id": _("token ids"), "embedding": _("embedding"), "position": _("position"), "segment": _("segment and others"),
         "sum": _("sum"), "normed": _("normed n"), "stream": _("residual stream x"), "query": _("query q"), "key": _("key k"),
-        "value": _("value v"), "rotated query": _("rotated query"), "rotated key": _("rotated key"), "scores": _("scores s"),
+        "value": _("value v"), "angle": _("angle of each pair, in radians"),
+        "rotated query": _("rotated query"), "rotated key": _("rotated key"), "scores": _("scores s"),
         "capped": _("capped scores"), "bias": _("bias b"), "scores with bias": _("scores with bias"), "mask": _("mask"),
         "masked scores": _("masked scores"), "weights": _("attention weights a"), "z": _("weighted sum z"),
         "z of all heads": _("z of all heads, this token"), "written by this head": _("written by this head"),
