@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from models.events import Event, Partial, Progress, Saved
-from models.files import write_json
+from models.files import outlast_full_disk, write_json
 from models.records.scores import Job
 from models.words import _
 
@@ -93,10 +93,11 @@ class RunFolder:
     def write(self, row: dict[str, Any], sync: bool = False) -> None:
         """Add one line to the journal."""
         assert self._journal is not None, "start() comes first"
-        self._journal.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-        self._journal.flush()
-        if sync:
-            os.fsync(self._journal.fileno())
+        with outlast_full_disk():
+            self._journal.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            self._journal.flush()
+            if sync:
+                os.fsync(self._journal.fileno())
         self._last_beat = time.monotonic()
 
     def beat(self) -> None:

@@ -10,6 +10,7 @@ from lab import jobs
 from lab.runs import Tail
 from lab.settings import runs_root
 from models.events import Work
+from models.records.curves import TrainingRun
 from models.records.scores import Cell, Comparison, Job, Sample
 
 
@@ -48,6 +49,22 @@ def stop_job(id: str) -> Work[None]:
     """Ask a job to stop."""
     yield from _nothing()
     jobs.stop(id)
+
+
+def start_training(recipe: str) -> Work[Job]:
+    """Start a recipe, given as YAML, in a run folder of its own."""
+    yield from _nothing()
+    from lab.drafts import start
+
+    return start(recipe)
+
+
+def training_run(path: str) -> Work[TrainingRun]:
+    """Return what a training has reported so far."""
+    yield from _nothing()
+    from lab.curves import training_run as read
+
+    return read(Path(path))
 
 
 def result_folders(paths: tuple[str, ...]) -> list[Path]:
@@ -91,6 +108,8 @@ def operations() -> Mapping[str, Callable[..., Work[Any]]]:
         "tail": tail,
         "start_job": start_job,
         "stop_job": stop_job,
+        "start_training": start_training,
+        "training_run": training_run,
         "results": results,
         "samples": samples,
         "compare": compare,

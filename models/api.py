@@ -50,7 +50,7 @@ class Checkpoint(Within):
         return self.opened.description
 
     def trace(self, text: str, target: str = "") -> Trace:
-        """Return one forward over a text: residual stream, queries and keys of every layer (torch tensors)."""
+        """Return one forward over a text: residual stream, queries, keys and values of every layer (torch tensors)."""
         _opened, _prepared, trace = finish(traced(self.shelf, self.column, text, target))
         found: Trace = trace
         return found

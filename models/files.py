@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+
+@contextlib.contextmanager
+def outlast_full_disk() -> Iterator[None]:
+    """Go on while the disk is full: what a text file could not write stays in its buffer and comes with the next line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -24,8 +24,8 @@ from models.words import _
 THUMBNAIL = 32
 _GRID_BYTES = 3_000_000
 """Of all thumbnails together, so that a grid fits into one message."""
-_BLOCK_VALUES = 4_000_000
-"""Weights that are made at a time (16 MB in float32)."""
+_BLOCK_VALUES = 1_000_000
+"""Weights that are made at a time (4 MB in float32: they stay near the processor)."""
 _LOWEST = -1e30
 _SUMS = 6
 """Entropy, distance, BOS, previous, duplicate, induction."""
@@ -132,9 +132,11 @@ def block_sums(weights: Any, entropy: Any, block: Block) -> tuple[Any, Any]:
 
 def _row_entropy(weights: Any, scores: Any) -> Any:
     """Return −Σ p ln p of each row, (heads, rows): ln p = score − ln Z, and ln Z is read off the largest weight."""
+    import torch
+
     highest = scores.amax(-1)
     log_total = highest - weights.amax(-1).log()
-    mean = (weights * scores.clamp_(min=_LOWEST)).sum(-1)
+    mean = torch.linalg.vecdot(weights, scores.clamp_(min=_LOWEST))  # −inf · 0 would be NaN
     return (log_total * weights.sum(-1) - mean).clamp_(min=0)
 
 

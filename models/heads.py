@@ -14,6 +14,8 @@ from models.words import _
 
 Span: TypeAlias = tuple[int, int]
 """First and one after the last."""
+_ROWS = 128
+"""Query rows that are made at a time where no later key can be seen."""
 LARGEST = 960
 """Rows and columns of the largest pattern that is sent whole; larger regions are max-pooled."""
 
@@ -28,7 +30,17 @@ def pattern(call: AttentionCall, head: int, row: int = 0, start: int = 0, end: i
         start: First query wanted.
         end: One after the last query wanted; None for all.
     """
-    return weights_and_scores(call, (head, head + 1), (start, call.shape[1] if end is None else end), row)[0][0]
+    import torch
+
+    end = call.shape[1] if end is None else end
+    if not call.causal or call.mask is not None or end - start <= _ROWS:
+        return weights_and_scores(call, (head, head + 1), (start, end), row)[0][0]
+    whole = torch.zeros(end - start, call.shape[2], device=call.query.device)
+    for first in range(start, end, _ROWS):  # later keys need not be looked at: half of the work
+        last = min(first + _ROWS, end)
+        seen = min(last, call.shape[2])
+        whole[first - start : last - start, :seen] = weights_and_scores(call, (head, head + 1), (first, last), row, seen)[0][0]
+    return whole
 
 
 def weights_and_scores(call: AttentionCall, heads: Span, queries: Span, row: int = 0, n_keys: int = 0) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +48,26 @@ def story_table(results: dict[str, Any], language: str) -> str:
     return "\n".join(lines)
 
 
-def bench_table(bench: dict[str, Any]) -> str:
-    """Return the table of speed: measured, bar, verdict."""
-    lines = [
-        f"Measured {bench['date']} on {bench['machine']}, Python {bench['python']}.",
-        "",
-        "| | measured | bar | |",
-        "|---|---|---|---|",
-    ]
-    for row in bench["rows"]:
-        unit = "×" if row["kind"] == "ratio" else f" {row['unit']}"
-        measured = "" if row["skipped"] else f"{row['figure']:.3g}{unit}"
-        lines.append(f"| {row['id']}: {row['what']} | {measured} | {row['relation']} {row['bar']:g}{unit} | {row['verdict']} |")
-    return "\n".join(lines)
+def bench_table(bench: dict[str, Any], language: str = "en") -> str:
+    """Return the table of speed: ours, the peer beside it in the same run, the figure that the bar is about, verdict."""
+    dates = sorted({row["date"] for row in bench["rows"]})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} – {dates[-1]}"
+    first, second = {
+        "en": ("Measured {when} on {machine}, Python {python}; medians.", "| | ours | peer | figure | bar | |"),
+        "zh": ("{when} 测于 {machine}，Python {python}；均为中位数。", "| | 我们 | 对照 | 数值 | 标准 | |"),
+    }[language]
+    lines = [first.format(when=when, **bench), "", second, "|---|---|---|---|---|---|"]
+    return "\n".join(lines + [bench_row(row) for row in bench["rows"]])
+
+
+def bench_row(row: dict[str, Any]) -> str:
+    """Return one claim as a row."""
+    unit = "×" if row["kind"] == "ratio" else f" {row['unit']}"
+    ours, peer = (f"{statistics.median(row[name]):.3g} {row['unit']}" if row[name] else "" for name in ("ours", "peer"))
+    peer = f"{row['peer_name']}: {peer}" if peer else ""
+    figure = "" if row["skipped"] else f"{row['figure']:.3g}{unit}"
+    bar = f"{row['relation']} {row['bar']:g}{unit}"
+    return f"| {row['id']}: {row['what']} | {ours} | {peer} | {figure} | {bar} | {row['verdict']} |"
 
 
 def tables(language: str) -> dict[str, str]:
@@ -68,7 +76,7 @@ def tables(language: str) -> dict[str, str]:
     if RESULTS.exists():
         found["story"] = story_table(json.loads(RESULTS.read_text(encoding="utf-8")), language)
     if BENCH.exists():
-        found["bench"] = bench_table(json.loads(BENCH.read_text(encoding="utf-8")))
+        found["bench"] = bench_table(json.loads(BENCH.read_text(encoding="utf-8")), language)
     return found
 
 

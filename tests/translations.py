@@ -7,10 +7,12 @@ descriptions that modules declare (benchmarks, metrics, stages), and words that 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import get_type_hints
 
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
@@ -58,7 +60,19 @@ def declared() -> Iterator[str]:
             yield item.value.title
             if description := getattr(item.value, "description", ""):
                 yield description
+    for item in discover("models.training", "STAGE"):
+        yield from helps(item.value.settings)
     yield from {*verdicts.GOOD.values(), "wrong", "hallucinated", "accepted", "complied", *STATES}
+
+
+def helps(settings: type) -> Iterator[str]:
+    """Yield the help of every setting of a stage, nested ones included."""
+    hints = get_type_hints(settings)
+    for item in dataclasses.fields(settings):
+        if dataclasses.is_dataclass(hints[item.name]):
+            yield from helps(hints[item.name])
+        if text := item.metadata.get("help", ""):
+            yield text
 
 
 def collected() -> set[Key]:

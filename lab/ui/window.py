@@ -121,7 +121,7 @@ class Window(QMainWindow):
             self.addDockWidget(area, dock)
             dock.show()
         self.resizeDocks([self.rail_dock, self.inspector_dock], [230, 240], Qt.Orientation.Horizontal)
-        self.resizeDocks([self.bottom_dock], [112], Qt.Orientation.Vertical)
+        self.resizeDocks([self.bottom_dock], [66], Qt.Orientation.Vertical)
 
     def _wire(self) -> None:
         context, session = self.context, self.context.session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,7 @@ from models.records.embeddings import KINDS
 from models.words import _
 
 _CHUNK = 1000
+_ENDS = re.compile(r"[\t\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 
 def write_rows(rows: Rows, source: str, folder: str) -> Work[list[str]]:
@@ -64,4 +66,5 @@ def _metadata(file: IO[str], rows: Rows) -> None:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.replace("\t", " ").splitlines()) if text.strip() else text.replace("\t", " ").replace("\n", " ")
+    """Return the text with a space for every tab and every character that could end a line."""
+    return _ENDS.sub(" ", text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
-from models.training.checkpoints import MANIFEST, commit_folder, fresh_folder, is_complete
+from models.training.checkpoints import MANIFEST, commit_folder, fresh_folder, is_complete, write_tensors
 from models.training.stage import TrainSettings
 from models.words import _
 
@@ -65,10 +65,9 @@ class Best:
 
     def write(self, weights: Mapping[str, Any]) -> Path:
         """Keep the weights, in place of earlier ones, atomically."""
-        from safetensors.torch import save_file
-
         unfinished = fresh_folder(self.folder)
-        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, unfinished / "model.safetensors")
+        tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+        write_tensors(tensors, unfinished / "model.safetensors")
         commit_folder(unfinished, self.folder, {"step": self.step, "metric": self.metric, "value": self.value})
         return self.folder
 

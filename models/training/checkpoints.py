@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,6 +109,20 @@ def clean_states(folder: Path, keep: int) -> None:
         shutil.rmtree(path)
 
 
+def write_tensors(tensors: Mapping[str, Any], path: Path) -> None:
+    """Write a safetensors file; what the system refuses (a full disk) is an ``OSError``, which safetensors hides."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as cause:
+        number = re.search(r"os error (\d+)", str(cause))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from cause
+
+
 def clean_unfinished(folder: Path) -> None:
     """Remove the folders below ``folder`` that were being written when it failed, and so make room."""
     for stray in [*folder.glob("*.tmp"), *folder.glob("*/*.tmp")]:
@@ -117,14 +132,11 @@ def clean_unfinished(folder: Path) -> None:
 
 def save_state(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Any]], content: Mapping[str, Any]) -> Path:
     """Write ``step-N/``: one safetensors file per group of tensors, ``state.json``, the manifest last."""
-    from safetensors.torch import save_file
-
     target = folder / f"step-{step}"
     unfinished = fresh_folder(target)
     for group, values in tensors.items():
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in values.items()}, unfinished / f"{group}.safetensors"
-        )
+        found = {name: value.detach().cpu().contiguous() for name, value in values.items()}
+        write_tensors(found, unfinished / f"{group}.safetensors")
     (unfinished / "state.json").write_text(json.dumps(dict(content)), encoding="utf-8")
     commit_folder(unfinished, target, {"step": step})
     return target
@@ -145,13 +157,11 @@ def publish(model: Any, tokenizer_folder: Path, target: Path, *, dtype: str, man
     Raises:
         UserError: If a weight is not finite, or overflows the dtype.
     """
-    from safetensors.torch import save_file
-
     kind = _kind(dtype)
     weights = {name: value.detach().cpu().to(kind).contiguous() for name, value in model.named_parameters()}
     _refuse_not_finite(weights, dtype)
     unfinished = fresh_folder(target)
-    save_file(weights, unfinished / "model.safetensors", metadata={"format": "pt"})
+    write_tensors(weights, unfinished / "model.safetensors")
     config = {**model.config.to_dict(), "dtype": str(kind).removeprefix("torch.")}
     config["architectures"] = [type(model).__name__]
     write_json(unfinished / "config.json", _plain(config))
@@ -172,15 +182,13 @@ def publish_adapter(
     """
     from dataclasses import replace
 
-    from safetensors.torch import save_file
-
     from models.adapters import CONFIG, WEIGHTS
     from models.training.methods import TRAINED, adapter_tensors
 
     weights = adapter_tensors(model, _kind(dtype))
     _refuse_not_finite(weights, dtype)
     unfinished = fresh_folder(target)
-    save_file(weights, unfinished / WEIGHTS, metadata={"format": "pt"})
+    write_tensors(weights, unfinished / WEIGHTS)
     settings = replace(model.peft_config[TRAINED], base_model_name_or_path=str(base.resolve()), inference_mode=True).to_dict()
     plain = {name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()}
     write_json(unfinished / CONFIG, json.loads(json.dumps(plain, default=str)))

@@ -19,14 +19,19 @@ from models.training.stage import DTYPES, Stage, Workspace, check_choice, help_t
 from models.words import _
 
 
+def _named(default: Any, text: str) -> Any:
+    """Return a dataclass field with help (``Limit`` has a field called ``field``, which hides the function there)."""
+    return field(default=default, metadata=help_text(text))
+
+
 @dataclass(frozen=True)
 class Limit:
     """A rate on the dev group: the share of ``verdict`` among the rows whose field ``field`` is ``value``."""
 
-    field: str = "item.type"
-    value: str = ""
-    verdict: str = ""
-    at_most: float = 1.0
+    field: str = _named("item.type", "Field of a prompt row.")
+    value: str = _named("", "What that field is in the rows that count.")
+    verdict: str = _named("", "Verdict whose share is the rate.")
+    at_most: float = _named(1.0, "Highest rate allowed.")
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from models.events import Event, Metrics, Note, Progress, Saved
+from models.files import outlast_full_disk
 
 
 def as_record(event: Event) -> dict[str, Any] | None:
@@ -35,16 +34,6 @@ def finite(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-@contextlib.contextmanager
-def _while_full() -> Iterator[None]:
-    """Go on while the disk is full: what could not be written stays in the buffer and comes with the next line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-
-
 class Journal:
     """Append-only ``events.jsonl``. Use as a context manager; progress is written at most once a second."""
 
@@ -60,7 +49,7 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file is not None:
-            with _while_full():
+            with outlast_full_disk():
                 self._file.close()
 
     def write(self, event: Event) -> None:
@@ -77,7 +66,7 @@ class Journal:
     def append(self, record: Mapping[str, Any]) -> None:
         """Append one mapping as a line."""
         assert self._file is not None, "the journal is used inside 'with'"
-        with _while_full():
+        with outlast_full_disk():
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
             self._file.flush()
 

@@ -20,7 +20,7 @@ from models.lineage import Lineage, LineageEntry, write_lineage
 from models.training.journal import Journal
 from models.training.memory import keep_freed_memory
 from models.training.parallel import ALONE, join
-from models.training.stage import Stage, Workspace, as_settings, check_at_least
+from models.training.stage import Stage, Workspace, as_settings, check_at_least, same_settings
 from models.training.values import check_keys, convert_value, make_settings, unknown
 from models.words import _
 
@@ -289,8 +289,7 @@ def _run_step(step: Step, workspace: Workspace) -> Work[Mapping[str, Any]]:
     done = folder / "done.json"
     if done.exists():
         content = json.loads(done.read_text(encoding="utf-8"))
-        defaults = json.loads(json.dumps(as_settings(type(step.settings)())))  # of settings that came later
-        if {**defaults, **content["settings"]} == json.loads(json.dumps(as_settings(step.settings))):
+        if same_settings(content["settings"], step.settings):
             yield Note(_("{name}: finished before").format(name=step.name))
             metrics: Mapping[str, Any] = content["metrics"]
             return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -225,3 +226,14 @@ def as_settings(settings: Any) -> dict[str, Any]:
         return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
     return {item.name: plain(getattr(settings, item.name)) for item in fields(settings)}
+
+
+def same_settings(before: Mapping[str, Any], now: Any) -> bool:
+    """Return whether settings noted as JSON are those of a dataclass; one that did not exist then has its usual value."""
+    usual = json.loads(json.dumps(as_settings(type(now)())))
+    return bool(_over(usual, before) == json.loads(json.dumps(as_settings(now))))
+
+
+def _over(usual: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    both = {name: _over(usual[name], value) for name, value in given.items() if isinstance(value, dict) and name in usual}
+    return {**usual, **given, **both}

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 import tests.bench
 from tests.bench.rows import Row, spread
@@ -47,19 +48,26 @@ def main() -> None:
     if os.environ.get("TRIPTYCH_STEADY") != "1":
         environment = {**os.environ, **STEADY, "TRIPTYCH_STEADY": "1"}
         os.execve(sys.executable, [sys.executable, "-m", "tests.bench", *sys.argv[1:]], environment)
-    rows = measure(sys.argv[1:])
-    TARGET.write_text(
-        json.dumps(
-            {
-                "date": time.strftime("%Y-%m-%d"),
-                "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-                "python": platform.python_version(),
-                "rows": [row.__dict__ | {"figure": row.figure, "verdict": row.verdict} for row in rows],
-            },
-            indent=1,
-        )
-        + "\n"
-    )
+    today = time.strftime("%Y-%m-%d")
+    rows = [row.__dict__ | {"figure": row.figure, "verdict": row.verdict, "date": today} for row in measure(sys.argv[1:])]
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    content = {"machine": machine, "python": platform.python_version(), "rows": together(earlier(machine), rows)}
+    TARGET.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def earlier(machine: str) -> list[dict[str, Any]]:
+    """Return the rows of the last run, if it was on a machine of the same kind."""
+    if not TARGET.exists():
+        return []
+    known = json.loads(TARGET.read_text())
+    return list(known["rows"]) if known["machine"] == machine else []
+
+
+def together(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the new rows, and the old ones of the sections that were not measured this time, by section."""
+    measured = {row["id"].split()[0] for row in new}
+    kept = [row for row in old if row["id"].split()[0] not in measured]
+    return sorted([*kept, *new], key=lambda row: str(row["id"].split()[0]))
 
 
 if __name__ == "__main__":

@@ -8,24 +8,24 @@ from typing import Any
 from tests.bench import subject
 from tests.bench.rows import Row, alternate, timed
 
+KEPT = "a forward that keeps residuals, queries, keys and values of every layer"
+
 
 def rows() -> Iterator[Row]:
-    """Measure time and memory of a trace, and of one head's pattern."""
-    what = "a forward that keeps residuals, queries and keys of every layer"
+    """Measure time and memory of a trace, of one head's pattern, and of all heads at a glance."""
     if not subject.path():
-        yield Row("P1 trace", what, (), 1.05, kind="ratio", skipped=subject.WHY)
+        yield Row("P1 trace", KEPT, (), 1.05, kind="ratio", skipped=subject.WHY)
         return
-    import torch
-
-    from models.heads import pattern
-    from models.trace import run
-
     model = subject.opened()
     held: dict[str, Any] = {}
+    yield from _time(model, held)
+    yield from _heads(model, held.pop("trace"))
+    yield from _memory()
 
-    def plain(ids: list[int]) -> object:
-        with torch.inference_mode():
-            return model.model(input_ids=torch.tensor([ids]), use_cache=False).logits
+
+def _time(model: Any, held: dict[str, Any]) -> Iterator[Row]:
+    """Measure the trace beside the plain forward, and beside transformers' eager attentions."""
+    from models.trace import run
 
     def traced(ids: list[int]) -> None:
         held.clear()
@@ -33,14 +33,40 @@ def rows() -> Iterator[Row]:
 
     for n in (64, 256, 1024):
         ids = subject.tokens(n)
-        ours, peer = alternate(lambda ids=ids: timed(lambda: traced(ids)), lambda ids=ids: timed(lambda: plain(ids)), 5)
-        yield Row(f"P1 trace {n}", f"{what}, {n} tokens", ours, 1.05, peer, "plain forward", kind="ratio")
-    calls = held["trace"].kept.calls["self"]
+        ours, peer = alternate(
+            lambda ids=ids: timed(lambda: traced(ids)), lambda ids=ids: timed(lambda: subject.plain(model, ids)), 5
+        )
+        yield Row(f"P1 trace {n}", f"{KEPT}, {n} tokens", ours, 1.05, peer, "plain forward", kind="ratio")
+        repeats = 5 if n < 1024 else 3
+        eager = tuple(timed(lambda ids=ids: subject.eager(model, ids)) for _ in range(repeats))
+        what = f"{KEPT}, {n} tokens, beside eager attention that returns its weights"
+        yield Row(f"P1 eager {n}", what, ours, 1.0, eager, "transformers eager + attentions", kind="ratio")
+
+
+def _heads(model: Any, trace: Any) -> Iterator[Row]:
+    """Measure one pattern at 1,024 tokens, and all heads at a glance with their statistics."""
+    from models.events import finish
+    from models.head_grid import grid
+    from models.heads import pattern
+
+    calls = trace.kept.calls["self"]
     heads = tuple(timed(lambda layer=layer: pattern(calls[layer], 3)) * 1e3 for layer in range(len(calls)))
     yield Row("P1 head", "one head's pattern at 1,024 tokens", heads[3:], 5.0, unit="ms")
-    held.clear()
-    memory = (subject.peak("trace", 1024),), (subject.peak("plain", 1024),)
-    yield Row("P1 memory", "peak memory above the loaded model, 1,024 tokens", memory[0], 1.25, memory[1],
+    names, ids = {"self": ("",) * 1024}, subject.tokens(1024)
+    ours, peer = alternate(
+        lambda: timed(lambda: finish(grid(trace, "", names))), lambda: timed(lambda: subject.eager(model, ids)), 3
+    )
+    what = "all 270 heads at 1,024 tokens from a trace: patterns, thumbnails, six statistics"
+    yield Row("P1 grid 1024", what, ours, 1.0, peer, "transformers eager + attentions", kind="ratio")
+
+
+def _memory() -> Iterator[Row]:
+    """Measure what fresh processes need above the loaded model."""
+    ours, peer = (subject.peak("trace", 1024),), (subject.peak("plain", 1024),)
+    yield Row("P1 memory", "peak memory above the loaded model, 1,024 tokens", ours, 1.25, peer,
               "plain forward", kind="ratio", unit="MB")  # fmt: skip
-    long = (subject.peak("trace", 4096),)
-    yield Row("P1 memory 4096", "peak memory above the loaded model, 4,096 tokens", long, 4096.0, unit="MB")
+    eager = (subject.peak("eager", 1024),)
+    yield Row("P1 memory eager", "the same beside eager attention that returns its weights", ours, 1.0, eager,
+              "transformers eager + attentions", kind="ratio", unit="MB")  # fmt: skip
+    yield Row("P1 memory 4096", "4,096 tokens: a trace, all heads at a glance and one head, peak memory above the loaded model",
+              (subject.peak("inspect", 4096),), 4096.0, unit="MB")  # fmt: skip

@@ -42,6 +42,7 @@ def rows() -> Iterator[Row]:
     yield Row("P5 first frame", "process start to the first frame with rail and prompt bar usable", first, 1.0)
     answers = tuple(found["answer"] for found in starts)
     yield Row("P5 demo answers", "process start to the demo lineage's first answer on screen", answers, 8.0)
+    yield from _head_grid()
     yield from _points()
     yield from _heartbeat()
 
@@ -54,6 +55,17 @@ def _points() -> Iterator[Row]:
         extra = {"worst": max(dragged)}
         yield Row(f"P5 pan {n:,}", f"one frame while {n:,} points are dragged", tuple(dragged), bar, unit="ms", extra=extra)
         yield Row(f"P5 hover {n:,}", f"the point under the mouse among {n:,}", tuple(found), 50, unit="ms")
+
+
+def _head_grid() -> Iterator[Row]:
+    """Measure the mosaic of all heads, from patterns to pixels, in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.head_grid"]
+    environment = {**os.environ, "QT_QPA_PLATFORM": os.environ.get("QT_QPA_PLATFORM", "offscreen")}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=environment)
+    found = json.loads(result.stdout.strip().splitlines()[-1])
+    whole = tuple(pool + paint for pool, paint in zip(found["pool"], found["draw"], strict=True))
+    what = "mosaic of 270 heads at 256 tokens, from the patterns: max-pooled and drawn"
+    yield Row("P5 head grid", what, whole, 30, unit="ms", extra=found)
 
 
 def _heartbeat() -> Iterator[Row]:

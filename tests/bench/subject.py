@@ -8,6 +8,7 @@ import random
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,43 @@ def tokens(n: int, seed: int = 0) -> list[int]:
     return [chance.randrange(10, 40_000) for _ in range(n)]
 
 
+def plain(model: Any, ids: list[int]) -> None:
+    """Run the forward with fused attention, keeping nothing."""
+    import torch
+
+    with torch.inference_mode():
+        model.model(input_ids=torch.tensor([ids]), use_cache=False)
+
+
+def eager(model: Any, ids: list[int]) -> None:
+    """Run transformers' own way to the attention weights: eager attention, all patterns returned."""
+    import torch
+
+    before = model.model.config._attn_implementation
+    model.model.set_attn_implementation("eager")
+    try:
+        with torch.inference_mode():
+            model.model(
+                input_ids=torch.tensor([ids]), use_cache=False, output_attentions=True, output_hidden_states=True
+            )
+    finally:
+        model.model.set_attn_implementation(before)
+
+
+def inspected(model: Any, ids: list[int]) -> None:
+    """Do what the Attention view does for a text: the forward, all heads at a glance, one head."""
+    from models.events import finish
+    from models.head_grid import grid
+    from models.heads import attention_head
+    from models.trace import run
+
+    trace, names = run(model, ids), {"self": ("",) * len(ids)}
+    finish(grid(trace, "", names))
+    attention_head(trace, 5, 3, "", names)
+
+
 def peak(mode: str, n_tokens: int) -> float:
-    """Return the MB that one forward of a fresh process needs above the loaded model (``plain`` or ``trace``)."""
+    """Return the MB that work in a fresh process needs above the loaded model (``plain``, ``eager``, ``trace``, ``inspect``)."""
     command = [sys.executable, "-m", "tests.bench.subject", mode, str(n_tokens)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     return float(json.loads(result.stdout.strip().splitlines()[-1])["mb"])
@@ -53,18 +89,14 @@ def _now() -> float:
 
 
 def _measure(mode: str, n_tokens: int) -> None:
-    import torch
-
     from models.trace import run
 
+    works: dict[str, Callable[[Any, list[int]], object]] = {
+        "plain": plain, "eager": eager, "trace": run, "inspect": inspected
+    }  # fmt: skip
     model = opened()
     before = _now()
-    ids = tokens(n_tokens)
-    if mode == "plain":
-        with torch.inference_mode():
-            model.model(input_ids=torch.tensor([ids]), use_cache=False)
-    else:
-        run(model, ids)
+    works[mode](model, tokens(n_tokens))
     print(json.dumps({"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before}))
 
 

@@ -14,6 +14,8 @@ import torch
 from models.anatomy import anatomy_of
 from models.api import Checkpoint, open_checkpoint
 from models.capture import AttentionCall
+from models.columns import Column
+from models.engine_ops import Operations
 from models.errors import UserError
 from models.events import finish
 from models.head_cost import attention_of, head_cost
@@ -22,6 +24,8 @@ from models.heads import attention_head, call_of, kinds_of, pattern
 from models.prompts import start_id
 from models.trace import run
 from tests.fakes import FAMILIES, INDUCTION_HEAD, byte_tokenizer, opened_model, planted_model
+from tests.models.folders import make_llama
+from tests.models.test_library_adapters import write_adapter
 
 IDS = [1, 44, 60, 17, 44, 60, 51, 17]
 NAMES = {kind: tuple("abcdefgh") for kind in ("self", "encoder", "decoder")}
@@ -206,3 +210,22 @@ def test_quantised_weights_count_as_they_do_in_the_forward(tiny: Callable[..., P
     with torch.inference_mode():
         assert pair.norm == pytest.approx(float(layer(single).float().norm()), rel=0.05)
     assert np.isfinite(coarse.head_cost(text, 1, 2).cost)
+
+
+def test_an_adapter_counts_only_where_it_is_on(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    base = make_llama(tmp_path / "base")
+    write_adapter(tmp_path / "adapter", "../base")
+    operations = Operations()
+
+    def asked(name: str, column: Column, **more: Any) -> Any:
+        return finish(operations.ask(name, column, "the dog sleeps", 1, 2, **more))
+
+    plain, on, off = Column(str(base)), Column(str(tmp_path / "adapter")), Column(str(tmp_path / "adapter"), adapter=False)
+    for weighted in (False, True):
+        patterns = [asked("attention", column, weighted=weighted).matrix for column in (plain, on, off)]
+        assert np.allclose(patterns[0], patterns[2], atol=1e-6)
+        assert np.abs(patterns[0] - patterns[1]).max() > 1e-3
+    costs = [asked("head_cost", column).ablated for column in (plain, on, off)]
+    assert costs[0] == pytest.approx(costs[2], abs=1e-6)
+    assert costs[0] != pytest.approx(costs[1], abs=1e-4)

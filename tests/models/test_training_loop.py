@@ -491,6 +491,24 @@ def test_a_full_disk_pauses_and_goes_on_by_itself(root, reference, monkeypatch):
     assert not list((root / "pretrain").rglob("*.tmp"))
 
 
+def test_what_safetensors_cannot_write_is_an_error_of_the_system(tmp_path, monkeypatch):
+    """safetensors says "No space left" by an error of its own (seen on a full tmpfs)."""
+    import errno
+
+    import safetensors
+    import safetensors.torch
+
+    from models.training.checkpoints import write_tensors
+
+    def full(*_given, **_named):
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_tensors({}, tmp_path / "a.safetensors")
+    assert caught.value.errno == errno.ENOSPC
+
+
 def test_a_full_disk_can_be_left_with_a_stop_file(root, monkeypatch):
     from models.training import checkpoints, room
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,6 +165,21 @@ def test_a_gguf_file_is_a_parent(root, tmp_path):
     settings = sft.SftSettings(parent=str(path), data=("texts.jsonl",), steps=2, batch_size=2, method="lora", **LORA)
     run_stage(sft.STAGE, settings, tmp_path / "root", "from_gguf")
     assert finish(library.load(tmp_path / "root/from_gguf/checkpoint")).kind == "decoder"
+
+
+@pytest.mark.real_models
+@pytest.mark.slow
+def test_smollm_learns_by_lora_from_its_gguf(tmp_path, smollm):
+    from peft import PeftModel
+
+    write_corpus(tmp_path)
+    settings = sft.SftSettings(parent=str(smollm), data=("talk.jsonl",), steps=4, batch_size=1, method="lora", lr=2e-3,
+                               **{**FAST, "precision": "auto"})  # fmt: skip
+    course, _ = losses(sft.STAGE, settings, tmp_path, "smollm")
+    assert course[-1] < course[0]
+    opened = finish(library.load(tmp_path / "smollm/checkpoint", dtype="float32"))
+    plain = PeftModel.from_pretrained(open_causal(Path(opened.folder)), tmp_path / "smollm/checkpoint")
+    assert torch.allclose(logits_of(opened.model), logits_of(plain), atol=1e-3)
 
 
 def test_an_encoder_is_refused_in_one_sentence(root, tmp_path):

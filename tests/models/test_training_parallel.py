@@ -72,6 +72,34 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     assert not list((tmp_path / "two").rglob("*.tmp"))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_one_stop_file_stops_both_and_one_process_goes_on(tmp_path):
+    import threading
+    import time
+
+    write_corpus(tmp_path)
+    long = RECIPE.split("  - {stage: sft")[0].replace("steps: 6", "steps: 60").replace("save_every: 2", "save_every: 0")
+    (tmp_path / "shared.yaml").write_text(long)
+    journal = tmp_path / "two/pretrain/events.jsonl"
+
+    def stop():
+        while not (journal.exists() and '"metrics"' in journal.read_text()):
+            time.sleep(0.05)
+        (tmp_path / "two/STOP").touch()
+
+    watcher = threading.Thread(target=stop, daemon=True)
+    watcher.start()
+    ended = launch(tmp_path, tmp_path / "two", 2)
+    watcher.join()
+    assert [code for _, code in ended] == [130, 130], ended
+    assert len(losses(tmp_path / "two/pretrain")) < 60
+    ((_, errors), code) = launch(tmp_path, tmp_path / "two", 1, "--resume")[0]
+    assert code == 0, errors
+    launch(tmp_path, tmp_path / "one", 1)
+    assert losses(tmp_path / "two/pretrain") == pytest.approx(losses(tmp_path / "one/pretrain"), abs=1e-4)
+
+
 def test_a_share_is_every_nth_and_one_process_needs_nobody():
     parts = [World(rank, 3).share(list(range(8))) for rank in range(3)]
     assert parts == [[0, 3, 6], [1, 4, 7], [2, 5]]

@@ -14,7 +14,11 @@ from models.errors import UserError
 from models.events import Metrics, Note, Saved
 from models.lineage import read_lineage
 from models.training.journal import Journal, read_journal
+from models.training.llama import ModelShape
+from models.training.pretrain import PretrainSettings
 from models.training.recipe import load_recipe, run_recipe
+from models.training.sft import SftSettings
+from models.training.stage import as_settings, same_settings
 from tests.models.training import write_corpus
 
 CHAIN = """
@@ -313,3 +317,18 @@ def test_a_half_written_line_is_cut_and_numbers_that_are_not_finite_are_kept(tmp
     assert [record["event"] for record in read_journal(path)] == ["metrics", "note"]
     assert read_journal(path)[0]["values"] == {"loss": "nan", "lr": 0.5}
     assert read_journal(tmp_path / "none.jsonl") == []
+
+
+def test_settings_that_came_later_do_not_make_a_finished_step_another() -> None:
+    """A run of an older version lacks the settings that it did not know; they have their usual values."""
+    now = SftSettings(lr=0.5)
+    noted = as_settings(now)
+    assert same_settings(noted, now)
+    assert same_settings({name: value for name, value in noted.items() if name not in ("nan", "keep")}, now)
+    assert not same_settings({**noted, "keep": 7}, now)
+    assert not same_settings({**noted, "gone": 7}, now)
+    assert not same_settings({name: value for name, value in noted.items() if name != "lr"}, now)
+    model = PretrainSettings(model=ModelShape(layers=1))
+    noted = as_settings(model)
+    del noted["model"]["heads"]
+    assert same_settings(noted, model)

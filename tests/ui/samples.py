@@ -9,6 +9,7 @@ from models.records.attention import AttentionGrid, AttentionHead, AttentionPair
 from models.records.attribution import Attribution, Neurons
 from models.records.chain import Outcome, SamplerChain, StageResult
 from models.records.checkpoints import Description
+from models.records.curves import TrainingRun, TrainingStep
 from models.records.embeddings import Analogy, Drift, Neighbours, PlaneFacts, PointValues, Projection
 from models.records.interventions import Effect
 from models.records.lens import Lens, LensDifference, Norms
@@ -229,6 +230,20 @@ def samples(seed=0, n=60):
 def job(state="running", done=30, total=100):
     return Job("job-1", "/runs/job-1", "eval", "Evaluate 3 checkpoints", state, done, total, "world_questions", 0.0, 12.0,
                ("triptych", "eval", "/models/demo/sft"))  # fmt: skip
+
+
+def training_job(state="done"):
+    return Job("/runs/train-1", "/runs/train-1", "train", "train <b>quick</b>", state, 40, 40, "", 0.0, 30.0,
+               ("triptych", "train", "quick.yaml", "--output", "/runs/train-1"))  # fmt: skip
+
+
+def training_run(state="done", n=40, seed=0):
+    random = np.random.default_rng(seed)
+    names = ("loss", "grad_norm", "objective/kl", "objective/entropy", "verdict/<b>correct</b>")
+    values = np.abs(random.normal(1, 0.2, (n, len(names)))).astype(np.float32) / np.linspace(1, 2, n)[:, None].astype(np.float32)
+    values[3, 1] = np.nan
+    step = TrainingStep("ppo", "ppo", state, names, np.arange(1, n + 1), values, ~np.isfinite(values), n, n, 12.0, {"lr": "0.1"})
+    return TrainingRun("/runs/train-1", "train <b>quick</b>", state, (step,), ("triptych", "train", "quick.yaml"))
 
 
 def description(name="sft", template="{{ messages }}", kind="decoder", unavailable=None):

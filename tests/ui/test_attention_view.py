@@ -145,7 +145,8 @@ def test_the_passport_shows_cost_pending_failed_and_known(show):
     for want in wants(view, "head_cost"):
         view.set_failure(want, Failure("user", "Needs a decoder."))
     view.redraw()
-    assert view.side.passport.rows.rows[-1][1:] == ["Needs a decoder."] * 2
+    assert view.side.passport.rows.rows[-1][1:] == ["–"] * 2
+    assert view.side.why.whole() == "Needs a decoder."
     view.side.cost.setChecked(False)
     assert wants(view, "head_cost") == []
 

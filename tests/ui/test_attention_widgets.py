@@ -9,7 +9,7 @@ from lab.ui.widgets.attention_panel import cell_of, cells_region, reading, regio
 from lab.ui.widgets.bipartite import LEVELS, Bipartite, line_levels
 from lab.ui.widgets.head_grid import HeadGrid
 from lab.ui.widgets.head_list import HeadList, matching
-from lab.ui.widgets.head_side import HeadSide, passport
+from lab.ui.widgets.head_side import PENDING, HeadSide, passport
 from lab.ui.widgets.heatmap import HeatMap
 from lab.ui.widgets.pair_bars import PairBars, order_of, pair_sentences
 from models.records.attention import STATISTICS
@@ -97,7 +97,7 @@ def test_the_passport_has_every_statistic_and_the_changes():
     assert rows[0][1:] == [f"{entropies[0]:.3f}", f"{entropies[1]:.3f} {change}"]
     assert rows[-1][1:] == ["0.250", "0.500 +0.250"]
     assert passport([made.grid()] * 3, [made.cost(cost=0.25)] * 3, 0, 0)[-1][1:] == ["0.250", "+0.000", "+0.000"]
-    assert passport(grids, [None, "no head", made.cost()], 9, 9)[-1][1:] == ["–", "no head", "0.100"]
+    assert passport(grids, [PENDING, "no head", made.cost()], 9, 9)[-1][1:] == ["…", "–", "0.100"]
     assert passport(grids, [None] * 3, 0, 0)[0][2] == "–"
 
 

@@ -24,9 +24,9 @@ from models.words import set_language
 from tests.ui import samples as made
 from tests.ui import within_samples as within
 
-NAMES = ("tokens", "attention", "embeddings", "sampling", "chat", "evaluate", "tensors", "residual", "salience", "inside")
 ANSWERS = made.ANSWERS | within.ANSWERS
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
+NAMES = tuple(FOUND)
 views = pytest.mark.parametrize("name", NAMES)
 BAD_TEXT = "<img src=file:///etc/passwd><b>bold</b> \u202egnp.exe e" + "\u0301" * 2000 + " \x1b[31m =cmd() " + "x" * 300
 
@@ -70,7 +70,10 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return made.generation(text)
     if want.op == "samples":
         return made.samples(1)
-    return {"results": made.cells(), "jobs": (), "compare": made.comparisons()}[want.op]
+    return {
+        "results": made.cells(), "jobs": (made.training_job(),), "compare": made.comparisons(),
+        "training_run": made.training_run(),
+    }[want.op]  # fmt: skip
 
 
 def fill(widget: ViewWidget, text: str = made.TEXT) -> None:
@@ -89,7 +92,7 @@ def texts(widget: QWidget) -> str:
 
 
 def test_every_view_is_found():
-    assert set(NAMES) <= set(FOUND)
+    assert {"tokens", "attention", "embeddings", "sampling", "chat", "train", "evaluate", "tensors"} <= set(FOUND)
     assert not [found.error for found in FOUND.values() if found.error]
     orders = [found.value.order for found in FOUND.values()]
     assert len(set(orders)) == len(orders)

@@ -18,7 +18,7 @@ from lab.ui.widgets.attention_panel import (
 )
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.head_grid import head_name
-from lab.ui.widgets.head_side import HeadSide, statistic_names
+from lab.ui.widgets.head_side import PENDING, HeadSide, statistic_names
 from models.records.arrays import Array
 from models.records.attention import (
     STATISTICS,
@@ -146,7 +146,7 @@ class AttentionData(ColumnView):
             elif failed is not None and failed[0].params == params and failed[1].kind != "cancelled":
                 found.append(failed[1].what)
             else:
-                found.append("…" if self.side.cost.isChecked() and index in self.asked() else None)
+                found.append(PENDING if self.side.cost.isChecked() and index in self.asked() else None)
         return found
 
     def clamped(self, grid: AttentionGrid) -> tuple[int, int]:

@@ -41,6 +41,9 @@ from models.records.interventions import Effect
 from models.records.lens import Lens, LensDifference, Norms, difference_lenses
 from models.words import _
 
+KEPT = 24
+"""Parts of lenses whose texts are kept."""
+
 if TYPE_CHECKING:
     from lab.ui.views.residual import ResidualView
 
@@ -52,6 +55,7 @@ class Drawer:
         self.view = view
         self._top, self._share, self._move = 1.0, 1.0, 1.0
         self._fresh = False
+        self._kept: dict[tuple[int, str], tuple[Lens, Array]] = {}
 
     # scales ----------------------------------------------------------------------------------------------------------
     def before(self) -> None:
@@ -86,7 +90,7 @@ class Drawer:
         content.table.set_scale(0.0, self._top)
         for lens in view.near(index):
             if statistic != "norm":
-                content.table.set_cells(lens.start, lens.tokens, cell_values(lens, statistic), cell_words(lens, statistic))
+                content.table.set_cells(lens.start, lens.tokens, cell_values(lens, statistic), self._words(lens, statistic))
         if statistic == "norm":
             self._norms_into(content, index)
         panel.note.set_whole(" · ".join(part for part in (self._edited(), blocks[0].note if blocks else "") if part))
@@ -99,6 +103,15 @@ class Drawer:
             self._fresh = content.table.set_size(lens.rows, lens.n_tokens)
             content.table.clear_cells()
             content.fit()
+
+    def _words(self, lens: Lens, statistic: str) -> Array:
+        """Return the texts of a lens's cells, made once while it is on screen."""
+        key = (id(lens), statistic)
+        if key not in self._kept or self._kept[key][0] is not lens:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[key] = (lens, cell_words(lens, statistic))
+        return self._kept[key][1]
 
     def _norms_into(self, content: ResidualPanel, index: int) -> None:
         found = self.view.answer(index, "norms")
@@ -157,15 +170,13 @@ class Drawer:
         lens = self.view.lens(index)
         if isinstance(found, Attribution):
             self._map(content, part_map(found), found.heads.shape[1], self._share)
-            content.shares.set_bars(share_bars(found), self._share_top(found), signed=True)
+            bars = share_bars(found)
+            content.shares.set_bars(bars, abs(bars[0].value) or 1.0, signed=True)
             content.said.set_whole(share_said(found))
         elif lens is not None:
             self._map(content, empty_map(lens), max(lens.heads, default=0), 1.0)
             content.shares.set_bars((), 1.0, signed=True)
             content.said.set_whole(said)
-
-    def _share_top(self, found: Attribution) -> float:
-        return max((abs(value) for _name, value in found.ranked()), default=1.0) or 1.0
 
     def _map(self, content: ResidualPanel, numbers: Array, n_heads: int, top: float) -> None:
         content.parts.names = part_names(numbers.shape[1], n_heads)

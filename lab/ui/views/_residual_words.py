@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from models.lens_names import BETWEEN, CELLS
 from models.records.arrays import Array
-from models.records.lens import Lens
+from models.records.attribution import Attribution, Neurons
+from models.records.interventions import Effect
+from models.records.lens import Lens, Norms
 from models.words import _
 
 if TYPE_CHECKING:
@@ -39,6 +42,40 @@ def rows_of(view: ResidualView) -> tuple[list[str], list[list[Any]]]:
 def _row(name: str, lens: Lens, values: list[Array], row: int, place: int) -> list[Any]:
     top = lens.pieces[int(lens.top[row, place, 0])]
     return [name, lens.rows[row], lens.start + place, lens.tokens[place], top, *(float(value[row, place]) for value in values)]
+
+
+def tab_rows(view: ResidualView) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of what the open tab shows."""
+    made: dict[str, tuple[list[str], Callable[[Any], Iterator[list[Any]]]]] = {
+        "attribution": ([_("Part"), _("Contribution")], _share_rows),
+        "effect": ([_("Token"), _("Before"), _("After"), _("Logit before"), _("Logit after")], _mover_rows),
+        "neurons": ([_("Neuron"), _("Activation"), _("Contribution"), _("Promotes")], _neuron_rows),
+        "norms": ([_("Position"), _("Layer"), _("Residual"), _("Attention"), _("MLP")], _norm_rows),
+    }
+    header, rows = made[view.tab]
+    found = [(view.columns[index].name, view.answer(index, view.tab)) for index in view.asked()]
+    return [_("Column"), *header], [[name, *row] for name, value in found if value is not None for row in rows(value)]
+
+
+def _share_rows(found: Attribution) -> Iterator[list[Any]]:
+    yield from ([name, value] for name, value in found.ranked())
+
+
+def _mover_rows(found: Effect) -> Iterator[list[Any]]:
+    for i, text in enumerate(found.texts):
+        yield [text, *(float(v[i]) for v in (found.before, found.after, found.logits_before, found.logits_after))]
+
+
+def _neuron_rows(found: Neurons) -> Iterator[list[Any]]:
+    for i, neuron in enumerate(found.neurons):
+        yield [int(neuron), float(found.activation[i]), float(found.contribution[i]), " ".join(found.promoted[i])]
+
+
+def _norm_rows(found: Norms) -> Iterator[list[Any]]:
+    for place in range(len(found.tokens)):
+        for layer in range(len(found.residual)):
+            parts = [float(part[layer, place]) if layer < len(part) else None for part in (found.attention, found.mlp)]
+            yield [found.start + place, layer, float(found.residual[layer, place]), *parts]
 
 
 def _target(view: ResidualView) -> tuple[int | str, int | str, int]:

@@ -124,8 +124,10 @@ class AttentionView(AttentionData):
         shown, numbers = self.controls.shown(), grid_numbers(grid, self.controls.shown())
         if shown == "patterns":
             content.grid.tip_text = _("mean entropy in nats:")
-            content.grid.set_patterns(shown_grid(grid, self.controls.mask_first.isChecked()), numbers, 1.0)
-        else:
+            mask = self.controls.mask_first.isChecked()
+            if content.is_new("grid", grid, mask):
+                content.grid.set_patterns(shown_grid(grid, mask), numbers, 1.0)
+        elif content.is_new("grid", grid, shown, self.statistic_top(shown)):
             content.grid.tip_text = self.controls.statistic.currentText()
             content.grid.set_numbers(numbers, 0.0, self.statistic_top(shown))
         self._mark_grid(content, layer, head)
@@ -143,6 +145,7 @@ class AttentionView(AttentionData):
         pattern = self.pattern(index)
         failed = self.failures.get(("head", index))
         if failed is not None and failed[0] in self._asked:
+            content.is_new("head")
             content.matrix.set_matrix(np.zeros((0, 0), dtype=np.float32), 0.0, 1.0)
             content.lines.set_matrix(np.zeros((0, 0), dtype=np.float32), 1.0)
             content.readout.set_whole(f"{failed[1].what} {failed[1].hint}".strip())
@@ -153,13 +156,15 @@ class AttentionView(AttentionData):
         high, mask = self._head_top(), self.controls.mask_first.isChecked()
         log = self.controls.log.isChecked() and self.controls.mode() == "matrix"
         highest = high if pattern.weighted else 1.0
-        values = shown_pattern(pattern, mask, log, highest)
-        content.matrix.set_matrix(values, 0.0, 1.0 if log else high)
-        content.lines.set_matrix(shown_pattern(pattern, mask, False), high)
         found = self.answers.get(("region", index))
-        if found is not None and found[0] in self._asked and isinstance(found[1], AttentionHead):
-            finer = shown_pattern(found[1], mask, log, highest)
-            content.matrix.set_detail(finer, region_cells(pattern, found[1].region))
+        region = found[1] if found is not None and found[0] in self._asked else None
+        if content.is_new("head", pattern, region, mask, log, high):
+            values = shown_pattern(pattern, mask, log, highest)
+            content.matrix.set_matrix(values, 0.0, 1.0 if log else high)
+            content.lines.set_matrix(shown_pattern(pattern, mask, False), high)
+            if isinstance(region, AttentionHead):
+                finer = shown_pattern(region, mask, log, highest)
+                content.matrix.set_detail(finer, region_cells(pattern, region.region))
         self._label(content, pattern)
         content.readout.set_whole(self._readout(index) or pattern.note)
 
@@ -182,6 +187,8 @@ class AttentionView(AttentionData):
             return
         layer, head = self.clamped(first)
         panel.note.set_whole(head_name(layer, head))
+        content.is_new("grid")
+        content.is_new("head")
         shown = self.controls.shown()
         if shown == "patterns":
             numbers = difference_grids(first, second)
@@ -258,13 +265,15 @@ class AttentionView(AttentionData):
         self.side.setVisible(self.controls.ranked.isChecked() and bool(values))
         if not values:
             return
-        self.side.set_columns(len(self.columns))
+        self.side.set_columns(max(len(values), min(len(self.columns), 3)))
         self.side.list.set_values(names, values, self.side.rank.currentText(), is_difference)
         chosen = self.chosen()
         self.side.list.set_chosen(*chosen)
         self.side.set_hint("" if any(np.isfinite(one).any() for one in values) else self._why_empty())
         columns = [column.name for column in self.columns]
-        self.side.set_passport(head_name(*chosen), columns, passport(self.grids(), self.costs(), *chosen))
+        costs = self.costs()
+        self.side.set_passport(head_name(*chosen), columns, passport(self.grids(), costs, *chosen))
+        self.side.set_why(costs)
 
     def _why_empty(self) -> str:
         if any(grid.kind == "cross" for grid in self.grids() if grid is not None):
@@ -280,7 +289,7 @@ class AttentionView(AttentionData):
         if pair and isinstance(content, AttentionPanel):
             grid_low, grid_high = content.grid.scale()
             low, high = content.matrix.scale()
-            self.controls.grid_legend.set_scale(_("Heads"), f"{grid_low:.2f}", f"{grid_high:.2f}", not patterns)
+            self.controls.grid_legend.set_scale(_("All heads"), f"{grid_low:.2f}", f"{grid_high:.2f}", not patterns)
             self.controls.legend.set_scale(_("Difference of attention"), f"{low:.2f}", f"{high:.2f}", True)
             return
         if not patterns:

@@ -13,7 +13,7 @@ from lab.ui.view import View, Want
 from lab.ui.views._residual_draw import Drawer
 from lab.ui.views._residual_edits import EditHistory, Node, edit_of, part_node, residual_node
 from lab.ui.views._residual_mouse import Listeners
-from lab.ui.views._residual_words import command_of, python_of, rows_of, token_of
+from lab.ui.views._residual_words import command_of, python_of, rows_of, tab_rows, token_of
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.edit_list import EditList
 from lab.ui.widgets.edit_popup import Change, EditPopup
@@ -97,7 +97,7 @@ class ResidualView(ColumnView):
         panel.movers.clicked.connect(listeners.on_mover)
         panel.tabs.currentChanged.connect(self._on_tab)
         for widget in (panel.parts, panel.shares, panel.movers, panel.neurons, panel.norms):
-            add_menu(widget, self.table, self.message.emit)
+            add_menu(widget, self.tab_table, self.message.emit)
         return panel
 
     def wanted(self, index: int) -> Want:
@@ -203,6 +203,10 @@ class ResidualView(ColumnView):
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return every cell that has been fetched, with all its statistics."""
         return rows_of(self)
+
+    def tab_table(self) -> tuple[list[str], list[list[Any]]]:
+        """Return what the open tab shows, for its menu."""
+        return tab_rows(self)
 
     def demonstrate(self) -> None:
         """Nothing needs a click."""

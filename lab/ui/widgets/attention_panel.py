@@ -165,6 +165,21 @@ class AttentionPanel(QWidget):
         layout.setSpacing(3)
         layout.addWidget(self.splitter, 1)
         layout.addWidget(self.readout)
+        self._shown: dict[str, tuple[object, ...]] = {}
+
+    def is_new(self, figure: str, *shown: object) -> bool:
+        """Return whether a figure shows something else now, and remember it: what did not change is not drawn again.
+
+        Args:
+            figure: ``"grid"`` or ``"head"``.
+            shown: What it shows; records are compared by identity.
+        """
+        before = self._shown.get(figure, ())
+        same = len(before) == len(shown) and all(
+            a is b or (isinstance(a, bool | int | float | str) and a == b) for a, b in zip(before, shown, strict=False)
+        )
+        self._shown[figure] = shown
+        return not same
 
     def set_mode(self, mode: str) -> None:
         """Show the head as ``matrix``, ``lines`` or ``pair``."""

@@ -11,7 +11,7 @@ from lab.ui.widgets.colors import Bytes, colorize, image, ink, levels, qcolor, s
 from lab.ui.widgets.text import tooltip
 from models.records.arrays import Array
 
-LABELS = 24
+LABELS = 32
 
 
 def mosaic(thumbnails: Array, transposed: bool) -> Array:

@@ -52,7 +52,8 @@ def fit(table: RowsTable) -> None:
     measure = table.fontMetrics().horizontalAdvance
     for column, title in enumerate(table.rows.header):
         texts = (cell_text(row[column]) for row in table.rows.rows[:100])
-        table.setColumnWidth(column, min(max([measure(title) + 10, *map(measure, texts)]) + 18, 160))
+        arrow = 14 if table.horizontalHeader().isSortIndicatorShown() and column else 0
+        table.setColumnWidth(column, min(max([measure(title) + arrow, *map(measure, texts)]) + 26, 160))
 
 
 class _HeadRows(RowsModel):
@@ -128,6 +129,9 @@ class HeadList(QWidget):
             tip: What the numbers are.
             signed: Whether they are differences (diverging colours).
         """
+        same = len(values) == len(self._values) and all(a is b for a, b in zip(values, self._values, strict=False))
+        if same and (list(names), tip, signed) == (self._names, self._tip, self.model.signed):
+            return  # thousands of rows are not made again for nothing
         self._names, self._values = list(names), list(values)
         self._column = min(self._column, max(len(self._values) - 1, 0))
         tops = [float(np.nanmax(np.abs(v))) for v in values if np.isfinite(v).any()]

@@ -19,6 +19,7 @@ from models.words import _
 WIDTH = 100
 PER_COLUMN = 76
 SMALL = 0.9
+PENDING = "…"
 
 
 def statistic_names() -> tuple[str, ...]:
@@ -55,7 +56,7 @@ def passport(
 
     Args:
         grids: One for each column; None where it has not been had.
-        costs: The ablation cost in each column, or why there is none, or None while it is not known.
+        costs: The ablation cost in each column, or why there is none (``PENDING``: it is on its way), or None.
         layer: Layer of the head.
         head: Its number in the layer.
     """
@@ -65,7 +66,7 @@ def passport(
         rows.append([title, *_changes(values)])
     known = [cost.cost if isinstance(cost, HeadCost) else float("nan") for cost in costs]
     shown = _changes(known)
-    texts = [cost if isinstance(cost, str) else text for cost, text in zip(costs, shown, strict=True)]
+    texts = [cost if cost == PENDING else text for cost, text in zip(costs, shown, strict=True)]
     rows.append([_("Ablation"), *texts])
     return rows
 
@@ -108,11 +109,11 @@ class HeadSide(QWidget):
         self.rank = QComboBox(self)
         self.rank.setAccessibleName(_("Rank heads by"))
         self.rank.setToolTip(_("Rank heads by"))
-        for name, title, tip in zip(STATISTICS, statistic_names(), statistic_tips(), strict=True):
+        for name, title, tip in zip(STATISTICS, short_names(), statistic_tips(), strict=True):
             self.rank.addItem(title, name)
             self.rank.setItemData(self.rank.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.rank.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.rank.setMinimumContentsLength(7)
+        self.rank.setMinimumContentsLength(8)
         self.list = HeadList(self)
         self.hint = QLabel(self)
         self.hint.setTextFormat(Qt.TextFormat.PlainText)
@@ -134,7 +135,9 @@ class HeadSide(QWidget):
         self.list.bar.insertWidget(0, self.rank, 3)
         small(self.list.table)
         self.splitter.addWidget(self._page(self.hint, self.list))
-        self.splitter.addWidget(self._page(self._titled(), self.passport))
+        self.why = Elided(parent=self)
+        self.why.hide()
+        self.splitter.addWidget(self._page(self._titled(), self.passport, self.why))
         self.splitter.setSizes([200, 200])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -189,6 +192,12 @@ class HeadSide(QWidget):
         tips = ["", *(_("From the second column on: the change against the first column") for _name in names)]
         self.passport.set_rows(["", *(shorten(name, 12) for name in names)], rows, tips)
         fit(self.passport)
+
+    def set_why(self, costs: Sequence[HeadCost | str | None]) -> None:
+        """Say below the passport why there is no ablation cost, where there is none."""
+        reasons = list(dict.fromkeys(cost for cost in costs if isinstance(cost, str) and cost != PENDING))
+        self.why.set_whole(" ".join(reasons))
+        self.why.setVisible(bool(reasons))
 
     def set_hint(self, text: str) -> None:
         """Say why the list is empty of numbers; nothing hides the line."""

@@ -254,9 +254,14 @@ class LensTable(QAbstractScrollArea):
         if row < 0:
             return
         if event.button() == Qt.MouseButton.LeftButton:
-            self.clicked.emit(row, position)
+            self._take(row, position)
         elif event.button() == Qt.MouseButton.RightButton:
             self.asked.emit(row, position, event.globalPosition().toPoint())
+
+    def _take(self, row: int, position: int) -> None:
+        self._chosen = (row, position)
+        self.viewport().update()
+        self.clicked.emit(row, position)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Choose with the arrow keys; Return or the menu key asks for the cell's menu."""
@@ -267,7 +272,7 @@ class LensTable(QAbstractScrollArea):
             row = int(np.clip(self._chosen[0] + step[0], 0, len(self.rows) - 1))
             position = int(np.clip(self._chosen[1] + step[1], 0, len(self.tokens) - 1))
             self._show_position(position)
-            self.clicked.emit(row, position)
+            self._take(row, position)
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Menu) and self._chosen[0] >= 0:
             self.asked.emit(*self._chosen, self.viewport().mapToGlobal(self.rect_of(*self._chosen).bottomLeft()))
         else:

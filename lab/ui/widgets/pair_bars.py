@@ -52,6 +52,7 @@ class PairBars(QWidget):
     def set_pair(self, pair: AttentionPair | None, by_product: bool) -> None:
         """Show a pair (None: nothing); ``by_product`` puts the largest products first."""
         self.pair, self._by_product = pair, by_product
+        self.setToolTip(self._tip(-1))
         self.update()
 
     def _rows(self) -> list[tuple[str, Array]]:
@@ -110,8 +111,10 @@ class PairBars(QWidget):
             self.update()
 
     def _tip(self, place: int) -> str:
-        if self.pair is None or place < 0:
+        if self.pair is None:
             return ""
+        if place < 0:
+            return tooltip(*pair_sentences(self.pair))
         dimension = int(order_of(self.pair, self._by_product)[place])
         numbers = [f"{name}: {signed(float(values[dimension]), 4)}" for name, values in self._rows()]
         return tooltip(_("dimension {n}").format(n=dimension), *numbers)

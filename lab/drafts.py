@@ -1,0 +1,120 @@
+"""A recipe that is being written: plain data, changed by pure functions, and started as a job."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from copy import deepcopy
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from lab import jobs
+from lab.settings import runs_root
+from models.errors import UserError
+from models.files import write_text
+from models.records.scores import Job
+from models.words import _
+
+OWN_KEYS = ("stage", "name", "publish")
+"""Keys of a step that are no settings of its stage."""
+
+
+def blank(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe of one step."""
+    return {"name": stage, "seed": 0, "stages": [with_values({"stage": stage}, values)]}
+
+
+def bundled() -> dict[str, dict[str, Any]]:
+    """Return name → content of the recipes that come with the program."""
+    folder = resources.files("assets") / "recipes"
+    found = {}
+    for file in sorted(folder.iterdir(), key=lambda item: item.name):
+        if file.name.endswith(".yaml"):
+            found[file.name.removesuffix(".yaml")] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return found
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Read the YAML of a recipe.
+
+    Raises:
+        UserError: If it is none.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as cause:
+        reason = " ".join(str(cause).split())[:200]
+        raise UserError("recipe.yaml", _("This is not YAML: {reason}.").format(reason=reason)) from cause
+    if not isinstance(content, dict) or not isinstance(content.get("stages"), list) or not content["stages"]:
+        raise UserError("recipe.shape", _("The recipe has no list of stages."), _("It needs name: and stages:."))
+    if not all(isinstance(step, dict) and isinstance(step.get("stage"), str) for step in content["stages"]):
+        raise UserError("recipe.shape", _("A step of the recipe has no stage."), _("Each needs stage: and its settings."))
+    return content
+
+
+def step_name(step: Mapping[str, Any]) -> str:
+    """Return what a step is called."""
+    return str(step.get("name") or step["stage"])
+
+
+def values_of(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted name → value of the settings that a step gives."""
+    found: dict[str, Any] = {}
+    for name, value in step.items():
+        if name in OWN_KEYS:
+            continue
+        if isinstance(value, dict):
+            found.update({f"{name}.{inner}": each for inner, each in value.items()})
+        else:
+            found[name] = value
+    return found
+
+
+def with_values(step: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a step that gives exactly these settings, by dotted name."""
+    made = {name: value for name, value in step.items() if name in OWN_KEYS}
+    for name, value in values.items():
+        outer, dot, inner = name.partition(".")
+        if dot:
+            made.setdefault(outer, {})[inner] = value
+        else:
+            made[name] = value
+    return made
+
+
+def replaced(content: Mapping[str, Any], at: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe whose step ``at`` gives exactly these settings."""
+    made = deepcopy(dict(content))
+    made["stages"][at] = with_values(made["stages"][at], values)
+    return made
+
+
+def to_yaml(content: Mapping[str, Any]) -> str:
+    """Return a recipe as YAML, its keys in the order in which they came."""
+    text: str = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    return text
+
+
+def start(text: str) -> Job:
+    """Check a recipe, write it into a new run folder and start it as a job.
+
+    Raises:
+        UserError: If the recipe names a stage, setting or value that does not exist; nothing is left behind then.
+    """
+    from models.training.recipe import load_recipe
+
+    name = str(parse(text).get("name") or "train")
+    folder = runs_root() / f"{time.strftime('%Y%m%d-%H%M%S')}-train-{uuid.uuid4().hex[:4]}"
+    folder.mkdir(parents=True)
+    recipe = folder / "recipe.yaml"
+    try:
+        write_text(recipe, text)
+        load_recipe(recipe)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return jobs.start(("train", str(recipe), "--output", str(folder)), _("train {name}").format(name=name))

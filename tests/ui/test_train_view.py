@@ -1,0 +1,181 @@
+"""The Train view: a recipe is written by a form, started, watched, paused, resumed and compared, in the real window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from lab.settings import Settings
+from lab.ui.app import App
+from lab.ui.widgets.config_form import ConfigForm, from_text, setting_fields
+from lab.ui.widgets.curves import CurvePlot, Line, value_at
+from lab.ui.widgets.recipe_editor import RecipeEditor
+from models.training.pretrain import PretrainSettings
+from tests.models.training import TEXTS, write_rows
+
+SECONDS = 200_000
+
+
+def test_a_form_gives_what_is_unusual_and_names_what_cannot_be_read(qtbot: Any) -> None:
+    form = ConfigForm()
+    qtbot.addWidget(form)
+    form.set_kind(
+        PretrainSettings, {"lr": 0.01, "model.layers": 2, "data": ["a.jsonl"]}, {"precision": ("auto", "fp32")}, ("data",)
+    )
+    assert next(iter(form.fields)) == "data"
+    assert form.values() == {"lr": 0.01, "model.layers": 2, "data": ["a.jsonl"]}
+    said = []
+    form.changed.connect(lambda: said.append(1))
+    form.fields["steps"].setText("12")
+    form.fields["precision"].setCurrentText("fp32")
+    form.fields["model.tied"].setChecked(False)
+    assert form.values() == {
+        "data": ["a.jsonl"], "lr": 0.01, "model.layers": 2, "model.tied": False, "precision": "fp32", "steps": 12
+    }  # fmt: skip
+    assert len(said) == 3
+    form.fields["steps"].setText("a dozen")
+    assert "whole number" in form.problems()["steps"]
+    assert "steps" not in form.values()
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "value"),
+    [
+        ("1e-4", float, 1e-4),
+        (" 7 ", int, 7),
+        ("1e3", int, 1000),
+        ("a, b", tuple[str, ...], ["a", "b"]),
+        ("", tuple[str, ...], []),
+    ],
+)
+def test_texts_of_fields(text: str, hint: Any, value: Any) -> None:
+    assert from_text(text, hint) == value
+
+
+@pytest.mark.parametrize(("text", "hint"), [("x", int), ("1.5", int), ("inf", int), ("", float), ("nan", int)])
+def test_texts_that_mean_nothing(text: str, hint: Any) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        from_text(text, hint)
+
+
+def test_settings_without_a_field_are_kept(qtbot: Any) -> None:
+    editor = RecipeEditor()
+    qtbot.addWidget(editor)
+    limits = [{"value": "known", "verdict": "abstained", "at_most": 0.1}]
+    editor.begin("interpolate", {"limits": limits, "a_typo": 3})
+    editor.form.fields["alphas"].setText("0.5, 1")
+    step = yaml.safe_load(editor.text())["stages"][0]
+    assert step == {"stage": "interpolate", "limits": limits, "a_typo": 3, "alphas": [0.5, 1.0]}
+
+
+def test_every_setting_of_every_stage_has_help(qtbot: Any) -> None:
+    editor = RecipeEditor()
+    qtbot.addWidget(editor)
+    for kind in editor._kinds.values():
+        assert all(help_text for _name, _hint, _usual, help_text in setting_fields(kind.settings)), kind.name
+
+
+def test_form_and_yaml_follow_each_other(qtbot: Any) -> None:
+    editor = RecipeEditor()
+    qtbot.addWidget(editor)
+    editor.begin("sft", {"parent": "/models/base"})
+    editor.form.fields["lr"].setText("0.002")
+    assert yaml.safe_load(editor.text())["stages"] == [{"stage": "sft", "parent": "/models/base", "lr": 0.002}]
+    editor.set_text("name: mine\nstages:\n- {stage: dpo, beta: 0.3}\n")
+    assert editor.form.values() == {"beta": 0.3}
+    assert editor.start.isEnabled()
+    editor.set_text("name: mine\nstages:\n- {stage: nothing}\n")
+    assert "no stage nothing" in editor.problem.whole()
+    assert not editor.start.isEnabled()
+    editor.begin("sft", {})
+    editor.add.setCurrentIndex(editor.add.findData("dpo"))
+    editor.more.click()
+    editor.more.click()
+    assert [editor.step.itemText(i) for i in range(editor.step.count())] == ["sft", "dpo", "dpo2"]
+    editor.drop.click()
+    assert [editor.step.itemText(i) for i in range(editor.step.count())] == ["sft", "dpo"]
+
+
+def test_a_plot_reads_the_nearest_report(qtbot: Any) -> None:
+    line = Line("a", np.array([1, 5, 9]), np.array([3.0, 2.0, -1.0], np.float32))
+    assert value_at(line, 6.4) == (5, 2.0)
+    assert value_at(Line("b", np.zeros(0), np.zeros(0)), 3) is None
+    plot = CurvePlot()
+    qtbot.addWidget(plot)
+    plot.set_lines([line], 0.5, True)
+    plot.set_cross(8.0)
+    assert "9: -1" in plot.readout.whole()
+    plot.set_cross(float("nan"))
+    assert plot.readout.whole() == ""
+
+
+def recipe(folder: Path, steps: int) -> str:
+    texts = write_rows(folder / "texts.jsonl", TEXTS * 4)
+    return yaml.safe_dump({
+        "name": "small", "seed": 3,
+        "stages": [
+            {"stage": "tokenizer", "data": [str(texts)], "vocab_size": 320},
+            {"stage": "pretrain", "data": [str(texts)], "steps": steps, "batch_size": 2, "block": 32, "threads": 1,
+             "model": {"layers": 1, "width": 32, "heads": 2, "feed_forward": 48}},
+        ],
+    })  # fmt: skip
+
+
+@pytest.mark.slow
+def test_started_watched_paused_resumed_and_compared(
+    open_app: Callable[..., App], qtbot: Any, messages: Any, tmp_path: Path
+) -> None:
+    """Two runs through the real window, engine and job; the window is closed and opened again in the middle of the first."""
+    app = open_app(settings=Settings(text="x"))
+    app.window.centre.show_view("train")
+    view = app.window.centre.view_widget("train")
+    qtbot.waitUntil(lambda: view.jobs is not None, timeout=SECONDS)
+    view.new.setChecked(True)
+    view.editor.set_text("name: x\nstages:\n- {stage: sft, lr: -1}\n")
+    view.editor.start.click()
+    qtbot.waitUntil(lambda: "lr is -1" in view.status.whole(), timeout=SECONDS)
+    view.editor.set_text(recipe(tmp_path, 3000))
+    view.editor.start.click()
+    qtbot.waitUntil(
+        lambda: any(len(step.steps) > 3 and step.name == "pretrain" for _run, step in view.shown_steps()), timeout=SECONDS
+    )
+    app.close()
+
+    again = open_app()
+    again.window.centre.show_view("train")
+    view = again.window.centre.view_widget("train")
+    qtbot.waitUntil(lambda: bool(view.shown_steps()), timeout=SECONDS)
+    view.stop.click()
+    qtbot.waitUntil(lambda: bool(view.chosen()) and view.chosen()[0].state == "stopped", timeout=SECONDS)
+    reached = int(view.shown_steps()[0][1].steps[-1])
+    assert reached < 3000
+    first = view.chosen()[0].path
+    view.redraw()
+    assert view.resume.isEnabled()
+    view.resume.click()
+    qtbot.waitUntil(lambda: bool(view.shown_steps()) and int(view.shown_steps()[0][1].steps[-1]) > reached, timeout=SECONDS)
+    view.stop.click()
+    qtbot.waitUntil(lambda: bool(view.chosen()) and view.chosen()[0].state == "stopped", timeout=SECONDS)
+
+    view.new.setChecked(True)
+    view.editor.set_text(recipe(tmp_path, 12))
+    view.editor.start.click()
+    qtbot.waitUntil(
+        lambda: bool(view.chosen()) and view.chosen()[0].path != first and view.chosen()[0].state == "done", timeout=SECONDS
+    )
+    view.list.chosen.append(first)
+    view.redraw()
+    qtbot.waitUntil(lambda: len(view.shown_steps()) == 2, timeout=SECONDS)
+    view.redraw()
+    assert len(view.curves.plots["loss"].lines) == 2
+    assert "steps: 12 | 3000" in view.health.text()
+    header, rows = view.table()
+    assert header[:3] == ["Run", "Stage", "Step"]
+    assert "loss" in header
+    assert len(rows) > 12
+    messages.expect_all()
