@@ -14,7 +14,7 @@ from models.generation import answer_text, refuse_unless_generating, start
 from models.opened import OpenModel
 from models.prompts import eos_ids, start_id
 from models.readout import left_padded
-from models.running import cache_name, cache_of, forward_of
+from models.running import cache_name, cache_of, forward_of, keeps_keys
 from models.sampling import check_sampler, draw, sampled, sees_before
 from models.trace import accepts, check_ids, context_length
 from models.words import _
@@ -169,8 +169,7 @@ class State:
     @property
     def can_keep(self) -> bool:
         """Whether rows can be chosen from its cache (recurrent families have none that can)."""
-        layers = _layers(self.cache)
-        return bool(layers) and all(hasattr(layer, "batch_select_indices") for layer in layers)
+        return keeps_keys(self.cache)
 
     def keep(self, rows: Any) -> None:
         """Leave only these rows in the batch."""
@@ -181,12 +180,6 @@ class State:
             self.inputs["attention_mask"] = self.inputs["attention_mask"][rows]
             encoded = self.inputs["encoder_outputs"]
             encoded["last_hidden_state"] = encoded["last_hidden_state"][rows]
-
-
-def _layers(cache: Any) -> list[Any]:
-    """Return the layers of a cache, of both caches of an encoder-decoder."""
-    both = [getattr(cache, name, None) for name in ("self_attention_cache", "cross_attention_cache")]
-    return [layer for one in (both if both[0] is not None else [cache]) for layer in getattr(one, "layers", ())]
 
 
 def begin(opened: OpenModel, prompts: Sequence[Sequence[int]], prefix: Sequence[int] = ()) -> tuple[State, Any]:
@@ -215,7 +208,8 @@ def _answer(opened: OpenModel, rows: list[_Row], sampler: Sampler, until: tuple[
     active = list(rows)
     for _step in range(sampler.max_new_tokens):
         logits = state.step(ids)
-        if state.cache is None and sampler.max_new_tokens > 1:
+        padded = _step == 0 and len(rows) > 1 and not state.can_keep  # a recurrent state would have read the padding
+        if padded or (state.cache is None and sampler.max_new_tokens > 1):
             yield from _one_by_one(opened, rows, sampler, until)
             return
         _choose(opened, active, logits, sampler, until)

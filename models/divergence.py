@@ -88,7 +88,9 @@ def compare(a: Side, b: Side) -> Work[Divergence]:
         done += len(places)
         yield Progress(done, n, _("divergence"))
     said = _("pseudo: each token masked by itself") if a.trace is None else a.prepared.convention
-    return Divergence(a.name, b.name, a.prepared.shown, agree=agree, n_vocab=n_vocab, convention=said, **values)
+    return Divergence(
+        a.name, b.name, a.prepared.shown, agree=agree, n_vocab=n_vocab, convention=said, masked=a.trace is None, **values
+    )
 
 
 def _chunks(side: Side) -> Iterator[list[int]]:

@@ -93,12 +93,14 @@ def effect(before: Seen, after: Seen, position: int = -1, top: int = 20) -> Work
     place = place_of(before, position)
     with torch.inference_mode():
         step = max(1, _CHUNK_VALUES // int(_logits(before, 0, 1).shape[-1]))
-        parted = []
-        n_tokens = len(before.prepared.shown)
-        for at in range(0, n_tokens, step):
+    parted = []
+    n_tokens = len(before.prepared.shown)
+    for at in range(0, n_tokens, step):
+        with torch.inference_mode():  # never over a yield: others compute meanwhile
             logs = [torch.log_softmax(_logits(seen, at, min(at + step, n_tokens)), dim=-1) for seen in (before, after)]
             parted.append(divergence(*logs).cpu().numpy())
-            yield Progress(min(at + step, n_tokens), n_tokens, _("change of the logits"))
+        yield Progress(min(at + step, n_tokens), n_tokens, _("change of the logits"))
+    with torch.inference_mode():
         logits = torch.stack([_logits(seen, place, place + 1)[0] for seen in (before, after)])  # (2, vocab)
         p = torch.softmax(logits, dim=-1)
         best = torch.topk((p[1] - p[0]).abs(), min(top, p.shape[-1])).indices

@@ -16,7 +16,7 @@ from models.events import Partial, Progress, Work
 from models.opened import OpenModel
 from models.prompts import Prepared, eos_ids, start_id, tokenizer_of
 from models.records.sampling import Generation, Step
-from models.running import forward_of
+from models.running import cache_name, cache_of, forward_of, keeps_keys
 from models.sampling import check_sampler, draw, sampled
 from models.tokens import token_texts
 from models.trace import accepts, check_ids, check_length, context_length
@@ -35,8 +35,14 @@ class Decoder:
     fed: list[int] = field(default_factory=list)
 
     def feed(self, ids: Sequence[int]) -> Any:
-        """Feed token ids and return float32 logits (vocab,) of what follows the last."""
+        """Feed token ids and return float32 logits (vocab,) of what follows the last.
+
+        A recurrent family goes on from its state one token at a time.
+        """
         import torch
+
+        if self.cache is not None and len(ids) > 1 and not keeps_keys(self.cache):
+            return [self.feed([id]) for id in ids][-1]
 
         model, self.fed = self.opened.model, [*self.fed, *ids]
         given = list(ids) if self.cache is not None else self.fed  # a family without a cache reads everything again
@@ -44,14 +50,14 @@ class Decoder:
         if accepts(model, "logits_to_keep"):
             options["logits_to_keep"] = 1
         if self.cache is not None:
-            options["past_key_values"] = self.cache
+            options[cache_name(model)] = self.cache
         batch = torch.tensor([given], device=self.opened.device)
         with torch.inference_mode(), forward_of(self.opened):
             if self.source is not None:
                 outputs = model(encoder_outputs=self.source, decoder_input_ids=batch, return_dict=True, **options)
             else:
                 outputs = model(input_ids=batch, return_dict=True, **options)
-        self.cache = getattr(outputs, "past_key_values", None)
+        self.cache = cache_of(outputs)
         return outputs.logits[0, -1].float()
 
 

@@ -90,16 +90,17 @@ def lens(seen: Seen, region: Sequence[int] = (), top: int = 8) -> Work[Lens]:
     tables: list[dict[str, Array]] = []
     with torch.inference_mode():
         step = max(1, _CHUNK_VALUES // int(_logs(unembedding, seen, len(seen.states) - 1, 0, 1).shape[-1]))
-        for at in range(start, end, step):
-            block = slice(at, min(at + step, end))
-            rows: list[dict[str, Array]] = []
-            final = None
-            for row in reversed(range(len(seen.states))):
+    for at in range(start, end, step):
+        block = slice(at, min(at + step, end))
+        rows: list[dict[str, Array]] = []
+        final = None
+        for row in reversed(range(len(seen.states))):
+            with torch.inference_mode():  # never over a yield: others compute meanwhile
                 logs = _logs(unembedding, seen, row, block.start, block.stop)
                 final = logs if final is None else final
                 rows.insert(0, _cells(logs, final, actual[block.start - start : block.stop - start], top))
-                yield Progress(at - start + (len(rows) / len(seen.states)) * (block.stop - at), end - start, _("logit lens"))
-            tables.append({name: np.stack([one[name] for one in rows]) for name in rows[0]})
+            yield Progress(at - start + (len(rows) / len(seen.states)) * (block.stop - at), end - start, _("logit lens"))
+        tables.append({name: np.stack([one[name] for one in rows]) for name in rows[0]})
     table = {name: np.concatenate([one[name] for one in tables], axis=1) for name in tables[0]}
     return _record(seen, table, actual, start, end)
 
@@ -198,15 +199,17 @@ def difference(a: Seen, b: Seen, region: Sequence[int] = ()) -> Work[LensDiffere
     start, end = span_of(region, int(a.states[0].shape[0]))
     tables: list[Array] = []
     with torch.inference_mode():
-        for at in range(start, end, step := _common_step(sides)):
-            until, rows = min(at + step, end), []
-            for row in range(len(a.rows)):
+        step = _common_step(sides)
+    for at in range(start, end, step):
+        until, rows = min(at + step, end), []
+        for row in range(len(a.rows)):
+            with torch.inference_mode():  # never over a yield: others compute meanwhile
                 logs = [_logs(unembedding, seen, row, at, until) for seen, unembedding in sides]
                 first, second = (one.to(logs[0].device) for one in logs)
                 parts = (divergence(second, first), divergence(first, second), jensen_shannon(first, second))
                 rows.append(torch.stack(parts).cpu().numpy())  # (3, positions)
-                yield Progress(at - start + (row + 1) / len(a.rows) * (until - at), end - start, _("logit lens"))
-            tables.append(np.stack(rows, axis=1))  # (3, rows, positions)
+            yield Progress(at - start + (row + 1) / len(a.rows) * (until - at), end - start, _("logit lens"))
+        tables.append(np.stack(rows, axis=1))  # (3, rows, positions)
     kl, reverse, js = np.concatenate(tables, axis=2)
     shown = tuple(token.text for token in a.prepared.shown)
     return LensDifference(shown[start:end], a.rows, kl, reverse, js, start, len(shown), note_of(a))

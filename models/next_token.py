@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from models.columns import Column, Sampler
 from models.errors import UserError
+from models.generation import Decoder, start
 from models.opened import OpenModel
 from models.prompts import Prepared
 from models.records.sampling import Distribution
 from models.sampling import Spot, next_distribution
 from models.shelf import Shelf
 from models.surprisal import masked_logits
-from models.trace import Trace
+from models.trace import Trace, check_ids, check_length
 from models.words import _
+
+_REMEMBERED = 64
+"""Predictions of one model, 200 KB each for a vocabulary of 50,000."""
+_LONGEST_CACHE = 2048
+"""Tokens of a path whose key-value cache is kept."""
+_Place: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], bool]
 
 
 def find(shelf: Shelf, column: Column, opened: OpenModel, prepared: Prepared, position: int, path: Sequence[int] = ()) -> Spot:
@@ -38,10 +49,50 @@ def find(shelf: Shelf, column: Column, opened: OpenModel, prepared: Prepared, po
     place = checked_place(opened, prepared, position)
     given = tuple(prepared.target_ids or prepared.ids)
     before = (*given[: place + 1], *(int(i) for i in path))
-    ids, target_ids = (prepared.ids, before) if prepared.target_ids else (before, ())
-    trace = shelf.trace(column, opened, ids, target_ids)
-    logits = trace.logits_of(len(before) - 1, len(before))[0]
+    logits = _last_logits(opened, prepared.ids if prepared.target_ids else (), before)
     return Spot(logits, len(before) - 1, before, -1, len(before), prepared.convention)
+
+
+@dataclass
+class _Walk:
+    """What is remembered of the paths that were walked in one model: predictions, and the last decoder with its cache."""
+
+    logits: OrderedDict[_Place, Any] = field(default_factory=OrderedDict)
+    source: tuple[int, ...] = ()
+    adapter: bool = True
+    decoder: Decoder | None = None
+
+
+def _last_logits(opened: OpenModel, source: tuple[int, ...], before: tuple[int, ...]) -> Any:
+    """Return float32 logits (vocab,) after ``before``; a step from the last path is one forward of the new tokens only.
+
+    Args:
+        opened: The model.
+        source: What an encoder-decoder's encoder is given.
+        before: What the decoder is given, its start token first.
+    """
+    walk = _walks.setdefault(opened.model, _Walk())
+    key = (source, before, opened.adapter)
+    if key not in walk.logits:
+        walk.logits[key] = _walked(opened, walk, source, before)
+        while len(walk.logits) > _REMEMBERED:
+            walk.logits.popitem(last=False)
+    walk.logits.move_to_end(key)
+    return walk.logits[key]
+
+
+def _walked(opened: OpenModel, walk: _Walk, source: tuple[int, ...], before: tuple[int, ...]) -> Any:
+    check_ids(opened, before)
+    check_length(opened, len(before))
+    known = walk.decoder
+    goes_on = known is not None and 0 < len(known.fed) < len(before) and tuple(known.fed) == before[: len(known.fed)]
+    if known is None or not goes_on or (walk.source, walk.adapter) != (source, opened.adapter):
+        known, _feed = start(opened, source or before[:1])
+        walk.source, walk.adapter = source, opened.adapter
+    walk.decoder = None  # a forward that breaks off leaves a cache that nobody may use
+    logits = known.feed(before[len(known.fed) :])
+    walk.decoder = known if len(before) <= _LONGEST_CACHE else None
+    return logits
 
 
 def checked_place(opened: OpenModel, prepared: Prepared, position: int) -> int:
@@ -98,6 +149,9 @@ def distribution_at(
 ) -> Distribution:
     """Return the distribution at ``spot_in``, before and after the sampler; ``top`` tokens of it."""
     return next_distribution(opened.tokenizer, spot_in(opened, prepared, trace, position), sampler, top)
+
+
+_walks: WeakKeyDictionary[Any, _Walk] = WeakKeyDictionary()
 
 
 def mask_place(opened: OpenModel, prepared: Prepared) -> int:

@@ -58,3 +58,13 @@ def cache_of(outputs: Any) -> Any:
     """Return the key-value cache among a forward's outputs, None if there is none."""
     name = "cache" if "cache" in getattr(outputs, "__dataclass_fields__", ()) else "past_key_values"
     return getattr(outputs, name, None)
+
+
+def keeps_keys(cache: Any) -> bool:
+    """Return whether every layer of a cache keeps keys and values: its rows can be chosen, and it takes several tokens at once.
+
+    The caches of recurrent families (Mamba) keep a state instead.
+    """
+    both = [getattr(cache, name, None) for name in ("self_attention_cache", "cross_attention_cache")]
+    layers = [layer for one in (both if both[0] is not None else [cache]) for layer in getattr(one, "layers", ())]
+    return bool(layers) and all(hasattr(layer, "batch_select_indices") for layer in layers)

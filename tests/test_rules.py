@@ -102,6 +102,36 @@ def test_the_rules_are_seen_to_be_broken(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(broken_rules(bad)) == 6
 
 
+STATES = {
+    "inference_mode", "no_grad", "enable_grad", "autocast", "forward_of", "keeping", "adapter", "switched", "intervened",
+    "reading", "cancellable", "watching", "quiet",
+}  # fmt: skip
+"""Contexts that change how everything in the process computes."""
+
+
+def yields_inside(tree: ast.AST) -> list[int]:
+    """Lines at which a generator lets others run while one of ``STATES`` is on; context managers themselves may."""
+    found = []
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        if any("contextmanager" in ast.dump(decorator) for decorator in function.decorator_list):
+            continue
+        for block in (node for node in ast.walk(function) if isinstance(node, ast.With)):
+            names = {ast.unparse(item.context_expr).partition("(")[0].rpartition(".")[2] for item in block.items}
+            if names & STATES:
+                inner = (node for statement in block.body for node in ast.walk(statement))
+                found += [node.lineno for node in inner if isinstance(node, ast.Yield | ast.YieldFrom)]
+    return found
+
+
+def test_no_generator_lets_others_run_in_its_own_state_of_torch() -> None:
+    """The engine takes generators in turn: a mode that is on over a yield is on for all, and may never be put back."""
+    wrong = {str(path): lines for path in sources() if (lines := yields_inside(ast.parse(path.read_text(encoding="utf-8"))))}
+    assert wrong == {}
+    bad = "def work():\n    with torch.inference_mode(), x:\n        for i in y:\n            yield i\n"
+    assert yields_inside(ast.parse(bad)) == [4]
+    assert yields_inside(ast.parse("@contextmanager\n" + bad)) == []
+
+
 def test_package_files_are_empty() -> None:
     filled = [str(path.relative_to(ROOT)) for path in sources() if path.name == "__init__.py" and path.read_bytes().strip()]
     assert filled == []

@@ -20,6 +20,7 @@ class Divergence:
         surprisal_first: −ln P(token), nats. ``surprisal_second``: −ln Q(token).
         agree: (n,) uint8, 1 where both have the same most probable token.
         n_vocab: Tokens of the vocabulary that both have.
+        masked: Whether each token was predicted at its own mask (encoders), rather than from those before it.
     """
 
     first: str
@@ -33,6 +34,7 @@ class Divergence:
     agree: Array
     n_vocab: int
     convention: str = ""
+    masked: bool = False
 
 
 RECORDS: tuple[type, ...] = (Divergence,)

@@ -61,3 +61,30 @@ def test_old_flags_make_the_old_sampler() -> None:
         "presence_penalty=0.5,temperature=0.7,top_k=40,top_p=0.9"
     )
     assert chain_of("top-k=3, temp=1", 0.7, 40, 0.9, dict(USUAL), "7") == "top_k=3,temperature=1"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--beams", "x"], "no beam search"), (["--beams", "4:5:1:2"], "no beam search"), (["--beams", "0"], "1 to 32"),
+        (["--samples", "many"], "asks for no answers"), (["--samples", "2:4:0:top_q=1"], "no stage"),
+        (["--samples", "0"], "1 to 256"),
+        (["--sampler", "top_k=3", "--path", "a+b"], "no list of token ids"),
+        (["--divergence", "/no/such/place"], "/no/such/place"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked_is_one_sentence(
+    tiny: Callable[..., Path], capsys: pytest.CaptureFixture[str], flags: list[str], said: str
+) -> None:
+    assert run(["inspect", str(tiny("llama")), "--text", TEXT, *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_tables_of_beams_samples_and_divergence(tiny: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    other = str(tiny("llama", 1))
+    flags = ["--beams", "2:3", "--samples", "2:3", "--divergence", other, "--path", "44"]
+    assert run(["inspect", str(tiny("llama")), "--text", TEXT, *flags]) == 0
+    printed = capsys.readouterr().out
+    assert "2 beams, length penalty 1" in printed
+    assert "n_duplicates" in printed
+    assert "KL(P‖Q)" in printed

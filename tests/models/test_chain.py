@@ -25,12 +25,14 @@ from models.chain import (
     with_temperature,
     written,
 )
-from models.columns import Sampler
+from models.columns import Column, Sampler
 from models.errors import UserError
 from models.events import finish
 from models.generation import generate
-from models.prompts import start_id
+from models.next_token import find
+from models.prompts import prepare, start_id
 from models.sampling import Spot, sampled
+from models.shelf import Shelf
 from models.staged import through
 
 BEFORE = [3, 9, 9, 250, 41, 3, 3]
@@ -334,3 +336,25 @@ def test_a_target_is_gone_on_with_and_masks_are_not(tiny: Callable[..., Any]) ->
     assert bert.sampler("the [MASK] fox", "top_k=3").stages[0].n_left == 3
     with pytest.raises(UserError, match="fills masks"):
         bert.sampler("the [MASK] fox", "top_k=3", path=[4])
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "t5", "mamba"])
+def test_walking_a_tree_equals_whole_forwards(opened: Callable[..., Any], family: str) -> None:
+    """Steps forward (by the cache), back and to another branch, each against a forward over everything."""
+    model = opened(family)
+    column = Column(family)
+    prepared = prepare(model, column, "the fox", echo=False)
+    given = tuple(prepared.target_ids or prepared.ids)
+    shelf = Shelf()
+    for path in ((44,), (44, 60), (44, 60, 17, 90, 23, 44, 60, 17, 21), (44, 60), (44, 61), (44, 61, 12), (50,), (44, 60, 17)):
+        found = find(shelf, column, model, prepared, -1, path)
+        ids = torch.tensor([[*given, *path]])
+        with torch.inference_mode():
+            if model.kind == "encoder-decoder":
+                own = model.model(input_ids=torch.tensor([list(prepared.ids)]), decoder_input_ids=ids).logits[0, -1]
+            else:
+                own = model.model(input_ids=ids).logits[0, -1]
+        assert float((found.logits - own).abs().max()) < 1e-4, path
+        assert found.before == (*given, *path)
+    with pytest.raises(UserError, match="embeddings"):
+        find(shelf, column, model, prepared, -1, (10**6,))

@@ -12,7 +12,7 @@ from models.answers import generate_many
 from models.columns import Column, Sampler
 from models.errors import UserError
 from models.events import Partial, finish
-from models.generation import generate
+from models.generation import generate, start
 from models.prompts import prepare
 from models.records.sampling import Step
 from tests.fakes import ENCODER_DECODERS, opened_model
@@ -166,3 +166,17 @@ def test_encoders_do_not_generate(opened: Callable[..., Any]) -> None:
     model = opened("bert")
     with pytest.raises(UserError, match="fills masks"):
         finish(generate(model, prepare(model, Column("bert"), "the fox").ids, Sampler()))
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "mamba", "t5"])
+def test_every_step_by_the_cache_equals_a_whole_forward(opened: Callable[..., Any], family: str) -> None:
+    model = opened(family)
+    decoder, feed = start(model, PROMPT)
+    fed: list[int] = []
+    for more in (feed, [44], [60, 17], [90]):
+        logits = decoder.feed(more)
+        fed += more
+        given = {"decoder_input_ids": torch.tensor([fed])} if model.kind == "encoder-decoder" else {}
+        with torch.inference_mode():
+            own = model.model(input_ids=torch.tensor([PROMPT if given else fed]), **given).logits[0, -1]
+        assert float((logits - own).abs().max()) < 1e-4, fed

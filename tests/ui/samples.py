@@ -7,12 +7,15 @@ import numpy as np
 from models.columns import Column
 from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
 from models.records.attribution import Attribution, Neurons
+from models.records.beams import BeamSequence, BeamTree
 from models.records.chain import Outcome, SamplerChain, StageResult
 from models.records.checkpoints import Description
 from models.records.curves import TrainingRun, TrainingStep
+from models.records.divergence import Divergence
 from models.records.embeddings import Analogy, Drift, Neighbours, PlaneFacts, PointValues, Projection
 from models.records.interventions import Effect
 from models.records.lens import Lens, LensDifference, Norms
+from models.records.samples import DrawnSample, SampleSet, statistics_of
 from models.records.sampling import Distribution, Generation, Step
 from models.records.scores import Cell, Comparison, Job, Sample
 from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges, place_of
@@ -112,7 +115,7 @@ def distribution(seed=0, k=40, position=5, temperature=1.0):
     return Distribution(np.arange(k) + 100, texts, *shown, *entropies, position, 300, 12, 3)
 
 
-def sampler_chain(seed=0, k=40, chain="top_k=12,temperature=0.5", presets=()):
+def sampler_chain(seed=0, k=40, chain="top_k=12,temperature=0.5", presets=(), path=()):
     own = distribution(seed, k, temperature=0.5)
     cut = np.where(np.arange(k) < 12, own.probabilities, 0).astype(np.float32)
     stages = []
@@ -123,7 +126,38 @@ def sampler_chain(seed=0, k=40, chain="top_k=12,temperature=0.5", presets=()):
         stages.append(StageResult(text, True, after, 1.9 - 0.3 * n, 12, *gone, 100, own.texts[0], float(after[0])))
     outcomes = [Outcome("chain", chain, "", 100, own.texts[0], 0.4, 101, own.texts[1], 0.2, 1.6, 12)]
     outcomes += [Outcome(name, c, "", 100, own.texts[0], 0.3, 102, own.texts[2], 0.1, 2.0, 300) for name, c in presets]
-    return SamplerChain(own, chain, tuple(stages), tuple(outcomes))
+    return SamplerChain(own, chain, tuple(stages), tuple(outcomes), tuple(path), tuple(f" t{id}" for id in path))
+
+
+def beam_tree(seed=0):
+    random = np.random.default_rng(seed)
+    parents = np.array([-1, 0, 0, 0, 1, 1, 2, 4, 4, 5], np.int32)
+    states = np.array([1, 1, 1, 0, 1, 1, 0, 2, 0, 2], np.uint8)
+    logprobs = -random.gamma(2.0, 1.0, 10).astype(np.float32)
+    totals = logprobs.copy()
+    for n in range(1, 10):
+        totals[n] += totals[parents[n]] if parents[n] > 0 else 0
+    texts = ("", " the", " <b>a", "\n", " cat", " dog", " x", ".", ",", "!")
+    sequences = tuple(
+        BeamSequence(text, ids, float(totals[node]) / 3, float(totals[node]), node, True)
+        for text, ids, node in ((" the cat.", (1, 4, 7), 7), (" the dog!", (1, 5, 9), 9))
+    )
+    return BeamTree(parents, np.arange(-1, 9), texts, logprobs, totals, states, sequences, 2, 1.0, 3, "plain")
+
+
+def sample_set(n=3):
+    found = tuple(DrawnSample(i, i, f" answer <b>{i}</b>", (4, 5, 6 + i % 2), "eos", -4.0 - i) for i in range(n))
+    return SampleSet(found, statistics_of(found), "plain; seed 0")
+
+
+def divergence(text=TEXT):
+    strip = token_strip(text)
+    values = {}
+    for n, name in enumerate(("kl", "kl_back", "js", "surprisal_first", "surprisal_second")):
+        values[name] = np.random.default_rng(n).gamma(1.0, 0.2, len(strip.tokens)).astype(np.float32)
+        values[name][0] = np.nan
+    agree = np.ones(len(strip.tokens), np.uint8)
+    return Divergence("pretrain", "sft", strip.tokens, agree=agree, n_vocab=300, convention="plain", **values)
 
 
 def steps(text=" The capital is Ombra.", seed=0):

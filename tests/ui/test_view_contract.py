@@ -45,8 +45,12 @@ def build(qtbot, name, n=3, text=made.TEXT) -> ViewWidget:
 
 SAMPLING = {
     "distribution": lambda column, params: made.distribution(column),
+    "grow": lambda column, params: made.generation(),
+    "beams": lambda column, params: made.beam_tree(column),
+    "draw_samples": lambda column, params: made.sample_set(params["n"]),
+    "divergence": lambda column, params: made.divergence(params["text"]),
     "sampler_chain": lambda column, params: made.sampler_chain(
-        column, chain=params["column"].sampler.chain, presets=params["presets"]
+        column, chain=params["column"].sampler.chain, presets=params.get("presets", ()), path=params["path"]
     ),
 }
 

@@ -83,7 +83,7 @@ class SamplingView(ColumnView):
         for text in ("nats", "bits"):
             self.unit.addItem(text, text)
         self.tools.labelled(_("After token"), self.position, _("Where the next token is predicted; follows the selected token"))
-        self.tools.labelled(_("Scale"), self.scale, _("Linear, logarithmic over five decades, or summed up from the top"))
+        self.tools.labelled(_("Bars"), self.scale, _("Linear, logarithmic over five decades, or summed up from the top"))
         self.tools.labelled(_("Unit"), self.unit)
         self.step, self.ban, self.force, self.back = (QPushButton(self) for _n in range(4))
         for button, text, tip, slot in (

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 from lab.ui.widgets.colors import Rgb, blend, ink, qcolor, scheme
 from lab.ui.widgets.text import tooltip
 
-PADDING, GAP, MARGIN = 6, 14, 8
+PADDING, GAP, MARGIN = 6, 12, 8
 PALE, PLAIN, STRONG = 0, 1, 2
 
 
@@ -155,7 +155,8 @@ class BranchTree(QAbstractScrollArea):
         on_path = node in self._path
         painter.setPen(QPen(qcolor(self.color if on_path else colors.line), 2.0 if on_path else 1.2))
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        start, end = QPointF(before.right(), before.center().y()), QPointF(place.left(), place.center().y())
+        half = (self.fontMetrics().height() + 6) / 2
+        start, end = QPointF(before.right() + 1, before.y() + half), QPointF(place.left(), place.y() + half)
         line = QPainterPath(start)
         middle = place.left() - GAP / 2
         line.lineTo(middle, start.y())
