@@ -11,7 +11,7 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from models.columns import Column
@@ -53,6 +53,10 @@ class ResidualStream:
     column: Column
     shelf: Shelf
 
+    def chat(self, system: str = "") -> ResidualStream:
+        """Return the same with the text prompted as one user message of the checkpoint's own chat template."""
+        return replace(self, column=replace(self.column, prompt="template", system=system))
+
     def lens(self, text: str, region: tuple[int, ...] = (), top: int = 8, target: str = "", edits: Edits = ()) -> Lens:
         """Return what the model would say after each layer; ``region`` is (start, end) of positions, 512 at most."""
         return finish(residual.lens(self.shelf, self.column, text, region, top, target, read_edits(edits)))
@@ -60,8 +64,11 @@ class ResidualStream:
     def difference(
         self, before: str | Column, text: str, region: tuple[int, ...] = (), target: str = "", edits: Edits = ()
     ) -> LensDifference:
-        """Return KL and Jensen–Shannon divergence, layer by layer, of this checkpoint seen from another (a path)."""
-        other = before if isinstance(before, Column) else Column(before)
+        """Return KL and Jensen–Shannon divergence, layer by layer, of this checkpoint seen from another.
+
+        ``before`` is the other's column, or its path: then it is opened and prompted as this one is.
+        """
+        other = before if isinstance(before, Column) else replace(self.column, checkpoint=before)
         columns = (other, self.column)
         return finish(residual.lens_difference(self.shelf, columns, text, region, target, read_edits(edits)))
 

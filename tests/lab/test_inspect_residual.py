@@ -111,3 +111,13 @@ def test_edits_survive_their_json() -> None:
     for wrong in ("7", '[{"how": "zero"}]', '[{"site": "x", "loud": 1}]', '[{"site": "x", "column": {"name": 1}}]'):
         with pytest.raises(ValueError, match=r"edit|column"):
             edits_of(wrong)
+
+
+def test_a_chat_prompt(folder: Path, checkpoint: Checkpoint) -> None:
+    column = Column(str(folder / "sft"), prompt="template")
+    found = finish(inspect(column, Question(TEXT), {"lens": "entropy"}))["lens"]
+    own = checkpoint.residual.chat().lens(TEXT)
+    assert found["tokens"] == list(own.tokens)
+    assert np.allclose(found["values"], own.entropy, atol=1e-6)
+    between = checkpoint.residual.chat().difference(str(folder / "rlhf"), TEXT)
+    assert between.tokens == own.tokens  # the other one is prompted alike

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -169,8 +170,6 @@ def test_cells_bars_and_names() -> None:
     assert part_names(4, 3) == ("H0", "H1", "H2", "MLP")
     assert part_names(7, 3) == ("H0", "H1", "H2", "X0", "X1", "X2", "MLP")
     assert len(effect_bars(made.effect())) == 6
-    from dataclasses import replace
-
     same = replace(made.effect(), after=made.effect().before)
     assert effect_bars(same) == []  # nothing moved
 
@@ -194,3 +193,13 @@ def test_the_state_holds_the_edits(view: ResidualView, qtbot: Any) -> None:
     qtbot.addWidget(other)
     other.restore(saved)
     assert other.history.edits == view.history.edits
+
+
+def test_what_is_copied_is_prompted_as_the_columns_are(view: ResidualView) -> None:
+    assert "stream = checkpoint.residual\n" in view.python()
+    chat = tuple(replace(column, prompt="template") for column in made.COLUMNS[:2])
+    view.set_columns(chat)
+    assert "stream = checkpoint.residual.chat()\n" in view.python()
+    view.set_columns((made.COLUMNS[0], replace(chat[1], system="Be kind.")))
+    line = next(line for line in view.python().splitlines() if "stream =" in line)
+    assert "chat('Be kind.') if name.endswith(('sft',)) else checkpoint.residual" in line

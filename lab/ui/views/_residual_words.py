@@ -88,7 +88,7 @@ def python_of(view: ResidualView) -> str:
     edits = view.history.saved()
     given = f", edits={edits!r}" if edits else ""
     lines = [
-        f"stream, lens = checkpoint.residual, checkpoint.residual.lens(TEXT{given})", "print(name, lens.note)",
+        f"stream = {_stream(view)}", f"lens = stream.lens(TEXT{given})", "print(name, lens.note)",
         "for row in reversed(range(len(lens.rows))):",
         '    print(f"  {lens.rows[row]:6}", [lens.words(row, place)[0][0] for place in range(len(lens.tokens))])',
     ]  # fmt: skip
@@ -101,6 +101,18 @@ def python_of(view: ResidualView) -> str:
     elif statistic != "top":
         lines.append(f"print(lens.{statistic}.round(4))")
     return "".join(f"    {line}\n" for line in [*lines, *_tab_lines(view, given, edits)])
+
+
+def _stream(view: ResidualView) -> str:
+    """Return the residual stream of a checkpoint, prompted as its column is."""
+    systems = {column.system for column in view.columns if column.prompt == "template"}
+    if not systems:
+        return "checkpoint.residual"
+    chat = f"checkpoint.residual.chat({min(systems)!r})" if systems != {""} else "checkpoint.residual.chat()"
+    if all(column.prompt == "template" for column in view.columns):
+        return chat
+    ends = tuple(column.name for column in view.columns if column.prompt == "template")
+    return f"{chat} if name.endswith({ends!r}) else checkpoint.residual"
 
 
 def _tab_lines(view: ResidualView, given: str, edits: str) -> list[str]:
