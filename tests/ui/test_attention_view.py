@@ -187,6 +187,9 @@ def test_a_text_without_repeats_says_why_nothing_is_ranked(show):
     choose(view.side.rank, "entropy")
     view.redraw()
     assert not view.side.hint.isVisible()
+    view.side.list.filter.setText("> 1000")
+    view.redraw()
+    assert view.side.hint.text() == "No head passes the filter."
 
 
 def test_keyboard_chooses_heads_in_the_list(show, qtbot):

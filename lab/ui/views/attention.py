@@ -269,13 +269,16 @@ class AttentionView(AttentionData):
         self.side.list.set_values(names, values, self.side.rank.currentText(), is_difference)
         chosen = self.chosen()
         self.side.list.set_chosen(*chosen)
-        self.side.set_hint("" if any(np.isfinite(one).any() for one in values) else self._why_empty())
+        self.side.set_hint(self._why_empty(values))
         columns = [column.name for column in self.columns]
         costs = self.costs()
         self.side.set_passport(head_name(*chosen), columns, passport(self.grids(), costs, *chosen))
         self.side.set_why(costs)
 
-    def _why_empty(self) -> str:
+    def _why_empty(self, values: list[Array]) -> str:
+        """Return why the ranked list has no rows or no numbers, empty where it has."""
+        if any(np.isfinite(one).any() for one in values):
+            return "" if self.side.list.heads() else _("No head passes the filter.")
         if any(grid.kind == "cross" for grid in self.grids() if grid is not None):
             return _("Not defined between two texts.")
         return _("No token of this text occurs twice: nothing can be measured.")

@@ -16,8 +16,8 @@ from lab.ui.widgets.text import number, shorten, signed
 from models.records.attention import STATISTICS, AttentionGrid, HeadCost
 from models.words import _
 
-WIDTH = 100
-PER_COLUMN = 76
+WIDTH = 106
+PER_COLUMN = 90
 SMALL = 0.9
 PENDING = "…"
 
