@@ -28,6 +28,10 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "metric": (Annotated[str, typer.Option(help="cosine or euclidean; empty for the usual.")], ""),
     "together": (Annotated[list[str], typer.Option(help="Checkpoint that shares the plane; once for each.")], []),
     "with_inputs": (Annotated[bool, typer.Option("--with-inputs", help="Analogy: list its own words too.")], False),
+    "write": (Annotated[int, typer.Option(help="Tokens that the model writes itself behind the text (--tokens).")], 0),
+    "sort": (Annotated[str, typer.Option(help="Order of --vocabulary: id, text, characters, bytes, norm, indicator.")], "id"),
+    "descending": (Annotated[bool, typer.Option("--descending", help="The largest first.")], False),
+    "suspects": (Annotated[bool, typer.Option("--suspects", help="Only entries that were perhaps never trained.")], False),
     "chat": (Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")], False),
     "device": (Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")], "auto"),
     "dtype": (Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")], "auto"),
@@ -52,6 +56,7 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
         text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"],
         slice=given["slice"], against=given["against"], edits=given["edits"], path=given["path"],
         others={name: given[name] for name in OTHERS_OF_SECTIONS},
+        write=given["write"], sort=given["sort"], descending=given["descending"], suspects=given["suspects"],
     )  # fmt: skip
     shown = follow(_run.inspect(column, question, wanted))
     if given["as_json"]:

@@ -32,6 +32,7 @@ from models.records.samples import SampleSet
 from models.records.sampling import Distribution, Generation
 from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges
 from models.records.tokens import TokenStrip
+from models.records.vocabulary import Encoded, Rendered, VocabularyRows
 from models.shelf import Shelf
 from models.trace import Trace
 
@@ -60,9 +61,27 @@ class Checkpoint(Within):
         """Its residual stream: lens, norms, attribution, neurons, edits."""
         return ResidualStream(self.column, self.shelf)
 
-    def tokens(self, text: str, target: str = "") -> TokenStrip:
-        """Return a text as tokens with surprisal, entropy (nats) and rank of each."""
-        return finish(tokens.tokens(self.shelf, self.column, text, target))
+    def tokens(self, text: str, target: str = "", write: int = 0) -> TokenStrip:
+        """Return a text as tokens with surprisal, entropy (nats) and rank of each; with ``write`` the model goes on first."""
+        return finish(tokens.tokens(self.shelf, self.column, text, target, write))
+
+    def encode(self, text: str) -> Encoded:
+        """Return a text as the tokenizer cuts it; the model is not run."""
+        return finish(tokens.encode(self.shelf, self.column, text))
+
+    def render(self, messages: Sequence[Mapping[str, str]]) -> Rendered:
+        """Return messages as the model is given them: text, tokens, which are the template's, warnings."""
+        return finish(tokens.render(self.shelf, self.column, tuple(messages)))
+
+    def vocabulary(self, query: str = "", **options: Any) -> VocabularyRows:
+        """Return entries of the vocabulary.
+
+        Args:
+            query: ``#12`` an id, ``/…/`` a regular expression, else letters in the token.
+            **options: ``sort`` (id, text, characters, bytes, norm, indicator), ``descending``, ``start``, ``count``,
+                ``suspects``.
+        """
+        return finish(tokens.vocabulary(self.shelf, self.column, query, **options))
 
     def attention(
         self, text: str, layer: int, head: int, kind: str = "", target: str = "", weighted: bool = False

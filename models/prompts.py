@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from models.columns import Column
 from models.errors import UserError
 from models.opened import OpenModel
 from models.records.tokens import Token
 from models.safety import render_template
-from models.tokens import Span, encode_with_spans, tokens_of
+from models.tokens import Span, encode_with_spans, piece_bytes, piece_names, special_ids, tokens_of
 from models.words import _
 
 ROLES = ("system", "user", "assistant", "tool")
 _MARKS = ("\ue000", "\ue001")
+_EDGES = ("\ue002", "\ue003")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Prepared:
         target_tokens: Records of ``target_ids``.
         convention: BOS, template and target in words.
         warnings: What may be wrong with it.
+        template: Of rendered messages one flag per token: nothing of it stands in a message.
+        written_from: Index in ``shown`` of the first token that the model wrote itself; -1 for none.
     """
 
     text: str
@@ -39,6 +44,8 @@ class Prepared:
     target_tokens: tuple[Token, ...] = ()
     convention: str = ""
     warnings: tuple[str, ...] = ()
+    template: tuple[bool, ...] = ()
+    written_from: int = -1
 
     @property
     def shown(self) -> tuple[Token, ...]:
@@ -208,7 +215,89 @@ def render(opened: OpenModel, messages: Sequence[Mapping[str, str]]) -> Prepared
         found = ", ".join(sorted(set(literals)))
         warnings.append(_("Special tokens written out in a message were encoded as text: {tokens}").format(tokens=found))
     tokens = tokens_of(tokenizer, shown, ids, spans)
-    return Prepared(shown, tuple(ids), tokens, convention=_("the checkpoint's own chat template"), warnings=tuple(warnings))
+    flags = template_flags(tokens, shown, _content_spans(template, messages, shown, allowed))
+    return Prepared(
+        shown, tuple(ids), tokens, convention=_("the checkpoint's own chat template"), warnings=tuple(warnings), template=flags
+    )  # fmt: skip
+
+
+def _content_spans(template: str, messages: Sequence[Mapping[str, str]], shown: str, allowed: Mapping[str, Any]) -> list[Span]:
+    """Return where in the rendered text the messages' contents stand, found by rendering them once more with marked edges.
+
+    A template that does not pass contents on as they are is searched for them, one after the other, instead.
+    """
+    marked = []
+    for message in messages:
+        core = message["content"].strip()
+        before, _core, after = message["content"].partition(core) if core else (message["content"], "", "")
+        marked.append({**message, "content": f"{before}{_EDGES[0]}{core}{_EDGES[1]}{after}" if core else before})
+    try:
+        text = render_template(template, marked, add_generation_prompt=True, **allowed)
+    except UserError:
+        text = ""
+    spans: list[Span] = []
+    plain = start = 0
+    for letter in text:
+        if letter == _EDGES[0]:
+            start = plain
+        elif letter == _EDGES[1]:
+            spans.append((start, plain))
+        else:
+            plain += 1
+    if text.replace(_EDGES[0], "").replace(_EDGES[1], "") == shown:
+        return spans
+    return _searched(messages, shown)
+
+
+def _searched(messages: Sequence[Mapping[str, str]], shown: str) -> list[Span]:
+    spans, position = [], 0
+    for message in messages:
+        core = message["content"].strip()
+        place = shown.find(core, position) if core else -1
+        if place >= 0:
+            position = place + len(core)
+            spans.append((place, position))
+    return spans
+
+
+def template_flags(tokens: Sequence[Token], text: str, contents: Sequence[Span]) -> tuple[bool, ...]:
+    """Return for each token whether it stands outside of all contents.
+
+    Args:
+        tokens: The tokens.
+        text: What they are the tokens of.
+        contents: (start, end) of the messages' contents in it, in characters.
+    """
+    inside = np.zeros(len(text) + 1, dtype=bool)
+    for start, end in contents:
+        inside[start:end] = True
+    return tuple(not (token.start >= 0 and bool(inside[token.start : token.end].any())) for token in tokens)
+
+
+def extended(opened: OpenModel, prepared: Prepared, ids: Sequence[int]) -> Prepared:
+    """Return a prepared text with tokens put behind it that the model wrote."""
+    tokenizer = tokenizer_of(opened)
+    source = prepared.target_ids or prepared.ids
+    known = prepared.shown
+    whole = [*source, *ids]
+    plain = [i for i in ids if i not in special_ids(tokenizer)]
+    text = b"".join(piece_bytes(tokenizer, plain, piece_names(tokenizer, plain))).decode("utf-8", "replace")
+    group, shift = 1 + max((token.group for token in known), default=-1), len(prepared.text)
+    written = tuple(
+        replace(
+            token, group=token.group + group if token.group >= 0 else -1,
+            start=token.start + shift if token.start >= 0 else -1, end=token.end + shift if token.end >= 0 else -1,
+        )
+        for token in tokens_of(tokenizer, text, list(ids), [(-1, -1)] * len(ids))
+    )  # fmt: skip
+    said = _("{n} tokens written by the model itself").format(n=len(ids))
+    changes: dict[str, Any] = {"text": prepared.text + text, "written_from": len(known)}
+    changes["convention"] = f"{prepared.convention}; {said}"
+    if prepared.target_ids:
+        changes |= {"target_ids": tuple(whole), "target_tokens": (*known, *written)}
+    else:
+        changes |= {"ids": tuple(whole), "tokens": (*known, *written)}
+    return replace(prepared, **changes)
 
 
 _PASSED = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
@@ -253,6 +342,12 @@ def _encode_rendered(tokenizer: Any, text: str, literals: Sequence[str]) -> tupl
             all_spans += [(a + len(shown), b + len(shown)) if a >= 0 else (a, b) for a, b in spans]
             shown += piece
     return all_ids, all_spans, shown
+
+
+def gets_bos_twice(tokenizer: Any, text: str) -> bool:
+    """Return whether a text that begins with BOS gets another one from its tokenizer, encoded the usual way."""
+    bos = getattr(tokenizer, "bos_token_id", None)
+    return bos is not None and encode_with_spans(tokenizer, text, add_special=True, allow_special=True)[0][:2] == [bos, bos]
 
 
 def _warnings(tokenizer: Any, ids: Sequence[int], messages: Sequence[Mapping[str, str]], text: str, no_prompt: bool) -> list[str]:

@@ -15,37 +15,53 @@ from models.prompts import Prepared
 from models.records.arrays import Array
 from models.records.tokens import TokenStrip
 from models.running import forward_of
+from models.tokens import token_texts
 from models.trace import Trace
 from models.words import _
 
+ALTERNATIVES = 5
+"""Most probable tokens that are kept for each place."""
 _CHUNK_VALUES = 16_000_000
 """Logits that are turned into statistics at a time (64 MB in float32)."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Per token: −ln p, entropy of the prediction (both nats), rank of the token in it (0 = most probable)."""
+    """Per token: −ln p, entropy of the prediction (both nats), rank of the token in it (0 = most probable), the best k."""
 
     surprisal: Array
     entropy: Array
     rank: Array
+    best: Array
+    best_p: Array
+
+    def put(self, places: Any, logits: Any, targets: Any) -> None:
+        """Score ``targets`` (n,) under ``logits`` (n, vocab) and write that at ``places``."""
+        surprisal, entropy, rank, best, best_p = score_rows(logits, targets)
+        for whole, part in ((self.surprisal, surprisal), (self.entropy, entropy), (self.rank, rank)):
+            whole[places] = part.cpu().numpy()
+        k = best.shape[1]
+        self.best[places, :k], self.best_p[places, :k] = best.cpu().numpy(), best_p.cpu().numpy()
 
 
 def nothing(n_tokens: int) -> Scores:
     """Return scores that say of every token that there was no prediction."""
     empty = np.full(n_tokens, np.nan, dtype=np.float32)
-    return Scores(empty.copy(), empty.copy(), np.full(n_tokens, -1, dtype=np.int32))
+    best = np.full((n_tokens, ALTERNATIVES), -1, dtype=np.int32)
+    best_p = np.full(best.shape, np.nan, dtype=np.float32)
+    return Scores(empty.copy(), empty.copy(), np.full(n_tokens, -1, dtype=np.int32), best, best_p)
 
 
-def score_rows(logits: Any, targets: Any) -> tuple[Any, Any, Any]:
-    """Return (−ln p, entropy, rank) of ``targets`` (n,) under ``logits`` (n, vocab); nats, float32."""
+def score_rows(logits: Any, targets: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """Return (−ln p, entropy, rank, best k ids, their p) of ``targets`` (n,) under ``logits`` (n, vocab); nats, float32."""
     import torch
 
     logs = torch.log_softmax(logits.float(), dim=-1)
     picked = logs.gather(1, targets[:, None])
     entropy = -(logs.exp() * logs).nan_to_num_(0.0).sum(-1)  # 0 · −inf is 0
     rank = (logs > picked).sum(-1)
-    return -picked[:, 0], entropy, rank
+    best = logs.topk(min(ALTERNATIVES, logs.shape[-1]), dim=-1)
+    return -picked[:, 0], entropy, rank, best.indices, best.values.exp()
 
 
 def teacher_forced(trace: Trace) -> Work[Scores]:
@@ -60,10 +76,7 @@ def teacher_forced(trace: Trace) -> Work[Scores]:
         end = min(start + rows, len(ids) - 1)
         logits = trace.logits_of(start, end)
         targets = torch.tensor(ids[start + 1 : end + 1], device=logits.device)
-        surprisal, entropy, rank = score_rows(logits, targets)
-        scores.surprisal[start + 1 : end + 1] = surprisal.cpu().numpy()
-        scores.entropy[start + 1 : end + 1] = entropy.cpu().numpy()
-        scores.rank[start + 1 : end + 1] = rank.cpu().numpy()
+        scores.put(slice(start + 1, end + 1), logits, targets)
         yield Progress(end, len(ids) - 1, _("surprisal"))
     return scores
 
@@ -111,10 +124,7 @@ def pseudo(opened: OpenModel, ids: Sequence[int], skip: Sequence[bool]) -> Work[
         places = positions[start : start + rows]
         logits = masked_logits(opened, ids, places)
         targets = torch.tensor([ids[n] for n in places], device=logits.device)
-        surprisal, entropy, rank = score_rows(logits, targets)
-        scores.surprisal[places] = surprisal.cpu().numpy()
-        scores.entropy[places] = entropy.cpu().numpy()
-        scores.rank[places] = rank.cpu().numpy()
+        scores.put(places, logits, targets)
         yield Progress(start + len(places), len(positions), _("pseudo-surprisal"))
     return scores
 
@@ -144,4 +154,14 @@ def strip(opened: OpenModel, prepared: Prepared, trace: Trace | None) -> Work[To
         scores = yield from teacher_forced(trace)
         said = _("surprisal: −ln p of each token given those before it")
     convention = "; ".join(part for part in (said, prepared.convention) if part)
-    return TokenStrip(prepared.text, tokens, scores.surprisal, scores.entropy, scores.rank, convention)
+    return TokenStrip(
+        prepared.text, tokens, scores.surprisal, scores.entropy, scores.rank, convention, scores.best, scores.best_p,
+        _texts_of(opened, scores.best), prepared.written_from,
+    )  # fmt: skip
+
+
+def _texts_of(opened: OpenModel, best: Array) -> tuple[str, ...]:
+    """Return the text of every id, row by row; empty for -1."""
+    ids = sorted({int(i) for i in best.ravel() if i >= 0})
+    said = dict(zip(ids, token_texts(opened.tokenizer, ids), strict=True)) if ids else {}
+    return tuple(said.get(int(i), "") for i in best.ravel())

@@ -39,13 +39,25 @@ def tensor_list(weights: Weights) -> TensorList:
         shapes=tuple(tensor.shape for tensor in shown),
         dtypes=tuple(tensor.dtype for tensor in shown),
         n_bytes=np.array([tensor.n_bytes for tensor in shown], dtype=np.int64),
-        components=tuple(component_of(tensor.name) for tensor in shown),
+        components=tuple(component_of(_usual_name(weights, tensor.name)) for tensor in shown),
         files=tuple(tensor.file.name for tensor in shown),
         tied=tied(weights, config),
         config={visible(key): visible(value, 300) for key, value in config.items()},
         notes=tuple(notes),
         n_tensors=len(names),
     )
+
+
+def _usual_name(weights: Weights, name: str) -> str:
+    """Return what transformers calls a tensor of a GGUF file, where that is known; other names as they are."""
+    if weights.gguf is None:
+        return name
+    from models.gguf_names import CLASSES, name_of
+
+    try:
+        return name_of(weights.gguf, name) or name if weights.gguf.architecture in CLASSES else name.replace("embd", "embed")
+    except UserError:
+        return name
 
 
 def settings_of(weights: Weights, notes: list[str]) -> dict[str, str]:

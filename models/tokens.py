@@ -78,6 +78,12 @@ def special_ids(tokenizer: Any) -> frozenset[int]:
     return frozenset(marked | {int(i) for i in tokenizer.all_special_ids})
 
 
+def piece_bytes(tokenizer: Any, ids: Sequence[int], pieces: Sequence[str]) -> list[bytes]:
+    """Return the bytes that each of some entries stands for."""
+    style, specials = piece_style(tokenizer), special_ids(tokenizer)
+    return [_bytes_of(piece, style, i in specials) for piece, i in zip(pieces, ids, strict=True)]
+
+
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     """Return what each token says by itself, spaces included; a part of a character shows as ``�``."""
     style, specials = piece_style(tokenizer), special_ids(tokenizer)

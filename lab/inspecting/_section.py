@@ -28,6 +28,8 @@ class Question:
         path: Token ids put behind that token, joined by ``+``.
         slice: Which matrix of a tensor with more than two dimensions.
         against: Path of the checkpoint that is subtracted; empty for none.
+        write: How many tokens the model writes itself before its text is looked at.
+        sort, descending, suspects: Which entries of the vocabulary, and in which order.
         edits: What is changed in the forward, as JSON; empty for nothing.
         others: Options of single sections by name (``OTHERS_OF_SECTIONS``).
     """
@@ -41,6 +43,10 @@ class Question:
     path: str = ""
     slice: int = 0
     against: str = ""
+    write: int = 0
+    sort: str = "id"
+    descending: bool = False
+    suspects: bool = False
     edits: str = ""
     others: Mapping[str, Any] = field(default_factory=dict)
 

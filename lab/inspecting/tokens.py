@@ -13,7 +13,7 @@ from models.events import Work
 
 def ask(operations: Operations, column: Column, question: Question) -> Work[list[dict[str, Any]]]:
     """Return id, text and surprisal (nats; null where there is no prediction) of each token."""
-    strip = yield from operations.ask("tokens", column, question.text, question.target)
+    strip = yield from operations.ask("tokens", column, question.text, question.target, question.write)
     return [
         {"id": token.id, "text": token.text, "surprisal": number(float(surprisal))}
         for token, surprisal in zip(strip.tokens, strip.surprisal, strict=True)

@@ -17,9 +17,9 @@ from models.words import _
 PURE = frozenset({
     "tokens", "attention_grid", "attention", "attention_pair", "head_cost", "distribution", "describe", "render",
     "sampler_chain", "beams", "divergence",
-    "project", "points", "neighbours", "analogy", "drift", "point_values", "positions",
-    "tensor_list", "tensor_statistics", "tensor", "tensor_changes",
-    "lens", "lens_difference", "norms", "attribution", "neurons", "effect",
+    "project", "points", "neighbours", "analogy", "drift", "point_values", "positions", "tensor_list",
+    "tensor_statistics", "tensor", "tensor_changes", "lens", "lens_difference", "norms", "attribution", "neurons",
+    "effect", "describe", "render", "encode", "vocabulary",
 })  # fmt: skip
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
 KEPT = 48

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,6 +33,9 @@ class TokenStrip:
         entropy: (T,) float32, entropy in nats of the distribution that predicted the token; NaN as above.
         rank: (T,) int32, rank of the token in it, 0 is the most probable; -1 as above.
         convention: Receipt in words: BOS, template, pseudo-surprisal of an encoder.
+        alternative_ids: (T, k) int32, the most probable tokens in each place, -1 where there is no prediction.
+        alternative_p: (T, k) float32, their probabilities. ``alternative_texts``: T · k texts, row by row.
+        written_from: Index of the first token that the model wrote itself; -1 if it wrote none.
     """
 
     text: str
@@ -41,6 +44,10 @@ class TokenStrip:
     entropy: Array
     rank: Array
     convention: str = ""
+    alternative_ids: Array = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int32))
+    alternative_p: Array = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    alternative_texts: tuple[str, ...] = ()
+    written_from: int = -1
 
 
 def difference_tokens(a: TokenStrip, b: TokenStrip) -> Array:

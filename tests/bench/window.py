@@ -59,7 +59,7 @@ class Run(QObject):
 
     def __init__(self, asked: argparse.Namespace, app: QApplication) -> None:
         super().__init__()
-        from lab.ui.app import App
+        from lab.ui.app import App, spare_collector
         from lab.ui.engine import engine_command
 
         self.asked = asked
@@ -70,6 +70,7 @@ class Run(QObject):
         self.whole = App(engine_command())
         self.whole.window.first_painted.connect(self.on_first_frame)
         self.whole.window.centre.docks_made.connect(self.on_docks)
+        self.whole.window.centre.docks_made.connect(spare_collector)  # as the real start does
         self.job: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

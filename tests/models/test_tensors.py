@@ -344,6 +344,8 @@ def test_a_gguf_is_listed_as_it_is_and_compared_in_transformers_names(tmp_path: 
     assert set(listed.names) == set(names)
     assert listed.shapes[listed.names.index("blk.0.attn_k.weight")] == (16, 32)
     assert listed.tied == {"output.weight": "token_embd.weight"}
+    assert listed.components[listed.names.index("token_embd.weight")] == "embedding"
+    assert listed.components[listed.names.index("output_norm.weight")] == "norm"
     assert listed.config["llama.block_count"] == "1"
     found = ask("tensor_statistics", str(path))
     i = found.names.index("blk.0.attn_q.weight")

@@ -20,6 +20,7 @@ from models.records.sampling import Distribution, Generation, Step
 from models.records.scores import Cell, Comparison, Job, Sample
 from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges, place_of
 from models.records.tokens import Token, TokenStrip
+from models.records.vocabulary import Encoded, Rendered, VocabularyRows
 
 TEXT = "The capital of Veltria is Ombra 🙂.\nEs heißt 中文。"
 COLUMNS = tuple(Column(f"/models/demo/{name}", label=name) for name in ("pretrain", "sft", "ppo", "dpo"))
@@ -322,7 +323,33 @@ def weight_changes(first, second, seed=0):
                          relative, relative * 2, 1 - relative**2, ones, ("gone.weight",))  # fmt: skip
 
 
+def encoded(text=TEXT, seed=0):
+    found = tokens(text)
+    if seed % 2:  # another tokenizer: single characters
+        found = tuple(Token(30 + i, letter, letter, letter.encode(), i, i + 1) for i, letter in enumerate(text))
+    return Encoded(text, found, 300, "<s> added in front")
+
+
+def rendered(messages, seed=0):
+    text = "".join(f"<{m['role']}>{m['content']}" for m in messages)
+    found = tokens(text)
+    own = np.arange(len(found)) % 3 == 0
+    return Rendered(text, found, own, "the template", ("Odd <b>role</b>.",) * seed)
+
+
+def vocabulary_rows(start=0, count=400, total=1000, seed=0):
+    ids = np.arange(start, min(start + count, total), dtype=np.int32)
+    texts = tuple(f" word{i} <b>" for i in ids)
+    shares = np.random.default_rng(seed).random((2, len(ids))).astype(np.float32)
+    lengths = np.array([len(text) for text in texts], np.int32)
+    return VocabularyRows(start, total, 5000, ids, texts, texts, lengths, lengths, shares[0], shares[1], shares[1] < 0.02,
+                          ids < 3, "suspects: lowest 2 %", 7)  # fmt: skip
+
+
 ANSWERS = {
+    "encode": lambda want: encoded(want.params["text"], want.column),
+    "render": lambda want: rendered(want.params["messages"], want.column),
+    "vocabulary": lambda want: vocabulary_rows(want.params["start"], want.params["count"], seed=want.column),
     "describe": lambda want: description(),
     "attention_pair": lambda want: pair(*(want.params[name] for name in ("layer", "head", "query", "key")), seed=want.column),
     "head_cost": lambda want: cost(want.params["layer"], want.params["head"], 0.1 + 0.1 * want.column),

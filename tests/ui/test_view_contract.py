@@ -276,7 +276,8 @@ def test_a_text_of_ten_thousand_characters(qtbot, name):
 
 
 def test_column_views_forget_only_the_columns_that_changed(qtbot):
-    widget = build(qtbot, "tokens", 2)
+    whole = build(qtbot, "tokens", 2)
+    widget = whole.page("text")
     fill(widget)
     assert isinstance(widget, ColumnView)
     widget.set_columns((made.COLUMNS[0], made.COLUMNS[3]))

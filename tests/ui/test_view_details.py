@@ -76,7 +76,8 @@ def test_scales_and_spans():
 
 
 def test_a_click_on_a_token_selects_it_in_every_column_and_in_the_table(show, qtbot):
-    view = show(tokens)
+    whole = show(tokens)
+    view = whole.page("text")
     fill(view)
     strip = view.panels[0].content.strip
     place = strip._places[3]
@@ -92,7 +93,10 @@ def test_a_click_on_a_token_selects_it_in_every_column_and_in_the_table(show, qt
 
 
 def test_columns_that_split_differently_are_aligned_and_cannot_be_subtracted(show):
-    view = show(tokens, state=DIFFERENCE)
+    whole = show(tokens)
+    view = whole.page("text")
+    view.restore(DIFFERENCE)
+    view.redraw()
     first, second = view.wants()
     view.set_answer(first, made.token_strip(made.TEXT))
     view.set_answer(second, made.token_strip(made.TEXT, bos=False))
@@ -105,7 +109,10 @@ def test_columns_that_split_differently_are_aligned_and_cannot_be_subtracted(sho
 
 
 def test_the_difference_is_the_second_minus_the_first(show):
-    view = show(tokens, state=DIFFERENCE)
+    whole = show(tokens)
+    view = whole.page("text")
+    view.restore(DIFFERENCE)
+    view.redraw()
     fill(view)
     a, b = made.token_strip(made.TEXT, 0), made.token_strip(made.TEXT, 1)
     header, rows = view.table()

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QItemSelection, Qt
+from PySide6.QtCore import QItemSelection, QRect, Qt
 from PySide6.QtWidgets import QComboBox, QSplitter, QVBoxLayout, QWidget
 
 from lab.ui.view import Want
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
-from lab.ui.widgets.heatmap import HeatMap
+from lab.ui.widgets.heatmap import LABEL_ROOM, HeatMap
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel, Elided
+from lab.ui.widgets.quantiles import quantile
 from lab.ui.widgets.rows import RowsTable
 from lab.ui.widgets.tensor_detail import TensorDetailPanel
 from lab.ui.widgets.text import tooltip, visible
@@ -27,13 +28,24 @@ from models.words import _
 STATISTICS = ("relative", "maximum", "cosine")
 
 
+class ChangeMap(HeatMap):
+    """A heat map that gives the names of its columns the room that they need."""
+
+    def area(self) -> QRect:
+        """Return the part of the widget that the cells may take."""
+        area, measure = super().area(), self.fontMetrics().horizontalAdvance
+        need = max((measure(text) for text in self.column_labels[:200]), default=0) + 10
+        top = min(need, LABEL_ROOM, int(self.height() * 0.55))
+        return QRect(area.x(), top, area.width(), max(self.height() - top - 4, 1))
+
+
 class ChangesPanel(QWidget):
     """One column: summary, picture of layers × modules, table, and the difference of the selected tensor."""
 
     def __init__(self) -> None:
         super().__init__()
         self.summary = Elided()
-        self.map, self.table, self.detail = HeatMap(), RowsTable(), TensorDetailPanel()
+        self.map, self.table, self.detail = ChangeMap(), RowsTable(), TensorDetailPanel()
         self.changes: WeightChanges | None = None
         self.order: list[int] = []
         self.places: dict[tuple[int, int], int] = {}
@@ -41,7 +53,7 @@ class ChangesPanel(QWidget):
         self.split.setChildrenCollapsible(False)
         for widget in (self.map, self.table, self.detail):
             self.split.addWidget(widget)
-        self.split.setSizes([240, 190, 200])
+        self.split.setSizes([280, 190, 190])
         self.table.setMinimumHeight(60)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
@@ -215,7 +227,7 @@ class ChangesPage(ColumnView):
         values = [change_map(found, statistic)[0].ravel() for found in shown if found is not None]
         joined = np.concatenate(values) if values else np.zeros(0)
         joined = joined[np.isfinite(joined)]
-        return float(np.percentile(joined, 98)) or float(joined.max()) or 1.0 if joined.size else 1.0
+        return quantile(joined, 98) or float(joined.max()) or 1.0 if joined.size else 1.0
 
     def _mark(self, content: ChangesPanel, found: WeightChanges) -> None:
         place = found.names.index(self._name) if self._name in found.names else -1
@@ -368,7 +380,7 @@ def summary(found: WeightChanges, reference: str) -> tuple[str, str]:
     finite = found.relative[np.isfinite(found.relative)]
     text = _("against {name}: {n} tensors compared, {same} unchanged · median change {median}").format(
         name=reference, n=len(found.names), same=int((found.maximum == 0).sum()),
-        median=f"{100 * float(np.median(finite)):.3g} %" if finite.size else "–",
+        median=f"{100 * quantile(finite, 50):.3g} %" if finite.size else "–",
     )  # fmt: skip
     left = [*found.only_first, *found.only_second, *found.reshaped]
     if left:

@@ -11,6 +11,7 @@ from PySide6.QtGui import QFont, QMouseEvent, QPainter, QPaintEvent, QPalette, Q
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from lab.ui.widgets.colors import blend, ink, levels, qcolor, scheme, triple
+from lab.ui.widgets.quantiles import quantile
 from lab.ui.widgets.text import tooltip, visible
 from models.records.arrays import Array
 from models.words import _
@@ -192,7 +193,7 @@ class StripView(QWidget):
         if self._strip.scale == "share":
             picked = colors.sequential[levels(np.sqrt(np.clip(np.where(np.isfinite(values), values, 0), 0, 1)), 0.0, 1.0)]
         else:
-            top = float(np.percentile(np.abs(finite), 99)) or float(np.abs(finite).max()) or 1.0
+            top = quantile(np.abs(finite), 99) or float(np.abs(finite).max()) or 1.0
             picked = colors.diverging[levels(np.where(np.isfinite(values), values, 0), -top, top)]
         picked = picked.copy()
         picked[~np.isfinite(values)] = blend(colors.background, colors.text, 0.16)

@@ -24,10 +24,12 @@ class RowsModel(QAbstractTableModel):
         self.header: list[str] = []
         self.rows: Sequence[Sequence[Any]] = []
         self.tips: list[str] = []
+        self._sides: dict[int, Qt.AlignmentFlag] = {}
         self.color: Callable[[int, int], Rgb | None] = lambda row, column: None
 
     def set_rows(self, header: list[str], rows: Sequence[Sequence[Any]], tips: Sequence[str] = ()) -> None:
         """Show these rows; ``tips`` are the tool tips of the header."""
+        self._sides = {}
         if header == self.header and len(rows) == len(self.rows) and rows:
             self.rows, self.tips = rows, list(tips)
             self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(header) - 1))
@@ -46,23 +48,25 @@ class RowsModel(QAbstractTableModel):
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return what a cell shows."""
-        value = self.rows[index.row()][index.column()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return cell_text(value)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return self._side(index.column())
-        if role == Qt.ItemDataRole.ToolTipRole and isinstance(value, str):
-            return tooltip(*shorten(value, 2000).split("\n"))
         if role == Qt.ItemDataRole.ForegroundRole:
             color = self.color(index.row(), index.column())
             return QBrush(qcolor(color)) if color else None
-        return None
+        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            return None
+        value = self.rows[index.row()][index.column()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return cell_text(value)
+        return tooltip(*shorten(value, 2000).split("\n")) if isinstance(value, str) else None
 
     def _side(self, column: int) -> Qt.AlignmentFlag:
         """Return right for a column of numbers, judged by its first rows."""
-        numbers = any(isinstance(row[column], int | float) for row in self.rows[:8])
-        side = Qt.AlignmentFlag.AlignRight if numbers else Qt.AlignmentFlag.AlignLeft
-        return side | Qt.AlignmentFlag.AlignVCenter
+        if column not in self._sides:
+            numbers = any(isinstance(row[column], int | float) for row in self.rows[:8])
+            side = Qt.AlignmentFlag.AlignRight if numbers else Qt.AlignmentFlag.AlignLeft
+            self._sides[column] = side | Qt.AlignmentFlag.AlignVCenter
+        return self._sides[column]
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return the title of a column."""
@@ -108,13 +112,14 @@ class RowsTable(QTableView):
         self.horizontalHeader().setHighlightSections(False)
 
     def set_rows(self, header: list[str], rows: Sequence[Sequence[Any]], tips: Sequence[str] = ()) -> None:
-        """Show these rows; new columns are fitted to the first hundred rows."""
+        """Show these rows; new columns are fitted to the first forty rows."""
         fresh = header != self.rows.header
         self.rows.set_rows(header, rows, tips)
         if fresh:
             measure, head = self.fontMetrics().horizontalAdvance, self.horizontalHeader().fontMetrics()
+            sample = rows[:40]
             for column, title in enumerate(header):
-                widest = max((measure(cell_text(row[column])) for row in rows[:100]), default=0)
+                widest = max((measure(text) for text in {cell_text(row[column]) for row in sample}), default=0)
                 need = max(widest, head.horizontalAdvance(shorten(title, 40))) + 26
                 self.setColumnWidth(column, min(need, 320))
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from lab.ui.widgets.text import visible
 from models.records.tokens import Token
 
 
-@dataclass(frozen=True)
-class Glyph:
-    """One cell of a strip: one token, or the byte tokens that together make one character.
+class Glyph(NamedTuple):
+    """One cell of a strip: one token, the byte tokens that together make one character, or the tokens of a segment.
 
     Args:
         first, last: Tokens first … last - 1.
@@ -27,8 +26,7 @@ class Glyph:
     breaks: bool = False
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a glyph stands: left edge and width in pixels, and its row."""
 
     x: int
@@ -109,24 +107,40 @@ def wrap(
         The places of each column's glyphs, and the number of rows.
     """
     places: list[list[Place]] = [[] for _ in columns]
-    x, row = [0] * len(columns), 0
+    rows = 1
+    for rows in wrap_steps(columns, widths, available, places, gap):  # noqa: B007 - the last one counts
+        pass
+    return places, rows
+
+
+def wrap_steps(
+    columns: Sequence[Sequence[Glyph]], widths: Sequence[Sequence[int]], available: int, places: list[list[Place]], gap: int = 2
+) -> Iterator[int]:
+    """Do as ``wrap``, into ``places``; yields after every segment how many rows there are so far."""
+    x, row, everyone = [0] * len(columns), 0, range(len(columns))
     for segment in segments(columns):
-        need = [sum(widths[c][a:b]) + gap * (b - a) for c, (a, b) in enumerate(segment)]
-        if any(x[c] > 0 and x[c] + need[c] - gap > available for c in range(len(columns))):
-            x, row = [0] * len(columns), row + 1
+        for c in everyone:
+            a, b = segment[c]
+            need = widths[c][a] if b == a + 1 else sum(widths[c][a:b]) + gap * (b - a - 1)
+            if x[c] > 0 and b > a and x[c] + need > available:
+                x, row = [0] * len(columns), row + 1
+                break
         row_after, breaks = row, False
-        for c, (a, b) in enumerate(segment):
-            own_row = row
+        for c in everyone:
+            a, b = segment[c]
+            own_row, across, put = row, x[c], places[c].append
             for i in range(a, b):
-                if x[c] > 0 and x[c] + widths[c][i] > available:
-                    x[c], own_row = 0, own_row + 1
-                places[c].append(Place(x[c], min(widths[c][i], available), own_row))
-                x[c] += widths[c][i] + gap
+                width = widths[c][i]
+                if across > 0 and across + width > available:
+                    across, own_row = 0, own_row + 1
+                put(Place(across, min(width, available), own_row))
+                across += width + gap
                 breaks = breaks or columns[c][i].breaks
+            x[c] = across
             row_after = max(row_after, own_row)
         if breaks:
             x, row_after = [0] * len(columns), row_after + 1
         elif row_after > row:
-            x = [x[c] if places[c] and places[c][-1].row == row_after else 0 for c in range(len(columns))]
+            x = [x[c] if places[c] and places[c][-1].row == row_after else 0 for c in everyone]
         row = row_after
-    return places, row + 1
+        yield row + 1

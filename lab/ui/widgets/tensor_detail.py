@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QPushButton, QSpinBox, QV
 from lab.ui.widgets.colors import colorize, image, qcolor, scheme
 from lab.ui.widgets.heatmap import HeatMap
 from lab.ui.widgets.panel import Elided
+from lab.ui.widgets.quantiles import quantile
 from lab.ui.widgets.text import percent, signed, tooltip, visible
 from models.records.arrays import Array
 from models.records.tensors import TensorDetail
@@ -25,7 +26,7 @@ REGION = 64
 def color_top(matrix: Array) -> float:
     """Return the end of a symmetric colour scale for a matrix; 1 where it is all 0 or not finite."""
     sizes = np.abs(matrix[np.isfinite(matrix)])
-    top = float(np.percentile(sizes, CLIP)) if sizes.size else 0.0
+    top = quantile(sizes, CLIP) if sizes.size else 0.0
     return top or float(sizes.max(initial=0.0)) or 1.0
 
 
