@@ -19,7 +19,7 @@ PURE = frozenset({
     "sampler_chain", "beams", "divergence",
     "project", "points", "neighbours", "analogy", "drift", "point_values", "positions", "tensor_list",
     "tensor_statistics", "tensor", "tensor_changes", "lens", "lens_difference", "norms", "attribution", "neurons",
-    "effect", "describe", "render", "encode", "vocabulary",
+    "effect", "encode", "vocabulary",
 })  # fmt: skip
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
 KEPT = 48
