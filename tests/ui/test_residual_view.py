@@ -123,6 +123,15 @@ def test_edits_are_in_every_question(view: ResidualView) -> None:
     assert view.list.undo.isEnabled()
 
 
+def test_the_last_token_of_another_prompt(view: ResidualView) -> None:
+    view._node = view.residual_at(0, 2, view.place(0))
+    view._on_change_chosen(Change("patch", everywhere=False, column=0, text="Hi"))
+    assert view.history.edits[0].positions == (-1,)
+    view.position = 2
+    view._on_change_chosen(Change("patch", everywhere=False, column=0, text="Hi"))
+    assert view.history.edits[-1].positions == (2,)
+
+
 def test_a_cell_under_the_mouse(view: ResidualView) -> None:
     table = view.panels[0].content.table
     said: list[Any] = []

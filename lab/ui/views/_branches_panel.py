@@ -134,9 +134,9 @@ def _needed(found: BeamTree) -> set[int]:
 
 def beam_table(found: BeamTree) -> tuple[list[str], list[list[Any]]]:
     """Return the hypotheses, best first."""
-    header = ["#", _("Score"), "ln p", _("Tokens"), _("Ended"), _("Text")]
+    header = ["#", _("Score"), _("Text"), "ln p", _("Tokens"), _("Ended")]
     rows: list[list[Any]] = [
-        [rank, one.score, one.logprob, len(one.token_ids), _("yes") if one.ended else _("length"), one.text]
+        [rank, one.score, one.text, one.logprob, len(one.token_ids), _("yes") if one.ended else _("length")]
         for rank, one in enumerate(found.sequences, start=1)
     ]
     return header, rows
@@ -152,11 +152,11 @@ def beam_facts(found: BeamTree) -> str:
 
 def sample_table(samples: list[DrawnSample]) -> tuple[list[str], list[list[Any]]]:
     """Return the answers in the order of their seeds."""
-    header = [_("Seed"), _("Tokens"), _("ln p per token"), _("Ended"), _("Text")]
+    header = [_("Seed"), _("Text"), _("Tokens"), _("ln p per token"), _("Ended")]
     rows: list[list[Any]] = []
     for one in samples:
         n = len(one.token_ids)
-        rows.append([one.seed, n, one.logprob / n if n else None, one.stop, one.text])
+        rows.append([one.seed, one.text, n, one.logprob / n if n else None, one.stop])
     return header, rows
 
 

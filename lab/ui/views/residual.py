@@ -314,7 +314,10 @@ class ResidualView(ColumnView):
 
     def _on_change_chosen(self, change: Change) -> None:
         if self._node is not None:
-            self.history.make(edit_of(self._node, change, self.place(self._node.column), self.columns))
+            place, lens = self.place(self._node.column), self.lens(self._node.column)
+            if change.text and lens is not None and place == lens.n_tokens - 1:
+                place = -1  # the last token of each prompt, however long it is
+            self.history.make(edit_of(self._node, change, place, self.columns))
             self.tab = "effect"
             self.ask_again()
 
