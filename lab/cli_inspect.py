@@ -22,6 +22,12 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "slice": (Annotated[int, typer.Option(help="Which matrix of a tensor with more than two dimensions.")], 0),
     "against": (Annotated[str, typer.Option(help="Path of the checkpoint to compare with (--tensor, --lens).")], ""),
     "edits": (Annotated[str, typer.Option(help="Activations to change in the forward, as JSON (see the guide).")], ""),
+    "rows": (Annotated[str, typer.Option(help="Vectors: input, output, positions, hidden[:LAYER[:each|last|mean]].")], "input"),
+    "texts": (Annotated[str, typer.Option(help="File of texts for hidden states (txt, jsonl, csv; one text a row).")], ""),
+    "plane": (Annotated[str, typer.Option(help="Settings of a plane, such as 'seed=1;align=procrustes'.")], ""),
+    "metric": (Annotated[str, typer.Option(help="cosine or euclidean; empty for the usual.")], ""),
+    "together": (Annotated[list[str], typer.Option(help="Checkpoint that shares the plane; once for each.")], []),
+    "with_inputs": (Annotated[bool, typer.Option("--with-inputs", help="Analogy: list its own words too.")], False),
     "write": (Annotated[int, typer.Option(help="Tokens that the model writes itself behind the text (--tokens).")], 0),
     "sort": (Annotated[str, typer.Option(help="Order of --vocabulary: id, text, characters, bytes, norm, indicator.")], "id"),
     "descending": (Annotated[bool, typer.Option("--descending", help="The largest first.")], False),
@@ -32,6 +38,8 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "quantize": (Annotated[str, typer.Option(help="int8 or int4; empty for none.")], ""),
     "as_json": (Annotated[bool, typer.Option("--json", help="Print JSON.")], False),
 }
+OTHERS_OF_SECTIONS = ("rows", "texts", "plane", "metric", "together", "with_inputs")
+"""Options that only some sections know."""
 
 
 def inspect(checkpoint: str, text: str, **given: Any) -> int:
@@ -47,6 +55,7 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
     question = Question(
         text, kind=given["kind"], target=given["target"], position=given["position"], top=given["top"],
         slice=given["slice"], against=given["against"], edits=given["edits"], path=given["path"],
+        others={name: given[name] for name in OTHERS_OF_SECTIONS},
         write=given["write"], sort=given["sort"], descending=given["descending"], suspects=given["suspects"],
     )  # fmt: skip
     shown = follow(_run.inspect(column, question, wanted))

@@ -27,7 +27,7 @@ from models.records.beams import BeamTree
 from models.records.chain import SamplerChain
 from models.records.checkpoints import Description
 from models.records.divergence import Divergence
-from models.records.embeddings import Neighbours, Projection
+from models.records.embeddings import Analogy, Drift, Neighbours, PositionTable, Projection
 from models.records.samples import SampleSet
 from models.records.sampling import Distribution, Generation
 from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges
@@ -183,13 +183,58 @@ class Checkpoint(Within):
         pair = pair_ids(self.opened, context, continuation)
         return finish(score(self.opened, [pair]))[0]
 
-    def neighbours(self, token: int | str, k: int = 12, metric: str = "cosine", source: str = "input") -> Neighbours:
-        """Return the nearest rows of the input or output embedding matrix, exactly."""
-        return finish(embeddings.neighbours(self.shelf, self.column, token, metric, k, source))
+    def neighbours(
+        self, token: int | str, k: int = 12, metric: str = "cosine", source: str = "input", **named: Any
+    ) -> Neighbours:
+        """Return the nearest rows of the input or output embedding matrix, or of other rows (by number), exactly.
 
-    def project(self, source: str = "input", layer: int = -1, text: str = "") -> Projection:
-        """Return embeddings, or hidden states of a text, in their first two principal components."""
-        return finish(embeddings.project(self.shelf, (self.column,), source, layer, text))[0]
+        ``named``: fields of ``RowsAsked`` (layer, place, text, file, field) for hidden states and positions.
+        """
+        rows, _plane = embeddings.asked(source=source, **named)
+        return finish(embeddings.neighbours(self.shelf, self.column, token, metric, k, rows=rows))
+
+    def analogy(
+        self, plus: Sequence[int | str], minus: Sequence[int | str] = (), k: int = 12, exclude: bool = True, **named: Any
+    ) -> Analogy:
+        """Return the rows nearest to a sum, such as ``analogy(["king", "woman"], ["man"])``.
+
+        ``named``: ``metric`` and ``source`` as ``neighbours`` has them.
+        """
+        return finish(embeddings.analogy(self.shelf, self.column, tuple(plus), tuple(minus), k=k, exclude=exclude, **named))
+
+    def project(self, method: str = "pca", together: Sequence[Checkpoint] = (), **named: Any) -> Projection:
+        """Return embeddings, or hidden states of a text, in a plane.
+
+        Args:
+            method: pca, pacmap, tsne, umap or axes.
+            together: Checkpoints that share the plane, this one among them, in the order of the window's columns.
+            **named: Fields of ``RowsAsked`` (source, layer, place, text, file, field) and of ``PlaneAsked`` (components,
+                seed, neighbours, spread, axes, align).
+        """
+        rows, plane = embeddings.asked(method=method, **named)
+        others = [(checkpoint.shelf, checkpoint.column) for checkpoint in together]
+        if not others:
+            return finish(embeddings.points(self.shelf, (self.column,), rows, plane, 0, 0, 0))
+        return finish(embeddings.points_of(others, rows, plane, [c is self for c in together].index(True)))
+
+    def drift(self, since: Checkpoint, align: str = "joint", metric: str = "euclidean", top: int = 200, **named: Any) -> Drift:
+        """Return what moved from another checkpoint to this one.
+
+        Args:
+            since: The earlier checkpoint.
+            align: joint (as they are) or procrustes (this one is first rotated onto the earlier).
+            metric: What the list is sorted by: euclidean or cosine.
+            top: How many rows are listed.
+            **named: ``k``, ``sample``, ``seed`` of the overlap score, and fields of ``RowsAsked``.
+        """
+        own = {name: named.pop(name) for name in ("k", "sample", "seed") if name in named}
+        rows, _plane = embeddings.asked(**named)
+        pair = ((since.shelf, since.column), (self.shelf, self.column))
+        return finish(embeddings.drift_between(pair, rows, align=align, metric=metric, top=top, **own))
+
+    def positions(self) -> PositionTable:
+        """Return how the model knows positions: a table, or rotary angles."""
+        return finish(embeddings.positions(self.shelf, self.column))
 
     def tensors(self) -> TensorList:
         """Return every tensor of its files: name, shape, type, bytes, component."""

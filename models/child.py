@@ -18,13 +18,16 @@ TASKS = {
     "torch_file": "models.torch_convert:convert",
     "gguf": "models.gguf_convert:convert",
     "gguf_transformers": "models.gguf_convert:convert_with_transformers",
+    "pacmap": "models.embeddings.projecting:project",
+    "tsne": "models.embeddings.projecting:project",
+    "umap": "models.embeddings.projecting:project",
 }
 FORBIDDEN = (
     "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn", "subprocess.Popen",
     "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "urllib.Request",
     "webbrowser.open", "ftplib.connect", "smtplib.connect",
 )  # fmt: skip
-NATIVE = ("gguf_transformers",)
+NATIVE = ("gguf_transformers", "pacmap", "tsne", "umap")
 """Tasks that may load native libraries after they have begun; torch does so late."""
 CHANGING = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.truncate", "shutil.rmtree")
 MOVING = ("os.rename", "os.link", "os.symlink")

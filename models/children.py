@@ -37,11 +37,15 @@ SCRIPT = Path(__file__).with_name("child.py")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use: seconds of processor time, bytes of address space, and the folder it may write into."""
+    """What a child may use: seconds of processor time, bytes of address space, the folder it may write into, threads."""
 
     seconds: float
     memory: int = 2048 * MB
     writable: str = ""
+    threads: int = 1
+
+
+ONE_THREAD = Limits(0.0)
 
 
 class ChildFailure(Exception):
@@ -53,18 +57,21 @@ class ChildFailure(Exception):
         self.details = details
 
 
-def environment(temporary: str) -> dict[str, str]:
+def environment(temporary: str, limits: Limits = ONE_THREAD) -> dict[str, str]:
     """Return the few variables that a child gets: no tokens, no proxies, no home, no network."""
+    threads = str(limits.threads)
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "SYSTEMROOT", "LANG", "LC_ALL")}
     return {
         **kept,
         "HOME": temporary,
         "TMPDIR": temporary,
         "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "false",
         "RAYON_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": threads,
+        "NUMBA_NUM_THREADS": threads,
+        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or limits.writable or temporary,
         "MALLOC_ARENA_MAX": "2",
     }
 
@@ -75,13 +82,14 @@ class Child:
     def __init__(self, task: str, limits: Limits) -> None:
         self.limits = limits
         self._temporary = tempfile.TemporaryDirectory(prefix="triptych-child-")
+        folders = [folder for folder in (limits.writable, os.environ.get("NUMBA_CACHE_DIR")) if folder]
         setup = {
             "root": str(SCRIPT.parent.parent),
             "task": task,
             "language": words._catalogue.info().get("language", "en"),
             "memory": limits.memory,
             "cpu_seconds": int(limits.seconds) + 60,
-            "writable": [self._temporary.name, *([limits.writable] if limits.writable else [])],
+            "writable": [self._temporary.name, *(folders if limits.writable else [])],
         }
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(SCRIPT), json.dumps(setup)],
@@ -89,7 +97,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=self._temporary.name,
-            env=environment(self._temporary.name),
+            env=environment(self._temporary.name, limits),
             start_new_session=True,
         )
         self.warm = False

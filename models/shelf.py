@@ -22,7 +22,7 @@ from models.words import _
 
 Mark = tuple[tuple[str, int, int], ...]
 Key = tuple[str, str, str, str]
-RESULTS = 12
+RESULTS = 20
 TRACES = 16
 TRACE_BYTES = 1_500_000_000
 """Of all remembered forwards together; the newest is always kept."""
@@ -105,6 +105,7 @@ class Shelf:
         self._opening: set[Key] = set()
         self._traces: OrderedDict[tuple[Key, bool, tuple[int, ...], tuple[int, ...], Hashable], Any] = OrderedDict()
         self._results: OrderedDict[Hashable, Any] = OrderedDict()
+        self._working: set[Hashable] = set()
         self._budget = budget or int(os.environ.get("TRIPTYCH_MEMORY") or 0)
         self.warm = Warm()
 
@@ -177,9 +178,19 @@ class Shelf:
         return sum(int(opened.loaded.actual_bytes) for opened in self._models.values())
 
     def remembered(self, key: Hashable, work: Callable[[], Work[Any]]) -> Work[Any]:
-        """Return the result of work, done at most once for a key while all models stay open."""
+        """Return the result of work, done at most once for a key while all models stay open.
+
+        Those who ask while it is being done wait for it.
+        """
+        while key in self._working:
+            time.sleep(0.002)
+            yield Progress(0, 0, "")
         if key not in self._results:
-            self._results[key] = yield from work()
+            self._working.add(key)
+            try:
+                self._results[key] = yield from work()
+            finally:
+                self._working.discard(key)
             while len(self._results) > RESULTS:
                 self._results.popitem(last=False)
         self._results.move_to_end(key)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models.embeddings import matrix
+from models.embeddings.rows import matrix
 from models.errors import UserError
 from models.events import Progress, Work
 from models.opened import OpenModel

@@ -31,6 +31,7 @@ class Question:
         write: How many tokens the model writes itself before its text is looked at.
         sort, descending, suspects: Which entries of the vocabulary, and in which order.
         edits: What is changed in the forward, as JSON; empty for nothing.
+        others: Options of single sections by name (``OTHERS_OF_SECTIONS``).
     """
 
     text: str
@@ -47,6 +48,7 @@ class Question:
     descending: bool = False
     suspects: bool = False
     edits: str = ""
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

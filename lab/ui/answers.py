@@ -15,11 +15,11 @@ from models.protocol import ProtocolError, encode
 from models.words import _
 
 PURE = frozenset({
-    "tokens", "attention_grid", "attention", "attention_pair", "head_cost", "distribution", "project",
+    "tokens", "attention_grid", "attention", "attention_pair", "head_cost", "distribution", "describe", "render",
     "sampler_chain", "beams", "divergence",
-    "neighbours", "describe", "render",
-    "lens", "lens_difference", "norms", "attribution", "neurons", "effect",
-    "tensor_list", "tensor_statistics", "tensor", "tensor_changes", "encode", "vocabulary",
+    "project", "points", "neighbours", "analogy", "drift", "point_values", "positions", "tensor_list",
+    "tensor_statistics", "tensor", "tensor_changes", "lens", "lens_difference", "norms", "attribution", "neurons",
+    "effect", "encode", "vocabulary",
 })  # fmt: skip
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
 KEPT = 48

@@ -117,7 +117,7 @@ def _taken_apart(
 
 def _target(seen: Seen, place: int, tokens: tuple[int | str, int | str]) -> Target:
     from models.attribution import Target
-    from models.embeddings import token_id
+    from models.embeddings.nearest import token_id
     from models.tokens import token_texts
 
     token, against = tokens

@@ -43,7 +43,18 @@ def rows() -> Iterator[Row]:
     answers = tuple(found["answer"] for found in starts)
     yield Row("P5 demo answers", "process start to the demo lineage's first answer on screen", answers, 8.0)
     yield from _head_grid()
+    yield from _points()
     yield from _heartbeat()
+
+
+def _points() -> Iterator[Row]:
+    from tests.bench.points import frames
+
+    for n, bar in ((100_000, 16), (1_000_000, 25)):
+        dragged, found = frames(n)
+        extra = {"worst": max(dragged)}
+        yield Row(f"P5 pan {n:,}", f"one frame while {n:,} points are dragged", tuple(dragged), bar, unit="ms", extra=extra)
+        yield Row(f"P5 hover {n:,}", f"the point under the mouse among {n:,}", tuple(found), 50, unit="ms")
 
 
 def _head_grid() -> Iterator[Row]:

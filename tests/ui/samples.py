@@ -1,5 +1,7 @@
 """Records for the tests of views and widgets, made by hand (no engine)."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.columns import Column
@@ -10,7 +12,7 @@ from models.records.chain import Outcome, SamplerChain, StageResult
 from models.records.checkpoints import Description
 from models.records.curves import TrainingRun, TrainingStep
 from models.records.divergence import Divergence
-from models.records.embeddings import Neighbours, Projection
+from models.records.embeddings import Analogy, Drift, Neighbours, PlaneFacts, PointValues, Projection
 from models.records.interventions import Effect
 from models.records.lens import Lens, LensDifference, Norms
 from models.records.samples import DrawnSample, SampleSet, statistics_of
@@ -181,13 +183,52 @@ def generation(text=" The capital is Ombra.", stop="eos"):
 def projection(column, n=400, seed=0):
     random = np.random.default_rng(seed)
     xy = np.concatenate([random.normal((-2, 0), 0.7, (n // 2, 2)), random.normal((2, 1), 0.9, (n - n // 2, 2))])
-    return Projection(column, xy.astype(np.float32), tuple(f" word{i}" for i in range(n)), np.arange(n),
-                      np.linalg.norm(xy, axis=1).astype(np.float32), "pca", "input", (0.31, 0.17))  # fmt: skip
+    return Projection(column, xy.astype(np.float32), tuple(f" word{i}" for i in range(n)), np.arange(n, dtype=np.int32),
+                      np.linalg.norm(xy, axis=1).astype(np.float32), "pca", "input", (0.31, 0.17), "",
+                      (np.arange(n) % 8).astype(np.uint8), np.zeros(n, np.int32), ("PC 1", "PC 2"), 0, n)  # fmt: skip
+
+
+def dataclass_part(whole, start, stop):
+    """Return a part of a projection, as it travels."""
+    span = slice(start, stop)
+    return replace(whole, xy=whole.xy[span], labels=whole.labels[span], ids=whole.ids[span], norms=whole.norms[span],
+                   kinds=whole.kinds[span], groups=whole.groups[span], start=start)  # fmt: skip
+
+
+def plane(column, n=400, part=40_000):
+    return PlaneFacts(column, n, part, "pca", "input", (0.31, 0.17), ("PC 1", "PC 2"), (-5.0, 5.0, -3.0, 4.0), "", 4)
 
 
 def neighbours(column, query=" word7", seed=0):
     scores = np.sort(np.random.default_rng(seed).random(12))[::-1].astype(np.float32)
-    return Neighbours(column, query, "cosine", np.arange(12), tuple(f" near{i}" for i in range(12)), scores)
+    return Neighbours(column, query, "cosine", np.arange(12), tuple(f" near{i}" for i in range(12)), scores, np.arange(12))
+
+
+def analogy(column):
+    scores = np.linspace(0.9, 0.3, 12).astype(np.float32)
+    return Analogy(column, ("+ king", "+ woman", "− man"), np.ones(3, np.float32), 1.2, np.full(3, 0.5, np.float32), True, True,
+                   "cosine", np.arange(12), tuple(f" word{i}" for i in range(12)), scores)  # fmt: skip
+
+
+def drift(a, b, n=20):
+    far = np.linspace(3, 0.1, n).astype(np.float32)
+    places = np.stack([np.arange(n), np.arange(n)], axis=1).astype(np.int32)
+    return Drift(a, b, tuple(f" word{i}" for i in range(n)), places, far, 1 - far / 10, np.full(n, 0.5, np.float32), 10, 0.8,
+                 0.75, 0.85, 100, 400, 0.2, 0.1, "joint", "id")  # fmt: skip
+
+
+def point_values(name, n=400):
+    return PointValues(name, np.linspace(0, 1, n).astype(np.float32), (), 0, n)
+
+
+EMBEDDINGS = {
+    "project": lambda asked, column: tuple(plane(c.name) for c in asked["columns"]),
+    "points": lambda asked, column: projection(asked["columns"][asked["index"]].name, seed=asked["index"]),
+    "drift": lambda asked, column: drift(*(c.name for c in asked["columns"])),
+    "analogy": lambda asked, column: analogy(asked["column"].name),
+    "point_values": lambda asked, column: point_values(asked["name"]),
+    "neighbours": lambda asked, column: neighbours(asked["column"].name, seed=column),
+}
 
 
 BENCHMARKS = (("world_perplexity", "word_perplexity", False), ("world_questions", "exact_match", True),

@@ -228,10 +228,10 @@ def test_lists_details_and_changes_arrive(view_of, qtbot, tiny_lineage):
 
     app, view = view_of
     arrays = load_file(tiny_lineage / "sft" / "model.safetensors")
-    header, rows = view.table()
-    ours = {row[1]: row for row in rows if row[0] == "sft"}
+    mean = view.table()[0].index("Mean")
+    qtbot.waitUntil(lambda: {row[0] for row in view.table()[1] if row[mean] is not None} == {"pretrain", "sft"}, timeout=60_000)
+    ours = {row[1]: row for row in view.table()[1] if row[0] == "sft"}
     assert set(ours) == set(arrays)
-    mean = header.index("Mean")
     for name, values in arrays.items():
         assert ours[name][mean] == pytest.approx(float(values.astype(np.float64).mean()), abs=1e-6)
     page = view.page("list")
@@ -253,6 +253,7 @@ def test_lists_details_and_changes_arrive(view_of, qtbot, tiny_lineage):
         want = np.linalg.norm(values - old) / np.linalg.norm(old)
         assert found[name] == pytest.approx(want, rel=1e-5, abs=1e-9)
     changes = view.page("changes").panels[1].content
+    qtbot.waitUntil(lambda: bool(changes.places), timeout=60_000)  # it is drawn
     place = changes.map.place_of(0.5, 0.5)
     qtbot.mouseClick(changes.map, Qt.MouseButton.LeftButton, pos=QPointF(place).toPoint())
     qtbot.waitUntil(lambda: changes.detail.detail is not None, timeout=60_000)

@@ -68,10 +68,8 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return made.head(params["layer"], params["head"], seed=column)
     if want.op in SAMPLING:
         return SAMPLING[want.op](column, params)
-    if want.op == "project":
-        return tuple(made.projection(c.name, seed=i) for i, c in enumerate(params["columns"]))
-    if want.op == "neighbours":
-        return made.neighbours(params["column"].name, seed=column)
+    if want.op in made.EMBEDDINGS:
+        return made.EMBEDDINGS[want.op](params, max(column, 0))
     if want.op == "generate":
         return made.generation(text)
     if want.op == "samples":

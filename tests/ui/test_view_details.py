@@ -9,11 +9,10 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QGuiApplication
 
 from lab.ui.view import Failure
-from lab.ui.views import attention, chat, embeddings, evaluate, sampling, tokens
+from lab.ui.views import attention, chat, evaluate, sampling, tokens
 from lab.ui.views._sampling_rows import bars, difference_bars, facts, stage_line
 from lab.ui.widgets.attention_panel import axis_labels, block_of, grid_numbers, pair_of, shown_pattern, value_text
 from lab.ui.widgets.conversation import Exchange, Reply, messages_for
-from lab.ui.widgets.points_panel import moves, search
 from lab.ui.widgets.remembered import exchange_from, exchanges_to
 from lab.ui.widgets.token_panel import glyph_values, same_tokens, scale_top, summary, token_at, token_values
 from models.chain import Stage
@@ -188,47 +187,6 @@ def test_kinds_are_offered_where_there_are_several(show):
     assert view.controls.kind.isVisible()
     view.controls.kind.setCurrentIndex(2)
     assert view.wants()[0].params["kind"] == "cross"
-
-
-# embeddings ----------------------------------------------------------------------------------------------------------
-def test_nothing_is_projected_before_it_is_asked_for(show, qtbot):
-    view = show(embeddings)
-    assert view.wants() == []
-    assert "Project" in view.panels[0].message()
-    qtbot.mouseClick(view.go, Qt.MouseButton.LeftButton)
-    (want,) = view.wants()
-    assert want.op == "project"
-    assert want.params["columns"] == made.COLUMNS[:2]
-
-
-def test_search_and_return_ask_for_neighbours_in_every_column(show, qtbot):
-    view = show(embeddings)
-    view._on_project()
-    fill(view)
-    view.search.setText("word12")
-    qtbot.keyClick(view.search, Qt.Key.Key_Return)
-    asked = [want for want in view.wants() if want.op == "neighbours"]
-    assert [want.params["token"] for want in asked] == [12, 12]
-    fill(view)
-    assert "word7" in view.panels[0].content.title.whole()  # the answer's own query
-    assert len(view.panels[1].content.bars.bars) == 12
-
-
-def test_search_finds_exact_ones_first_and_ids():
-    labels = ("xword", " word", "wordy", "Word")
-    assert search(labels, np.arange(4) + 10, "word") == [1, 3, 0, 2]
-    assert search(labels, np.arange(4) + 10, "#12") == [2]
-    assert search(labels, np.arange(4), "  ") == []
-
-
-def test_a_planted_move_is_the_largest():
-    a, b = made.projection("a", 50), made.projection("b", 50)
-    b.xy[:] = a.xy
-    b.xy[17] += (3, 4)
-    first, second, distance = moves(a, b)
-    assert (int(first[0]), int(second[0])) == (17, 17)
-    assert distance[0] == pytest.approx(5, abs=1e-5)
-    assert distance[1] == 0
 
 
 # sampling ------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from lab.ui.widgets.head_grid import head_name, mosaic
 from lab.ui.widgets.heatmap import fitting_labels, log_scaled, pool_peaks
 from lab.ui.widgets.run_form import eval_command, task_names
 from lab.ui.widgets.sample_table import filtered, items, outcome, short_id
-from lab.ui.widgets.scatter import bin_points, nearest, shade, thicken
 from lab.ui.widgets.score_table import arrange, best_of, cell_lines, score_text, significance, with_baseline
 from lab.ui.widgets.strip_layout import Glyph, glyphs, segments, wrap
 from lab.ui.widgets.text import MAX_MARKS, percent, plain, shorten, tooltip, visible
@@ -216,37 +215,13 @@ def test_wrap_of_ten_thousand_tokens_has_every_token():
     assert rows == math.ceil(10_000 / 11)
 
 
-# bars, scatter -------------------------------------------------------------------------------------------------------
+# bars ----------------------------------------------------------------------------------------------------------------
 def test_bar_lengths():
     assert bar_length(0.5, 1.0, log=False) == 0.5
     assert bar_length(2.0, 1.0, log=False) == 1.0
     assert bar_length(1e-5, 1.0, log=True) == pytest.approx(0, abs=1e-6)
     assert bar_length(1.0, 1.0, log=True) == 1.0
     assert bar_length(0.0, 1.0, log=True) == bar_length(math.nan, 1.0, log=False) == 0.0
-
-
-def test_bin_points_counts_each_point_once_and_puts_the_top_first():
-    xy = np.array([[0.1, 0.9], [0.1, 0.9], [0.9, 0.1], [5, 5]], dtype=np.float32)
-    counts = bin_points(xy, (0, 1, 0, 1), 10, 10)
-    assert counts.sum() == 3
-    assert counts[1, 1] == 2 or counts[0, 1] == 2
-    assert counts[8:, 9].sum() == 1
-    assert thicken(counts).max() == 2
-    assert (thicken(counts) > 0).sum() >= (counts > 0).sum()
-
-
-def test_shade_is_transparent_where_nothing_is():
-    pixels = shade(np.array([[0, 1, 100]]), (1, 2, 3))
-    assert pixels[0, 0, 3] == 0
-    assert 0 < pixels[0, 1, 3] < pixels[0, 2, 3] == 255
-    assert pixels[0, 2, :3].tolist() == [3, 2, 1]
-
-
-def test_nearest_respects_its_reach():
-    xy = np.array([[0, 0], [1, 1]], dtype=np.float32)
-    assert nearest(xy, (0.9, 0.9), (0.5, 0.5)) == 1
-    assert nearest(xy, (0.5, 0.0), (0.1, 0.1)) == -1
-    assert nearest(np.zeros((0, 2)), (0, 0), (1, 1)) == -1
 
 
 # chat ----------------------------------------------------------------------------------------------------------------

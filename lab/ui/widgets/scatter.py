@@ -1,283 +1,317 @@
-"""Points in a plane: single dots while they are few on screen, binned into an image while they are many."""
+"""Points in a plane: drag to move, wheel to zoom, hover to read, draw a box or a loop to select; a million stay smooth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Signal
-from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPolygonF, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QWidget
 
-from lab.ui.widgets.colors import Bytes, Rgb, blend, image, qcolor, scheme
-from lab.ui.widgets.text import visible
-from models.records.arrays import Array
+from lab.ui.widgets.colors import Rgb
+from lab.ui.widgets.point_layer import Layer, Raster, inside_polygon
+from lab.ui.widgets.point_marks import Marks
+from lab.ui.widgets.point_set import PointSet
+from lab.ui.widgets.points_image import Box
 
-FEW = 1200
-"""Up to so many points on screen are drawn one by one."""
-SOME = 8000
-"""Up to so many points are drawn larger."""
 REACH = 9
 """Pixels within which the mouse finds a point."""
-MOST_LABELS = 24
-
-
-def bin_points(xy: Array, bounds: tuple[float, float, float, float], width: int, height: int) -> Array:
-    """Count points per pixel: (height, width) int, row 0 at the top (largest y).
-
-    Args:
-        xy: (N, 2) points.
-        bounds: x from, x to, y from, y to.
-        width: Pixels across.
-        height: Pixels down.
-    """
-    x0, x1, y0, y1 = bounds
-    column = ((xy[:, 0] - np.float32(x0)) * np.float32(width / (x1 - x0))).astype(np.int32)
-    row = ((np.float32(y1) - xy[:, 1]) * np.float32(height / (y1 - y0))).astype(np.int32)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    flat = row[inside] * width + column[inside]
-    return np.bincount(flat, minlength=width * height)[: width * height].reshape(height, width)
-
-
-def thicken(counts: Array) -> Array:
-    """Return counts spread over a 2 × 2 block, so that a single point can be seen."""
-    wide = counts.copy()
-    wide[:, 1:] += counts[:, :-1]
-    tall = wide.copy()
-    tall[1:] += wide[:-1]
-    return tall
-
-
-def shade(counts: Array, color: Rgb) -> Bytes:
-    """Return (height, width, 4) ARGB pixels: the colour, the more opaque the more points."""
-    top = max(int(counts.max(initial=1)), 1)
-    alpha = np.zeros(top + 1)
-    alpha[1:] = 120 + 135 * np.log1p(np.arange(1, top + 1)) / np.log1p(top)
-    packed = (np.round(alpha).astype(np.uint32) << 24) | np.uint32(color[0] << 16 | color[1] << 8 | color[2])
-    packed[0] = 0
-    pixels = np.ascontiguousarray(packed[counts])
-    return pixels.view(np.uint8).reshape(*counts.shape, 4)
-
-
-def nearest(xy: Array, point: tuple[float, float], reach: tuple[float, float]) -> int:
-    """Return the index of the point nearest to a place, measured in units of ``reach``; -1 if none is within it."""
-    if not len(xy):
-        return -1
-    dx = (xy[:, 0] - np.float32(point[0])) * np.float32(1 / reach[0])
-    dy = (xy[:, 1] - np.float32(point[1])) * np.float32(1 / reach[1])
-    squares = dx * dx + dy * dy
-    index = int(np.argmin(squares))
-    return index if float(squares[index]) <= 1 else -1
+REST_MS = 70
+"""After so long without movement the picture is drawn afresh for the new place."""
+CLICK_PIXELS = 4
+MODES = ("move", "box", "lasso")
+AT_ONCE = 60_000
+"""Up to so many points are drawn in one frame."""
+FRAME_SECONDS = 0.008
+"""What drawing points may take of one frame; the rest is drawn in the next ones."""
 
 
 class Scatter(QWidget):
-    """One or two layers of labelled points on shared axes; drag to move, wheel to zoom, right drag to stretch."""
+    """One or two layers of points on shared axes; the first layer is on top and is the one that the mouse finds."""
 
     hovered = Signal(int)
-    """Index of the point under the mouse in the first layer, -1 for none."""
+    """Index of the point under the mouse, -1 for none."""
     clicked = Signal(int)
+    activated = Signal(int)
+    """Double click on a point."""
     moved = Signal(QRectF)
     """The visible part has changed by hand."""
+    chosen = Signal(object, str)
+    """Indexes that were enclosed, and what to do with them: ``replace``, ``add`` or ``remove``."""
+    cleared = Signal()
+    """Escape was pressed."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._layers: list[tuple[Array, Rgb]] = []
-        self._labels: Sequence[str] = ()
-        self._marks: list[int] = []
-        self._chosen = self._pointed = -1
-        self._quiet = False
-        self.plot = pg.PlotWidget(self, background=None)
-        item = self.plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        self.box = item.getViewBox()
-        self._images = [_Raster(self.plot) for _i in range(2)]
-        self._dots = [pg.ScatterPlotItem(pxMode=True, pen=None, size=5) for _i in range(2)]
-        self._arrows = pg.PlotCurveItem(connect="pairs")
-        self._rings = pg.ScatterPlotItem(pxMode=True, size=11)
-        for added in (*self._dots, self._arrows, self._rings):
-            self.plot.addItem(added)
-        self._texts: list[pg.TextItem] = []
-        self.box.sigRangeChanged.connect(self._on_range)
-        self.box.sigResized.connect(self._redraw)
-        self.plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
-        self.plot.scene().sigMouseClicked.connect(self._on_mouse_clicked)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.plot)
-        self.setMinimumSize(140, 120)
-        self._paint_axes()
+        self.layers: list[Layer] = []
+        self.marks = Marks()
+        self.mode = "move"
+        self.axes: tuple[str, str] = ("", "")
+        self.measured = True
+        self._box: Box = (0.0, 1.0, 0.0, 1.0)
+        self._raster = Raster()
+        self._press: QPointF | None = None
+        self._pressed_box: Box = self._box
+        self._loop: list[QPointF] = []
+        self._dragging = False
+        self._pointed = -1
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self.update)
+        self._more = QTimer(self)
+        self._more.setSingleShot(True)
+        self._more.setInterval(0)
+        self._more.timeout.connect(self._on_more)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(140, 110)
 
-    def set_points(self, layers: list[tuple[Array, Rgb]], labels: Sequence[str], keep_range: bool = False) -> None:
-        """Show (N, 2) points per layer; ``labels`` are those of the first."""
-        self._layers, self._labels = [(np.asarray(xy, dtype=np.float32), color) for xy, color in layers], labels
-        self._marks, self._chosen, self._pointed = [], -1, -1
-        self._arrows.setData([], [])
-        if not keep_range:
-            self.show_all()
-        self._redraw()
+    # what is shown ---------------------------------------------------------------------------------------------------
+    def set_layers(self, layers: Sequence[Layer]) -> None:
+        """Show these layers, the first on top."""
+        self.layers = list(layers)
+        self.refresh()
 
-    def set_axis_titles(self, x: str, y: str) -> None:
-        """Name the axes."""
-        self.plot.setLabel("bottom", x)
-        self.plot.setLabel("left", y)
+    def set_points(self, points: PointSet, color: Rgb) -> None:
+        """Show the points of one column in one colour."""
+        self.set_layers([Layer(points, color)])
 
-    def set_arrows(self, starts: Array, ends: Array) -> None:
-        """Join (N, 2) points by lines."""
-        joined = np.stack([starts, ends], axis=1).reshape(-1, 2)
-        pen = pg.mkPen(qcolor(scheme(self.palette()).muted, 150), width=1)
-        self._arrows.setData(joined[:, 0], joined[:, 1], pen=pen)
+    def refresh(self) -> None:
+        """Draw afresh: the points or their colours have changed."""
+        self._raster.forget()
+        self.update()
+
+    def set_axes(self, axes: tuple[str, str], measured: bool) -> None:
+        """Name the axes; ``measured``: whether numbers along them mean anything (not in a map)."""
+        self.axes, self.measured = axes, measured
+        self.update()
+
+    def set_mode(self, mode: str) -> None:
+        """Choose what dragging does: ``move``, ``box`` or ``lasso``."""
+        self.mode = mode
+        self.setCursor(Qt.CursorShape.CrossCursor if mode != "move" else Qt.CursorShape.ArrowCursor)
 
     def set_marks(self, marks: Sequence[int], chosen: int = -1) -> None:
         """Ring and label these points of the first layer, and more strongly one of them."""
-        self._marks, self._chosen = list(marks), chosen
-        self._redraw_marks()
+        self.marks.points, self.marks.chosen = list(marks), chosen
+        self.update()
 
-    def show_all(self) -> None:
-        """Make all points visible."""
-        points = [xy for xy, _color in self._layers if len(xy)]
-        if points:
-            joined = np.concatenate(points)
-            low, high = joined.min(axis=0), joined.max(axis=0)
-            size = np.maximum(high - low, 1e-6)
-            self.set_range(QRectF(low[0] - 0.05 * size[0], low[1] - 0.05 * size[1], 1.1 * size[0], 1.1 * size[1]))
+    def set_arrows(self, starts: np.ndarray, ends: np.ndarray) -> None:
+        """Draw arrows from (N, 2) places to others."""
+        self.marks.starts, self.marks.ends = np.asarray(starts), np.asarray(ends)
+        self.update()
+
+    def range(self) -> QRectF:
+        """Return the visible part of the plane."""
+        x0, x1, y0, y1 = self._box
+        return QRectF(x0, y0, x1 - x0, y1 - y0)
 
     def set_range(self, rect: QRectF) -> None:
         """Show this part, silently."""
-        self._quiet = True
-        self.box.setRange(rect, padding=0)
-        self._quiet = False
+        if rect.width() > 0 and rect.height() > 0:
+            self._box = (rect.left(), rect.right(), rect.top(), rect.bottom())
+            self.update()
+
+    def show_all(self) -> None:
+        """Make all points of every layer visible."""
+        boxes = [layer.points.facts.box for layer in self.layers]
+        if boxes:
+            low_x, high_x = min(box[0] for box in boxes), max(box[1] for box in boxes)
+            low_y, high_y = min(box[2] for box in boxes), max(box[3] for box in boxes)
+            self.set_range(widened(low_x, high_x, low_y, high_y))
 
     def point_count(self) -> int:
-        """Return how many points the first layer has."""
-        return len(self._layers[0][0]) if self._layers else 0
+        """Return how many points of the first layer are shown."""
+        return self.layers[0].n_shown() if self.layers else 0
+
+    # places ----------------------------------------------------------------------------------------------------------
+    def to_pixels(self, xy: np.ndarray) -> np.ndarray:
+        """Return (N, 2) pixels of (N, 2) places."""
+        x0, x1, y0, y1 = self._box
+        scale = np.array([self.width() / (x1 - x0), -self.height() / (y1 - y0)])
+        return np.asarray((np.asarray(xy, np.float64) - (x0, y1)) * scale)
+
+    def to_plane(self, point: QPointF) -> tuple[float, float]:
+        """Return the place under a pixel."""
+        x0, x1, y0, y1 = self._box
+        return x0 + point.x() * (x1 - x0) / max(self.width(), 1), y1 - point.y() * (y1 - y0) / max(self.height(), 1)
+
+    def index_at(self, point: QPointF) -> int:
+        """Return the point of the first layer under a pixel, -1 for none."""
+        if not self.layers:
+            return -1
+        x0, x1, y0, y1 = self._box
+        reach = (REACH * (x1 - x0) / max(self.width(), 1), REACH * (y1 - y0) / max(self.height(), 1))
+        return self.layers[0].points.nearest(self.to_plane(point), reach, self.layers[0].shown)
 
     # drawing ---------------------------------------------------------------------------------------------------------
-    def _bounds(self) -> tuple[float, float, float, float]:
-        (x0, x1), (y0, y1) = self.box.viewRange()
-        return float(x0), float(x1), float(y0), float(y1)
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw the picture of the points where it belongs, and on it rings, labels, arrows and axes."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), self.palette().color(QPalette.ColorRole.Base))
+        size = (self.width(), self.height())
+        if self.layers and not self._raster.suits(self._box, size) and not self._raster.busy and not self._rest.isActive():
+            self._raster.begin(self.layers, self._box, size)
+            few = sum(len(layer.points) for layer in self.layers) <= AT_ONCE
+            if not self._raster.go_on(1.0 if few else FRAME_SECONDS):
+                self._more.start()
+        self._raster.show(painter, self._box, size)
+        self.marks.draw(painter, self, self._pointed)
+        self._draw_loop(painter)
+        painter.end()
 
-    def _redraw(self) -> None:
-        x0, x1, y0, y1 = self._bounds()
-        width, height = max(int(self.box.width()), 8), max(int(self.box.height()), 8)
-        for index in range(2):
-            raster, dots = self._images[index], self._dots[index]
-            if index >= len(self._layers):
-                raster.clear()
-                dots.setData([], [])
-                continue
-            xy, color = self._layers[index]
-            seen = (xy[:, 0] >= x0) & (xy[:, 0] <= x1) & (xy[:, 1] >= y0) & (xy[:, 1] <= y1)
-            if int(seen.sum()) <= FEW:
-                raster.clear()
-                dots.setData(xy[seen, 0], xy[seen, 1], brush=pg.mkBrush(qcolor(color, 170)))
-                continue
-            dots.setData([], [])
-            counts = thicken(bin_points(xy, (x0, x1, y0, y1), width, height))
-            counts = thicken(counts) if int(seen.sum()) <= SOME else counts
-            raster.show(image(shade(counts, color)), QRectF(x0, y0, x1 - x0, y1 - y0))
-        self._redraw_marks()
+    def _draw_loop(self, painter: QPainter) -> None:
+        if len(self._loop) > 1:
+            painter.setPen(self.palette().color(QPalette.ColorRole.Highlight))
+            fill = self.palette().color(QPalette.ColorRole.Highlight)
+            fill.setAlpha(40)
+            painter.setBrush(fill)
+            painter.drawPolygon(QPolygonF(self._corners()))
 
-    def _redraw_marks(self) -> None:
-        for text in self._texts:
-            self.plot.removeItem(text)
-        self._texts = []
-        xy = self._layers[0][0] if self._layers else np.zeros((0, 2), dtype=np.float32)
-        shown = [i for i in dict.fromkeys([*self._marks, self._chosen, self._pointed]) if 0 <= i < len(xy)]
-        colors = scheme(self.palette())
-        accent = self.palette().highlight().color()
-        strong = {self._chosen, self._pointed}
-        self._rings.setData(
-            xy[shown, 0], xy[shown, 1], brush=None,
-            pen=[pg.mkPen(accent if i in strong else qcolor(colors.text), width=2 if i in strong else 1) for i in shown],
-        )  # fmt: skip
-        if not shown:
+    def _corners(self) -> list[QPointF]:
+        if self.mode == "box":
+            a, b = self._loop[0], self._loop[-1]
+            return [a, QPointF(b.x(), a.y()), b, QPointF(a.x(), b.y())]
+        return self._loop
+
+    def _on_more(self) -> None:
+        """Draw a portion more of the new picture; the old one stands until it is finished."""
+        if self._raster.go_on(FRAME_SECONDS):
+            self.update()
+        else:
+            self._more.start()
+
+    def finish_drawing(self) -> None:
+        """Draw to the end now, for a picture that is saved."""
+        self._rest.stop()
+        self._more.stop()
+        if self.layers and (self._raster.busy or not self._raster.suits(self._box, (self.width(), self.height()))):
+            self._raster.begin(self.layers, self._box, (self.width(), self.height()))
+        self._raster.go_on(60.0)
+        self.update()
+
+    # mouse and keys --------------------------------------------------------------------------------------------------
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Begin to drag, or to draw a box or loop (Shift draws a loop whatever the mode)."""
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._press, self._pressed_box, self._dragging = event.position(), self._box, False
+            encloses = self.mode != "move" or event.modifiers() & Qt.KeyboardModifier.ShiftModifier
+            self._loop = [event.position()] if encloses else []
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Drag the plane, go on with the loop, or name the point under the mouse."""
+        if self._press is None or not event.buttons() & Qt.MouseButton.LeftButton:
+            self._point(self.index_at(event.position()))
             return
-        labelled = [i for i in shown if i in strong] + [i for i in shown if i not in strong]
-        for i in self._legible(labelled):
-            fill = pg.mkBrush(qcolor(colors.background, 215))
-            text = pg.TextItem(visible(self._labels[i], 24), color=qcolor(colors.text), anchor=(0, 1.1), fill=fill)
-            text.setPos(float(xy[i, 0]), float(xy[i, 1]))
-            text.setZValue(20 if i in strong else 10)
-            self.plot.addItem(text, ignoreBounds=True)
-            self._texts.append(text)
+        offset = event.position() - self._press
+        if not self._dragging and abs(offset.x()) + abs(offset.y()) < CLICK_PIXELS:
+            return
+        self._dragging = True
+        if self._loop:
+            self._loop.append(event.position())
+        else:
+            x0, x1, y0, y1 = self._pressed_box
+            dx, dy = offset.x() * (x1 - x0) / max(self.width(), 1), offset.y() * (y1 - y0) / max(self.height(), 1)
+            self._move_to((x0 - dx, x1 - dx, y0 + dy, y1 + dy))
+        self.update()
 
-    def _legible(self, points: list[int]) -> list[int]:
-        """Return the points whose labels do not cover an earlier one's."""
-        xy, (px, py) = self._layers[0][0], self.box.viewPixelSize()
-        metrics, taken, kept = self.fontMetrics(), list[QRectF](), list[int]()
-        for i in points:
-            width = metrics.horizontalAdvance(visible(self._labels[i], 24)) + 8
-            rect = QRectF(float(xy[i, 0]) / px, -float(xy[i, 1]) / py, width, metrics.height() + 6)
-            if len(kept) < MOST_LABELS and not any(rect.intersects(other) for other in taken):
-                taken.append(rect)
-                kept.append(i)
-        return kept
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """End a drag or a loop; without movement it was a click."""
+        if event.button() != Qt.MouseButton.LeftButton or self._press is None:
+            return
+        was_dragging, loop = self._dragging, self._corners() if self._loop else []
+        self._press, self._dragging, self._loop = None, False, []
+        if not was_dragging:
+            index = self.index_at(event.position())
+            if index >= 0:
+                self.clicked.emit(index)
+        elif len(loop) > 2:
+            self._enclose(loop, event.modifiers())
+        self._rest.start()
+        self.update()
 
-    def _paint_axes(self) -> None:
-        colors = scheme(self.palette())
-        self.plot.setBackground(qcolor(colors.background))
-        for name in ("bottom", "left"):
-            axis = self.plot.getPlotItem().getAxis(name)
-            axis.setPen(pg.mkPen(qcolor(blend(colors.line, colors.muted, 0.3))))
-            axis.enableAutoSIPrefix(False)
-            axis.setTextPen(pg.mkPen(qcolor(colors.muted)))
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Take the point under the mouse, or show everything."""
+        index = self.index_at(event.position())
+        if index >= 0:
+            self.activated.emit(index)
+        else:
+            self.show_all()
+            self.moved.emit(self.range())
 
-    # events ----------------------------------------------------------------------------------------------------------
-    def _on_range(self) -> None:
-        self._redraw()
-        if not self._quiet:
-            x0, x1, y0, y1 = self._bounds()
-            self.moved.emit(QRectF(x0, y0, x1 - x0, y1 - y0))
+    def _enclose(self, loop: list[QPointF], keys: Qt.KeyboardModifier) -> None:
+        if not self.layers:
+            return
+        corners = np.array([self.to_plane(point) for point in loop])
+        found = inside_polygon(self.layers[0], corners, (self.width(), self.height()), self._box)
+        mode = "add" if keys & Qt.KeyboardModifier.ControlModifier else "replace"
+        self.chosen.emit(found, "remove" if keys & Qt.KeyboardModifier.AltModifier else mode)
 
-    def _index_at(self, scene: QPointF) -> int:
-        if not self._layers or not self.box.sceneBoundingRect().contains(scene):
-            return -1
-        point, (px, py) = self.box.mapSceneToView(scene), self.box.viewPixelSize()
-        return nearest(self._layers[0][0], (point.x(), point.y()), (REACH * px, REACH * py))
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Zoom about the mouse."""
+        self._zoom(0.85 ** (event.angleDelta().y() / 120), self.to_plane(event.position()))
 
-    def _on_mouse_moved(self, scene: QPointF) -> None:
-        index = self._index_at(scene)
+    def _zoom(self, factor: float, about: tuple[float, float]) -> None:
+        x0, x1, y0, y1 = self._box
+        x, y = about
+        self._move_to((x + (x0 - x) * factor, x + (x1 - x) * factor, y + (y0 - y) * factor, y + (y1 - y) * factor))
+        self._rest.start()
+
+    def _move_to(self, box: Box) -> None:
+        if box[1] - box[0] > 1e-9 * (1 + abs(box[0])) and box[3] - box[2] > 1e-9 * (1 + abs(box[2])):
+            self._box = box
+            self.update()
+            self.moved.emit(self.range())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Arrow keys move, + and - zoom, Home shows all, Escape clears the selection."""
+        x0, x1, y0, y1 = self._box
+        steps = {Qt.Key.Key_Left: (-1, 0), Qt.Key.Key_Right: (1, 0), Qt.Key.Key_Up: (0, 1), Qt.Key.Key_Down: (0, -1)}
+        step, key = steps.get(Qt.Key(event.key())), event.key()
+        if step is not None:
+            dx, dy = step[0] * (x1 - x0) / 10, step[1] * (y1 - y0) / 10
+            self._move_to((x0 + dx, x1 + dx, y0 + dy, y1 + dy))
+            self._rest.start()
+        elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal, Qt.Key.Key_Minus):
+            self._zoom(1.25 if key == Qt.Key.Key_Minus else 0.8, ((x0 + x1) / 2, (y0 + y1) / 2))
+        elif key == Qt.Key.Key_Home:
+            self.show_all()
+            self.moved.emit(self.range())
+        elif key == Qt.Key.Key_Escape:
+            self.cleared.emit()
+        else:
+            super().keyPressEvent(event)
+
+    def _point(self, index: int) -> None:
         if index != self._pointed:
             self._pointed = index
-            self._redraw_marks()
             self.hovered.emit(index)
+            self.update()
 
-    def _on_mouse_clicked(self, event: object) -> None:
-        index = self._index_at(event.scenePos())  # type: ignore[attr-defined]
-        if index >= 0 and event.button().name == "LeftButton":  # type: ignore[attr-defined]
-            self.clicked.emit(index)
+    def leaveEvent(self, event: QEvent) -> None:
+        """Forget the mouse."""
+        super().leaveEvent(event)
+        self._point(-1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Draw afresh at the new size."""
+        super().resizeEvent(event)
+        self._raster.forget()
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""
         super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_texts"):
-            self._paint_axes()
-            self._redraw_marks()
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_raster"):
+            self.refresh()
 
     def sizeHint(self) -> QSize:
         """Return a comfortable size."""
         return QSize(320, 280)
 
 
-class _Raster:
-    """An image that fills the visible part of a plot."""
-
-    def __init__(self, plot: pg.PlotWidget) -> None:
-        self._item = pg.QtWidgets.QGraphicsPixmapItem()
-        self._item.setZValue(-5)
-        self._item.setTransformationMode(pg.QtCore.Qt.TransformationMode.FastTransformation)
-        plot.addItem(self._item, ignoreBounds=True)
-        self._item.hide()
-
-    def clear(self) -> None:
-        self._item.hide()
-
-    def show(self, picture: QImage, rect: QRectF) -> None:
-        self._item.setPixmap(pg.QtGui.QPixmap.fromImage(picture))
-        transform = pg.QtGui.QTransform()
-        transform.translate(rect.left(), rect.bottom())
-        transform.scale(rect.width() / picture.width(), -rect.height() / picture.height())
-        self._item.setTransform(transform)
-        self._item.show()
+def widened(x0: float, x1: float, y0: float, y1: float) -> QRectF:
+    """Return a box with a margin of 6 % on every side; a box without size gets one."""
+    width, height = max(x1 - x0, 1e-6), max(y1 - y0, 1e-6)
+    return QRectF((x0 + x1) / 2 - 0.56 * width, (y0 + y1) / 2 - 0.56 * height, 1.12 * width, 1.12 * height)
