@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +14,7 @@ from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplicat
 from PySide6.QtWidgets import QDockWidget, QFrame, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from lab.ui import theme
-from lab.ui.centre import Centre
+from lab.ui.centre import VIEWS_PACKAGE, Centre
 from lab.ui.columns_bar import ColumnsBar
 from lab.ui.context import Context
 from lab.ui.inspector import Inspector
@@ -26,6 +28,7 @@ from lab.ui.rail import Rail
 from lab.ui.session import ColumnState
 from lab.ui.status import Status
 from models.columns import Column
+from models.discover import Discovered, discover
 from models.records.checkpoints import Description, Lineage
 from models.words import _, current_language
 
@@ -40,6 +43,7 @@ class Window(QMainWindow):
     """The language was changed: build the window anew."""
     first_painted = Signal()
     closed = Signal()
+    _views_found = Signal(object)
 
     def __init__(self, context: Context) -> None:
         super().__init__()
@@ -161,6 +165,7 @@ class Window(QMainWindow):
         context.catalogue.described.connect(self._on_described)
         context.catalogue.describe_failed.connect(self.inspector.show_failure)
         context.store.changed.connect(self._on_settings)
+        self._views_found.connect(self._on_views_found)
 
     def _fill(self) -> None:
         """Show what is known already, as after a change of language."""
@@ -180,7 +185,17 @@ class Window(QMainWindow):
     @Slot()
     def _on_first_frame(self) -> None:
         self.first_painted.emit()
-        self.centre.make_docks()
+        threading.Thread(target=self._find_views, name="views", daemon=True).start()
+
+    def _find_views(self) -> None:
+        """Import the views (half a second of processor time) beside the window, which goes on meanwhile."""
+        found = discover(VIEWS_PACKAGE, "VIEW")
+        with contextlib.suppress(RuntimeError):  # the window was closed before they were found
+            self._views_found.emit(found)
+
+    @Slot(object)
+    def _on_views_found(self, found: list[Discovered]) -> None:
+        self.centre.make_docks(found)
         self.commands.looks.add_view_actions()
         self.centre.restoreState(_bytes(self.context.store.settings.layouts.get("views", "")), LAYOUT_VERSION)
 
