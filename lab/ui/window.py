@@ -33,7 +33,14 @@ from models.records.checkpoints import Description, Lineage
 from models.words import _, current_language
 
 LAYOUT_VERSION = 1
+LARGEST = (1760, 1100)
 SIZE = (1280, 800)
+
+
+def first_size(screen: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a window that was never resized: most of the screen, between ``SIZE`` and ``LARGEST``."""
+    width, height = (max(least, min(most, round(0.9 * there))) for there, least, most in zip(screen, SIZE, LARGEST, strict=True))
+    return width, height
 
 
 class Window(QMainWindow):
@@ -72,7 +79,7 @@ class Window(QMainWindow):
             context.hub.warn(
                 _("No font with Chinese characters is installed."), _("Install one, such as the package fonts-noto-cjk.")
             )
-        self.resize(*SIZE)
+        self.resize(*first_size(self.screen().availableGeometry().size().toTuple()))
         self._restore()
         self.prompt_bar.edit.setFocus()
 

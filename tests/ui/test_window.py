@@ -22,6 +22,7 @@ from lab.ui.column_popup import ColumnPopup
 from lab.ui.open_dialog import OpenDialog
 from lab.ui.palette import CommandPalette
 from lab.ui.preferences import Preferences
+from lab.ui.window import first_size
 from models.columns import Column
 from models.discover import Discovered
 from models.words import current_language
@@ -44,8 +45,10 @@ def app(open_app: Open, qtbot: Any) -> App:
 
 
 def ready(app: App, qtbot: Any, n_columns: int = 3) -> None:
-    session = app.context.session
-    qtbot.waitUntil(lambda: len(session.columns) == n_columns and session.is_settled, timeout=60_000)
+    session, centre = app.context.session, app.window.centre
+    qtbot.waitUntil(
+        lambda: len(session.columns) == n_columns and centre.view_widget() is not None and session.is_settled, timeout=60_000
+    )
 
 
 def names(app: App) -> list[str]:
@@ -351,3 +354,10 @@ def test_nothing_is_cramped(open_app: Open, qtbot: Any, language: str) -> None:
         QApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest.value)
         QApplication.processEvents()
         assert cramped(app.window) == [], name
+
+
+@pytest.mark.parametrize(
+    ("screen", "size"), [((1920, 1080), (1728, 972)), ((3840, 2160), (1760, 1100)), ((800, 600), (1280, 800))]
+)
+def test_the_first_size_suits_the_screen(screen: tuple[int, int], size: tuple[int, int]) -> None:
+    assert first_size(screen) == size
