@@ -14,7 +14,7 @@ from models.columns import Sampler
 from models.errors import UserError
 from models.events import Partial, Progress, Work
 from models.opened import OpenModel
-from models.prompts import Prepared, eos_ids, start_id, tokenizer_of
+from models.prompts import eos_ids, start_id, tokenizer_of
 from models.records.sampling import Generation, Step
 from models.running import cache_name, cache_of, forward_of, keeps_keys
 from models.sampling import check_sampler, draw, sampled
@@ -201,9 +201,3 @@ def sampler_said(sampler: Sampler) -> str:
     if sampler.top_p < 1.0:
         parts.append(_("top-p {p:g}").format(p=sampler.top_p))
     return ", ".join([*parts, seed])
-
-
-def first_logits(opened: OpenModel, prepared: Prepared) -> Any:
-    """Return float32 logits (vocab,) of what follows a prepared prompt."""
-    decoder, feed = start(opened, prepared.ids)
-    return decoder.feed([*prepared.target_ids] or feed)
