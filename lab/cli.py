@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_generate, cli_inspect
+from lab import cli_generate, cli_hallucination, cli_inspect
 from models.errors import UserError
 from models.words import _
 
@@ -181,6 +181,9 @@ app.command()(cli_inspect.command())
 
 
 app.command()(cli_generate.generate)
+
+
+app.command()(cli_hallucination.hallucination)
 
 
 @app.command()

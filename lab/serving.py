@@ -8,6 +8,7 @@ from typing import Any
 
 from lab import jobs
 from lab.runs import Tail
+from lab.serving_hallucination import OPERATIONS as HALLUCINATION
 from lab.settings import runs_root
 from models.events import Work
 from models.records.curves import TrainingRun
@@ -113,4 +114,5 @@ def operations() -> Mapping[str, Callable[..., Work[Any]]]:
         "results": results,
         "samples": samples,
         "compare": compare,
+        **HALLUCINATION,
     }
