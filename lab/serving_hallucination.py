@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lab.places import result_folders
 from models.events import Work
 from models.records.hallucination import AnswerPage, HallucinationRun
 
@@ -14,7 +15,6 @@ def hallucination_runs(paths: tuple[str, ...] = ()) -> Work[tuple[HallucinationR
     """Return every run in these folders, newest first; without names, the bundled one and the user's."""
     yield from ()
     from evals.hallucination.files import runs_in
-    from lab.serving import result_folders
 
     return tuple(runs_in(result_folders(paths)))
 

@@ -73,12 +73,9 @@ class Asker:
 
     def written(self, ids: Sequence[int]) -> str:
         """Return what token ids write, special tokens left out."""
-        from models.tokens import piece_bytes, piece_names, special_ids
+        from models.prompts import written
 
-        tokenizer = self.opened.tokenizer
-        special = special_ids(tokenizer)
-        kept = [i for i in ids if i not in special]
-        return b"".join(piece_bytes(tokenizer, kept, piece_names(tokenizer, kept))).decode("utf-8", "replace")
+        return written(self.opened.tokenizer, ids)
 
     def request(self, ids: Sequence[int], max_new_tokens: int, temperature: float = 0.0, repeat: int = 0) -> Request:
         """Return the request for an answer; a checkpoint that is prompted plainly ends it at a line break."""

@@ -157,6 +157,14 @@ def test_a_question_is_told_to_the_others(page: RunsPage) -> None:
     assert said[-1]["title"] == "q3"
     assert set(said[-1]["facts"]) == {*made.NAMES, "gone"} - {"gone"}
     assert "Clara 0" in page.below.answers.full.toPlainText()
+    asked: list[Any] = []
+    page.open_requested.connect(lambda *what: asked.append(what))
+    page.below.answers.who.setCurrentText("sft")
+    page.below.answers.to_attention.click()
+    view, text, columns = asked[-1]
+    assert (view, text) == ("attention", "Who? Clara.")
+    assert [column.label for column in columns] == ["sft", "pretrain", "rlhf"]
+    assert columns[0].exact == (1, 2, 3, 5, 6, 7, 8)
 
 
 def test_a_run_is_started_and_stopped_as_a_job(page: RunsPage) -> None:

@@ -13,10 +13,12 @@ from lab.ui.widgets.answer_log import MARKS, verdict_name
 from lab.ui.widgets.colors import Rgb
 from lab.ui.widgets.text import number
 from lab.ui.widgets.xy_plot import Curve
+from models.columns import Column
 from models.records.hallucination import AnswerColumn, HallucinationRun, QuestionAnswer, Rate
 from models.uncertainty import scores
 from models.words import _
 
+MOST_COLUMNS = 4
 FILTERS = ("all", "differ", "hallucinated", "abstained", "correct")
 Answers = Mapping[str, Sequence[QuestionAnswer]]
 
@@ -183,6 +185,16 @@ def score_text(answer: QuestionAnswer) -> str:
     """Return the scores of an answer, a line for three of them."""
     parts = [f"{scores.title(name)} {number(value, 3)}" for name, value in answer.scores.items()]
     return "\n".join(" · ".join(parts[i : i + 3]) for i in range(0, len(parts), 3))
+
+
+def opening(columns: Sequence[AnswerColumn], checkpoint: str, answer: QuestionAnswer) -> tuple[str, tuple[Column, ...]]:
+    """Return the text of prompt and answer, and the checkpoints of a run as columns that are given its exact tokens.
+
+    At most four, the one that gave the answer first; one with another tokenizer gets the text.
+    """
+    ids = (*answer.prompt_ids, *(answer.tokens.ids if answer.tokens is not None else ()))
+    order = sorted((one for one in columns if not one.error), key=lambda one: one.checkpoint != checkpoint)
+    return answer.whole, tuple(Column(one.path, label=one.checkpoint, exact=ids) for one in order[:MOST_COLUMNS])
 
 
 def answer_rows(answers: Answers) -> tuple[list[str], list[list[Any]]]:

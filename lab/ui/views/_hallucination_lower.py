@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import QItemSelection, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QSplitter, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSplitter,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from lab.ui.views import _hallucination_data as data
 from lab.ui.widgets.answer_log import MARKS, AnswerLog, answer_turns
@@ -27,6 +37,8 @@ class AnswersPart(QWidget):
 
     picked = Signal(str)
     """Id of the question that was selected."""
+    opened = Signal(str, str)
+    """Name of another view, and the checkpoint whose answer it is to show."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -44,6 +56,14 @@ class AnswersPart(QWidget):
         self.search.setMinimumWidth(180)
         self.tools = ToolRow(self)
         self.tools.add(self.filter, self.search, self.count)
+        self.who = QComboBox(self)
+        self.to_tokens, self.to_attention = QPushButton(_("Tokens"), self), QPushButton(_("Attention"), self)
+        self.tools.labelled(_("Open the answer of"), self.who, _("Whose answer, with its exact tokens"))
+        self.to_tokens.setToolTip(_("Show prompt and answer in the Tokens view, with their exact tokens"))
+        self.to_attention.setToolTip(_("Show prompt and answer in the Attention view, with their exact tokens"))
+        self.tools.add(self.to_tokens, self.to_attention)
+        for button in (self.to_tokens, self.to_attention):
+            button.clicked.connect(self._on_open)
         self.grid, self.full = RowsTable(self), AnswerLog(self)
         self.grid.setAccessibleName(_("Questions and answers"))
         self.grid.rows.color = self._color
@@ -65,6 +85,9 @@ class AnswersPart(QWidget):
 
     def set_answers(self, answers: data.Answers, colors: Mapping[str, Rgb]) -> None:
         """Show these answers, by checkpoint."""
+        if [self.who.itemText(i) for i in range(self.who.count())] != list(answers):
+            self.who.clear()
+            self.who.addItems(list(answers))
         self.answers, self._colors, self._full = answers, colors, None
         self.fill()
 
@@ -94,6 +117,10 @@ class AnswersPart(QWidget):
         found = self._show_full()
         if found:
             self.picked.emit(next(iter(found.values())).id)
+
+    def _on_open(self) -> None:
+        if self.who.currentText() in self.chosen():
+            self.opened.emit("tokens" if self.sender() is self.to_tokens else "attention", self.who.currentText())
 
     def _show_full(self) -> dict[str, QuestionAnswer]:
         found = self.chosen()

@@ -104,6 +104,7 @@ class RunsPage(ViewWidget):
         self.form.copied.connect(self._on_copy)
         self.below.changed.connect(self.redraw_soon)
         self.below.answers.picked.connect(self._on_picked)
+        self.below.answers.opened.connect(self._on_open)
         add_menu(self.grid, self.table, self.message.emit)
         add_menu(self.below.answers.grid, self._answer_table, self.message.emit)
         for plot in self.below.curves.plots:
@@ -357,6 +358,11 @@ class RunsPage(ViewWidget):
         found = self.below.answers.chosen()
         facts = {name: f"{one.verdict}: {one.said}" for name, one in found.items()}
         self.selected.emit({"title": id, "facts": facts})
+
+    def _on_open(self, view: str, checkpoint: str) -> None:
+        shown, answer = self.shown(), self.below.answers.chosen().get(checkpoint)
+        if shown is not None and answer is not None:
+            self.open_requested.emit(view, *data.opening(data.chosen(shown, self._wanted_remedy), checkpoint, answer))
 
     def _on_start(self) -> None:
         self._argv = self.form.command()
