@@ -63,13 +63,6 @@ class OnlineSettings(MethodSettings):
                 _("batch_size must be a multiple of answers."),
                 setting="batch_size",
             )
-        if not self.reward_model and not self.rule:
-            raise UserError(
-                "training.setting",
-                _("Nothing pays the answers."),
-                _("Name a reward_model, a rule, or both."),
-                setting="reward_model",
-            )
 
 
 class Pay:
@@ -118,6 +111,13 @@ class Pay:
 def run_online(settings: OnlineSettings, workspace: Workspace, trainer: str, more: Mapping[str, Any]) -> Work[Mapping[str, Any]]:
     """Train a policy by TRL's ``trainer``, told ``more`` of its own settings, and write ``checkpoint/``."""
     need_trl(workspace)
+    if not settings.reward_model and not settings.rule:
+        raise UserError(
+            "training.setting",
+            _("Nothing pays the answers."),
+            _("Name a reward_model, a rule, or both."),
+            setting="reward_model",
+        )
     rows = read_all(workspace, settings.prompts)
     need_rows(workspace.folder.name, rows)
     parent = yield from find_parent(workspace, settings.parent)

@@ -156,7 +156,6 @@ def test_closing_early_saves_and_raises_nothing(root):
 def test_settings_that_trl_cannot_do_are_refused():
     for more, word in (
         ({"batch_size": 6}, "multiple"),
-        ({"rule": ""}, "pays"),
         ({"precision": "fp16"}, "fp16"),
         ({"snapshot_every": 5}, "snapshot_every"),
         ({"method": "qlora"}, "qlora"),
@@ -165,6 +164,11 @@ def test_settings_that_trl_cannot_do_are_refused():
         with pytest.raises(UserError) as caught:
             grpo.GrpoSettings(**{**ONLINE, **more})
         assert word in f"{caught.value.what} {caught.value.hint}"
+
+
+def test_somebody_must_pay(root):
+    with pytest.raises(UserError, match="Nothing pays"):
+        run(grpo.STAGE, grpo.GrpoSettings(**{**ONLINE, "rule": ""}), root, "unpaid")
 
 
 def test_metrics_are_translated():
