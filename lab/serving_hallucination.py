@@ -11,12 +11,12 @@ from models.events import Work
 from models.records.hallucination import AnswerPage, HallucinationRun
 
 
-def hallucination_runs(paths: tuple[str, ...] = ()) -> Work[tuple[HallucinationRun, ...]]:
-    """Return every run in these folders, newest first; without names, the bundled one and the user's."""
+def hallucination_runs(paths: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> Work[tuple[HallucinationRun, ...]]:
+    """Return every run in these folders (unnamed: the bundled and the user's) and in ``more``, newest first."""
     yield from ()
     from evals.hallucination.files import runs_in
 
-    return tuple(runs_in(result_folders(paths)))
+    return tuple(runs_in(result_folders(paths, more)))
 
 
 def hallucination_answers(run: str, checkpoint: str, remedy: str, start: int = 0) -> Work[AnswerPage]:

@@ -125,16 +125,16 @@ def page(folder: Path, checkpoint: str, remedy: str, start: int) -> AnswerPage:
 
 def runs_in(folders: Sequence[Path], depth: int = 2) -> list[HallucinationRun]:
     """Return the runs in these folders and (``depth`` levels) below them, newest first; damaged ones are left out."""
-    found: dict[Path, float] = {}
+    found: dict[Path, tuple[float, Path]] = {}
     for place in folders:
         for level in range(depth + 1):
             for path in place.glob("/".join(["*"] * level + [TABLE])):
                 with contextlib.suppress(OSError):
-                    found[path.parent.resolve()] = path.stat().st_mtime
+                    found[path.parent.resolve()] = (path.stat().st_mtime, path.parent.absolute())
     runs = []
-    for path in sorted(found, key=lambda path: -found[path]):
+    for _time, folder in sorted(found.values(), key=lambda row: -row[0]):
         with contextlib.suppress(UserError):
-            runs.append(read_table(path))
+            runs.append(read_table(folder))
     return runs
 
 

@@ -92,7 +92,7 @@ class Asking:
         if "support" in self.state.names and "retrieval" not in names:
             names.append("retrieval")
         for place, name in enumerate(names):
-            yield from _shared(self._ask(REMEDIES[name]), place, len(names))
+            yield from span(self._ask(REMEDIES[name]), place / len(names), (place + 1) / len(names))
         for name in self.state.names:
             yield from self._finish(name)
 
@@ -123,10 +123,12 @@ class Asking:
             ]
             for one in (self.asked if temperature else ())
         }
-        yield from self.asker.answer([*greedy.values(), *(request for several in drawn.values() for request in several)])
+        wanted = [*greedy.values(), *(request for several in drawn.values() for request in several)]
+        asks = remedy.name == PLAIN and settings.p_true
+        yield from span(self.asker.answer(wanted), 0.0, 0.75 if asks else 0.9)
         known = {id: self.asker.known(request) for id, request in greedy.items()}
         samples = {id: [self.asker.known(request) for request in several] for id, several in drawn.items()}
-        sure = (yield from self._sure(known, samples)) if remedy.name == PLAIN and settings.p_true else {}
+        sure = (yield from span(self._sure(known, samples), 0.75, 0.9)) if asks else {}
         made = []
         for place, one in enumerate(self.asked):
             made.append(
@@ -137,7 +139,7 @@ class Asking:
                 )
             )  # fmt: skip
             if place % 50 == 0:
-                yield Progress(place, len(self.asked), _("judging"))
+                yield Progress(0.9 + 0.1 * place / len(self.asked), 1, _("judging"))
         self.answers[remedy.name] = made
 
     def _sure(self, known: Mapping[str, Answer], samples: Mapping[str, Sequence[Answer]]) -> Work[dict[str, float]]:
@@ -199,14 +201,15 @@ def _mean(values: Sequence[bool]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def _shared(work: Work[None], place: int, parts: int) -> Work[None]:
-    """Forward the events of one of several equal parts, progress as a share of all."""
+def span(work: Work[Any], low: float, high: float) -> Work[Any]:
+    """Forward the events of a part of a whole, its progress lying between two shares of 1; return its result."""
     while True:
         try:
             event = next(work)
-        except StopIteration:
-            return
-        if isinstance(event, Progress) and event.total > 0:
-            yield Progress(place + min(event.done / event.total, 1.0), parts, event.what)
+        except StopIteration as end:
+            return end.value
+        if isinstance(event, Progress):
+            share = min(event.done / event.total, 1.0) if event.total > 0 else 0.0
+            yield Progress(low + (high - low) * share, 1, event.what)
         else:
             yield event

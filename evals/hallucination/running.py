@@ -12,7 +12,7 @@ from typing import Any
 from evals.files import sanitised
 from evals.hallucination import files, tables
 from evals.hallucination.asking import Asker
-from evals.hallucination.one_checkpoint import Asking, Run, plain_request
+from evals.hallucination.one_checkpoint import Asking, Run, plain_request, span
 from evals.hallucination.options import HallucinationSettings
 from evals.hallucination.questions import Question, questions
 from evals.hallucination.remedies import REMEDIES
@@ -122,9 +122,9 @@ def _asker(state: Run, path: str, name: str) -> Work[Asker]:
     from evals.identity import identity
     from models.generation import refuse_unless_generating
 
-    opened = yield from _open(path, state.settings)
+    opened = yield from span(_open(path, state.settings), 0.0, 0.0)
     refuse_unless_generating(opened)
-    who = yield from identity(opened)
+    who = yield from span(identity(opened), 0.0, 0.0)
     return Asker(opened, who, ResponseStore(state.output / sanitised(name) / FILE), state.settings.seed)
 
 

@@ -28,6 +28,7 @@ from lab.ui.views._hallucination_question import QuestionPage
 from lab.ui.views._hallucination_runs import RunsPage
 from lab.ui.widgets import answer_log
 from lab.ui.widgets.xy_plot import Curve, XyPlot
+from models import safety
 from models.columns import Column
 from models.records.hallucination import AnswerPart, DrawnAnswer
 from models.words import set_language
@@ -209,6 +210,17 @@ def test_what_is_remembered_comes_back(page: RunsPage, qtbot: Any) -> None:
     assert other.state() == page.state()
 
 
+def test_a_run_opened_elsewhere_is_looked_for_and_shown(page: RunsPage) -> None:
+    fill(page)
+    page.set_selection({"run": "/elsewhere/run"})
+    want = next(want for want in page.wants() if want.op == "hallucination_runs")
+    assert want.params["more"] == ("/elsewhere/run",)
+    page.set_answer(want, (*made.runs(), replace(made.runs()[0], path="/elsewhere/run", title="elsewhere")))
+    page.redraw()
+    assert page.run.currentText() == "elsewhere"
+    assert {want.params["run"] for want in page.wants() if want.op == "hallucination_answers"} == {"/elsewhere/run"}
+
+
 @pytest.mark.parametrize("language", ["en", "zh_CN"])
 def test_a_question_streams(qtbot: Any, language: str) -> None:
     set_language(language)
@@ -269,6 +281,7 @@ def test_what_it_shows_is_what_python_and_the_command_line_give(
     assert printed["answer"] == first.answer
     assert [one["text"] for one in printed["samples"]] == [one.text for one in first.samples]
     assert printed["scores"] == pytest.approx(dict(first.scores), abs=1e-4)
+    safety.close()  # the child that rendered the template here
 
 
 @pytest.mark.slow

@@ -122,8 +122,9 @@ class RunsPage(ViewWidget):
 
     def wants(self) -> list[Want]:
         """Return the requests for runs, jobs, answers and a new job."""
+        more = (self._wanted_run,) if self._wanted_run else ()
         found = [
-            Want("runs", "hallucination_runs", {"paths": ()}, fresh=self._tick, opens=False),
+            Want("runs", "hallucination_runs", {"paths": (), "more": more}, fresh=self._tick, opens=False),
             Want("jobs", "jobs", {}, fresh=self._tick, opens=False),
         ]
         shown = self.shown()
@@ -196,7 +197,7 @@ class RunsPage(ViewWidget):
     def set_selection(self, selection: dict[str, Any]) -> None:
         """Show a run that was opened elsewhere."""
         run = selection.get("run")
-        if isinstance(run, str) and any(one.path == run for one in self.runs) and run != self._wanted_run:
+        if isinstance(run, str) and run and run != self._wanted_run:
             self._wanted_run = run
             self._forget_answers()
             self.redraw_soon()

@@ -73,7 +73,7 @@ def test_the_files_hold_what_was_found(first):
         assert [q.name for q in theirs.qualities] == [q.name for q in ours.qualities]
         assert all(np.allclose(a.risk, b.risk, atol=1e-5) for a, b in zip(ours.qualities, theirs.qualities, strict=True))
     assert table.settings["samples"] == "2"
-    assert files.runs_in([output.parent]) == files.runs_in([output])
+    assert [str(one) for one in files.runs_in([output.parent])] == [str(table)]
     answers, total = files.read_answers(files.answers_file(output, "sft", "plain"))
     assert total == len(answers) == 10
     one = answers[0]
@@ -126,9 +126,9 @@ def test_a_stopped_run_goes_on_to_the_same_end(small_world, tmp_path, drain):
             break
     work.close()
     store = tmp_path / "cut" / "sft" / "responses.jsonl"
-    kept = store.read_bytes().splitlines()
+    kept = store.read_bytes()
     assert kept
-    store.write_bytes(b"\n".join(kept[:-1]) + b"\n" + kept[-1][:20])  # a kill tore the last line
+    store.write_bytes(kept + b'{"key": "torn')  # a kill within the next write
     _events, found = drain(run(paths, settings, tmp_path / "cut"))
     assert str(found) == str(whole)
     name = "sft/answers_plain.jsonl"
@@ -259,7 +259,7 @@ def test_what_every_remedy_says():
     assert "一步" in remedies.messages("thought", question(text="谁做的？"), "谁做的？")[0]["content"]
     assert plain_text(told["fewshot"]) == "Who? Clara\n\nWho made it?"
     assert plain_text(told["role"]).endswith("\n\nWho made it?")
-    assert all(remedies.title(name) != name or name == "sampled" for name in ALL)
+    assert len({remedies.title(name) for name in ALL}) == len(ALL)
     assert all(remedies.explanation(name) for name in ALL)
 
 
