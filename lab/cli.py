@@ -280,16 +280,20 @@ def evaluate(
 def compare(
     paths: Annotated[list[str], typer.Argument(metavar="DIR|CKPT...")],
     baseline: Annotated[str, typer.Option(help="The checkpoint that the others are compared with; default: the first.")] = "",
+    test: Annotated[str, typer.Option(help="Of corpus scores such as BLEU: bootstrap or randomisation.")] = "bootstrap",
+    by: Annotated[str, typer.Option(help="Count flips by a field of the items too, such as language or category.")] = "",
     as_json: Json = False,
 ) -> int:
-    """Compare results pairwise on the same items: difference, interval, Holm-adjusted p, flips."""
+    """Compare results pairwise on the same items: difference, interval, Holm-adjusted p, flips, and a verdict."""
     import dataclasses
 
     from evals.results import compare as paired
-    from lab.describing import comparison_rows
+    from lab.describing import COMPARISON_HEADER, FLIP_HEADER, comparison_rows, flip_rows
     from lab.serving import result_folders
 
-    found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline)
+    if test not in ("bootstrap", "randomisation"):
+        raise UserError("compare.test", _("--test is {test!r}; it must be bootstrap or randomisation.").format(test=test))
+    found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline, test)
     if as_json:
         show([dataclasses.asdict(row) for row in found])
     elif not found:
@@ -299,11 +303,9 @@ def compare(
             _("Run `triptych eval` for both first."),
         )
     else:
-        show_table(
-            "Paired differences",
-            ["benchmark", "metric", "a", "b", "b - a", "95% interval", "p (Holm)", "n", "won / lost"],
-            comparison_rows(found),
-        )
+        show_table("Paired differences", COMPARISON_HEADER, comparison_rows(found))
+        if by:
+            show_table(f"Flips by {by}", FLIP_HEADER, flip_rows(found, by))
     return DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -50,7 +51,10 @@ class Cell:
 class Comparison:
     """Paired difference b − a of one metric, with its interval and Holm-adjusted p.
 
-    ``gained`` counts items wrong in a and right in b, ``lost`` the reverse (only for 0/1 metrics, else -1).
+    ``gained`` counts items wrong in a and right in b, ``lost`` the reverse (only for 0/1 metrics, else -1); ``by`` the same
+    by category: (field, value, items, gained, lost). ``test`` names what gave ``p``. ``detectable`` is the smallest
+    difference that so many items would show (80 % power, 5 % level), ``n_needed`` how many would show this one (0 where that
+    cannot be said). ``verdict``: better, worse or unclear; empty if nobody has judged.
     """
 
     benchmark: str
@@ -64,6 +68,12 @@ class Comparison:
     n: int
     gained: int = -1
     lost: int = -1
+    p: float = math.nan
+    test: str = ""
+    detectable: float = math.nan
+    n_needed: int = 0
+    verdict: str = ""
+    by: tuple[tuple[str, str, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
