@@ -8,8 +8,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from evals import files, known
+from evals import files, known, shards
 from evals.options import EvalSettings
+from evals.shards import Others, Shard
 from evals.store import FILE, ResponseStore
 from models.errors import UserError
 from models.events import Note, Partial, Progress, Work
@@ -22,31 +23,40 @@ __all__ = ["EvalSettings", "named", "run"]
 
 
 def run(
-    checkpoints: Sequence[CheckpointRef | str], benchmarks: Sequence[str], settings: EvalSettings, output: Path
-) -> Work[list[Cell]]:
+    checkpoints: Sequence[CheckpointRef | str], benchmarks: Sequence[str], settings: EvalSettings, output: Path,
+    shard: Shard | None = None,
+) -> Work[list[Cell]]:  # fmt: skip
     """Score every checkpoint on every benchmark.
 
-    Yields ``Partial(Cell)`` for every cell: when it is begun (state ``running``), while it goes on, and when it is
-    finished, so that a table can fill. A checkpoint that cannot be opened or a benchmark that fails becomes a cell with the
-    state ``failed`` and its reason as signature; the others go on.
+    Yields ``Partial(Cell)`` for every cell: at the start (state ``queued``), when it is begun (``running``), while it goes on,
+    and when it is finished, so that a table can fill. A checkpoint that cannot be opened or a benchmark that fails becomes a
+    cell with the state ``failed`` and its reason as signature; the others go on.
 
     Args:
         checkpoints: Paths, or rows of the library.
         benchmarks: Names of ours, of lm-eval's tasks, or YAML files.
         settings: How.
         output: Folder for answers, samples and results; what is there already is not computed again.
+        shard: Answer only this share of the requests, score nothing (``evals.shards.merge`` does).
 
     Returns:
-        The finished cells, in order.
+        The finished cells, in order; of a share only those that failed.
     """
     output = Path(output)
     done: list[Cell] = []
     rows = named(checkpoints)
+    for row in rows:
+        for name in benchmarks:
+            yield Partial(replace(_blank(row, name, settings), state="queued"))
     for place, row in enumerate(rows):
         yield Progress(place * len(benchmarks), len(rows) * len(benchmarks), row.name)
-        done += yield from _checkpoint(row, benchmarks, settings, output)
+        done += yield from _checkpoint(row, benchmarks, settings, output, shard)
     yield Progress(len(rows) * len(benchmarks), len(rows) * len(benchmarks), _("done"))
     return done
+
+
+def _blank(row: CheckpointRef, name: str, settings: EvalSettings) -> Cell:
+    return Cell(row.name, row.stage, name, "", math.nan, math.nan, math.nan, 0, True, seed=settings.seed, path=row.path)
 
 
 def named(checkpoints: Sequence[CheckpointRef | str]) -> list[CheckpointRef]:
@@ -77,22 +87,24 @@ def _in_lineage(path: Path, read_lineage: Any) -> CheckpointRef | None:
     return None
 
 
-def _checkpoint(row: CheckpointRef, benchmarks: Sequence[str], settings: EvalSettings, output: Path) -> Work[list[Cell]]:
+def _checkpoint(
+    row: CheckpointRef, benchmarks: Sequence[str], settings: EvalSettings, output: Path, shard: Shard | None
+) -> Work[list[Cell]]:
     """Run all benchmarks of one checkpoint; it is opened when the first one needs it."""
     folder = output / files.sanitised(row.name)
     opened: OpenModel | None = None
-    store: ResponseStore | None = None
+    store: ResponseStore | Others | None = None
     done: list[Cell] = []
     try:
         for name in benchmarks:
-            base = Cell(row.name, row.stage, name, "", math.nan, math.nan, math.nan, 0, True, seed=settings.seed, path=row.path)
+            base = _blank(row, name, settings)
             yield Partial(replace(base, state="running"))
             try:
                 cells = yield from known.cells(row, name, settings, folder)
                 if cells is None:
                     if opened is None or store is None:
                         opened = yield from _open(row, settings)
-                        store = ResponseStore(folder / FILE)
+                        store = ResponseStore(folder / FILE) if shard is None else shards.store_of(shard, output, row.name)
                     from evals import judging  # lm-eval and torch
 
                     cells = yield from judging.run(opened, store, base, settings, folder)

@@ -13,6 +13,7 @@ from typing import Any
 
 from evals import answering, fewshot, files, guard, harness, known, scores, tasks
 from evals.options import EvalSettings
+from evals.shards import Others
 from evals.store import SCORER_REVISION, ResponseStore, score_key
 from models.events import Metrics, Partial, Progress, Saved, Work
 from models.opened import OpenModel
@@ -21,8 +22,10 @@ from models.records.scores import Cell
 LIVE_SECONDS = 1.0
 
 
-def run(opened: OpenModel, store: ResponseStore, base: Cell, settings: EvalSettings, folder: Path) -> Work[list[Cell]]:
-    """Run one benchmark of an open checkpoint and write its files.
+def run(
+    opened: OpenModel, store: ResponseStore | Others, base: Cell, settings: EvalSettings, folder: Path
+) -> Work[list[Cell]]:
+    """Run one benchmark of an open checkpoint and write its files; of a share only the answers.
 
     Raises:
         UserError: If the task or the checkpoint is not fit for it.
@@ -47,6 +50,10 @@ def run(opened: OpenModel, store: ResponseStore, base: Cell, settings: EvalSetti
             model.keys.clear()
             work = answering.answer(opened, missing.requests, store, settings.n_batch)
             computed += yield from _live(work, base)
+            if isinstance(store, Others) and store.pretend(missing.requests, planned):
+                return []
+    if isinstance(store, Others):  # all of it was known
+        return []
     samples = {name: _samples(results["samples"].get(name, []), guards[name]) for name in planned.tasks}
     cells = _cells(results, samples, base, planned)
     receipt = {
@@ -82,7 +89,7 @@ def _live(work: Work[int], base: Cell) -> Work[int]:
         yield event
         if isinstance(event, Progress) and time.monotonic() - last > LIVE_SECONDS:
             last = time.monotonic()
-            yield Partial(replace(base, state="running", n=int(event.done)))
+            yield Partial(replace(base, state="running", n=int(event.done), n_total=int(event.total)))
 
 
 def _evaluate(model: Any, planned: Any, settings: EvalSettings, chat: bool) -> dict[str, Any]:

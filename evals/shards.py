@@ -187,9 +187,11 @@ def unite(output: Path) -> tuple[int, int, int]:
     return n, n_twice, n_other
 
 
-def known_answers(output: Path, name: str) -> dict[str, Any]:
-    """Return what an earlier evaluation into this folder has answered already; another process may be writing it."""
-    return stored(output / files.sanitised(name) / FILE)
+def store_of(shard: Shard, output: Path, name: str) -> Others:
+    """Return the store of a share of one checkpoint; what an earlier evaluation into ``output`` has answered is known to it."""
+    folder = files.sanitised(name)
+    own = ResponseStore(output / FOLDER / shard.name / folder / FILE)
+    return Others(shard, stored(output / folder / FILE), own)
 
 
 def kinds(planned: Any) -> set[str]:

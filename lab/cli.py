@@ -289,7 +289,7 @@ def compare(
 
     from evals.results import compare as paired
     from lab.describing import COMPARISON_HEADER, FLIP_HEADER, comparison_rows, flip_rows
-    from lab.serving import result_folders
+    from lab.places import result_folders
 
     if test not in ("bootstrap", "randomisation"):
         raise UserError("compare.test", _("--test is {test!r}; it must be bootstrap or randomisation.").format(test=test))
@@ -346,7 +346,7 @@ def jobs_queue(context: typer.Context) -> int:
 def index(paths: Annotated[list[str] | None, typer.Argument(metavar="[DIR]...")] = None) -> int:
     """Build the result index again from the run folders."""
     from evals.results import rebuild
-    from lab.serving import result_folders
+    from lab.places import result_folders
 
     print(f"{rebuild(result_folders(tuple(paths or ())))} scores indexed.")
     return DONE
