@@ -72,7 +72,7 @@ class Others:
         self.known = known
         self.own = own
         self.pretended: dict[str, Any] = {}
-        self.asked: set[str] = set()
+        self.asked: dict[str, set[str]] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self.own or key in self.known or key in self.pretended
@@ -90,11 +90,12 @@ class Others:
 
     def pretend(self, requests: Mapping[str, Request], planned: Any) -> bool:
         """Answer what other shares hold with nothing; returns whether all kinds of requests of the tasks were asked for."""
+        asked = self.asked.setdefault(planned.name, set())
         for key, request in requests.items():
-            self.asked.add(request.kind)
+            asked.add(request.kind)
             if key not in self:
                 self.pretended[key] = PLACEHOLDERS[request.kind]
-        return self.asked >= kinds(planned)
+        return asked >= kinds(planned)
 
 
 @dataclass(frozen=True)
