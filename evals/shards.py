@@ -31,10 +31,11 @@ PLACEHOLDERS: dict[str, Any] = {"score": [0.0, False], "rolling": 0.0, "generate
 
 @dataclass(frozen=True)
 class Shard:
-    """One of ``count`` shares, numbered from 1."""
+    """One of ``count`` shares, numbered from 1; a label keeps shares of different cells apart."""
 
     index: int
     count: int
+    label: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Shard:
@@ -56,7 +57,7 @@ class Shard:
     @property
     def name(self) -> str:
         """The name of its folder."""
-        return f"{self.index}-of-{self.count}"
+        return f"{self.label}-{self.index}-of-{self.count}".lstrip("-")
 
     def holds(self, place: int) -> bool:
         """Return whether the batch at this place is one of its own."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_generate, cli_inspect
+from lab import cli_generate, cli_inspect, cli_shares
 from models.errors import UserError
 from models.words import _
 
@@ -253,11 +253,14 @@ def evaluate(
         bool, typer.Option("--allow-code", help="Let task YAML from outside run the Python that it names.")
     ] = False,
     seed: Annotated[int, typer.Option()] = 0,
+    shard: Annotated[str, typer.Option(metavar="i/n", help="Answer only this share; `triptych merge` scores all.")] = "",
+    engine: Annotated[str, typer.Option(help="ray: shares as tasks of a cluster.")] = "",
+    address: Annotated[str, typer.Option(help="Of the Ray cluster, or auto; empty starts one here.")] = "",
     as_json: Json = False,
 ) -> int:
     """Score checkpoints on benchmarks; started again after a crash, it computes only what is missing."""
     from evals.grid import EvalSettings
-    from evals.grid import run as run_grid
+    from lab.cli_shares import work_of
     from lab.work import journalled
 
     wanted = EvalSettings(
@@ -265,8 +268,9 @@ def evaluate(
         apply_chat_template=apply_chat_template, include_path=include_path, allow_code=allow_code, seed=seed,
     )  # fmt: skip
     names = [name.strip() for name in tasks.split(",") if name.strip()]
-    command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path))
-    cells = journalled(run_grid(checkpoints, names, wanted, output_path), output_path, "eval", f"eval {tasks}", command)
+    work, folder, flags = work_of(checkpoints, names, wanted, output_path, (shard, engine, address))
+    command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path), *flags)
+    cells = journalled(work, folder, "eval", f"eval {tasks} {shard}".strip(), command)
     if as_json:
         show([cell.__dict__ for cell in cells])
     else:
@@ -274,6 +278,9 @@ def evaluate(
 
         show_table("Scores", ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "note"], cell_rows(cells))
     return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE
+
+
+app.command()(cli_shares.merge)
 
 
 @app.command()
