@@ -122,14 +122,27 @@ def _score(opened: OpenModel, requests: Sequence[Request], batch_size: int) -> W
 
     pairs = [(request.context, request.continuation) for request in requests]
     found = yield from score(opened, pairs, batch_size)
+    yield from _told(opened, pairs, [value for value, _greedy in found])
     return [[number(value), bool(greedy)] for value, greedy in found]
 
 
+def _told(opened: OpenModel, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], values: Sequence[float]) -> Work[None]:
+    """Say once what half precision changes in these scores."""
+    from models import half
+
+    found = yield from half.measure(opened, pairs, values)
+    if found is not None:
+        text = _("{dtype} beside float32 on {n} requests: log-likelihoods differ by {mean} nats on average, at most {worst}")
+        yield Note(text.format(dtype=found.dtype, n=found.n, mean=f"{found.mean:.3g}", worst=f"{found.worst:.3g}"))
+
+
 def _rolling(opened: OpenModel, requests: Sequence[Request], batch_size: int) -> Work[list[Any]]:
-    from models.scoring import rolling
+    from models.scoring import max_length, rolling
 
     texts = [request.continuation for request in requests]
     found = yield from rolling(opened, texts, batch_size, prefix=requests[0].context[0])
+    fitting = [n for n, text in enumerate(texts) if len(text) <= max_length(opened)]
+    yield from _told(opened, [(requests[n].context, texts[n]) for n in fitting], [found[n] for n in fitting])
     return [number(value) for value in found]
 
 

@@ -15,6 +15,7 @@ from evals import answering, fewshot, files, guard, harness, known, scores, task
 from evals.options import EvalSettings
 from evals.shards import Others
 from evals.store import SCORER_REVISION, ResponseStore, score_key
+from models import half
 from models.events import Metrics, Partial, Progress, Saved, Work
 from models.opened import OpenModel
 from models.records.scores import Cell
@@ -58,6 +59,7 @@ def run(
     cells = _cells(results, samples, base, planned)
     receipt = {
         "computed": computed,
+        "half_precision": None if (difference := half.found(opened)) is None else asdict(difference),
         "seconds": time.time() - started,
         "chat_template": chat,
         "identity": asdict(who),
