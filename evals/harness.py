@@ -18,6 +18,7 @@ from lm_eval.api.model import TemplateLM
 from evals.benchmark import Answer, Likelihood
 from evals.identity import digest
 from evals.identity import identity as identity
+from evals.shards import Others
 from evals.store import Identity, Request, ResponseStore, response_key, unnumber
 from models.errors import UserError
 from models.opened import OpenModel
@@ -44,7 +45,7 @@ class Rendered(str):
 class CheckpointLM(TemplateLM):  # type: ignore[misc]
     """An open checkpoint as lm-eval sees it."""
 
-    def __init__(self, opened: OpenModel, who: Identity, store: ResponseStore, seed: int = 0) -> None:
+    def __init__(self, opened: OpenModel, who: Identity, store: ResponseStore | Others, seed: int = 0) -> None:
         """Answer for an open checkpoint from a store.
 
         Raises:
