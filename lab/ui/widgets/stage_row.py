@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QSizePolicy,
+    QStyle,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -103,13 +104,13 @@ class StageRow(QFrame):
         steps = QDoubleSpinBox.StepType
         self.value.setStepType(steps.AdaptiveDecimalStepType if kind.whole else steps.DefaultStepType)
         self.value.setKeyboardTracking(False)
-        self.value.setFixedWidth(self.fontMetrics().horizontalAdvance("0.00000" if fine else "0.000") + 28)
+        self.value.setFixedWidth(self.fontMetrics().horizontalAdvance("0.00000" if fine else "0.000") + 24)
         self.value.setValue(self.stage.value)
 
     def _lay_out(self) -> None:
         upper = QHBoxLayout()
         upper.setContentsMargins(0, 0, 0, 0)
-        upper.setSpacing(1)
+        upper.setSpacing(0)
         grip = QLabel("⠿", self)
         grip.setCursor(Qt.CursorShape.OpenHandCursor)
         grip.setToolTip(_("Drag the stage to another place"))
@@ -131,7 +132,7 @@ class StageRow(QFrame):
             button.setAccessibleName(tip)
             button.setAutoRaise(True)
             button.setStyleSheet("QToolButton { padding: 1px; }")
-            button.setFixedWidth(20)
+            button.setFixedWidth(18)
             button.clicked.connect(slot)
             upper.addWidget(button)
         layout = QVBoxLayout(self)
@@ -197,7 +198,9 @@ class StageRow(QFrame):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Cut a long name; the tool tip has all of it."""
         super().resizeEvent(event)
-        room = self.switch.width() - self.switch.iconSize().width() - 10
+        metric, style = QStyle.PixelMetric, self.switch.style()
+        box = style.pixelMetric(metric.PM_IndicatorWidth) + style.pixelMetric(metric.PM_CheckBoxLabelSpacing)
+        room = self.switch.width() - box
         self.switch.setText(self.fontMetrics().elidedText(self._name, Qt.TextElideMode.ElideRight, max(room, 0)))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
