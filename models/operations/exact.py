@@ -68,7 +68,8 @@ def written_out(
     tokenizer = tokenizer_of(opened)
     if opened.kind == "encoder-decoder":
         note = _("An encoder-decoder reads its answer as a target: write it into the field of the target. It wrote: {text}")
-        return ExactText(messages[-1]["content"] if messages else prompt, (), len(given.ids), note.format(text=written(tokenizer, ids)))
+        text = messages[-1]["content"] if messages else prompt
+        return ExactText(text, (), len(given.ids), note.format(text=written(tokenizer, ids)))
     before = given.ids if position < 0 else given.ids[: position + 1]
     whole = (*before, *ids)
     return ExactText(written(tokenizer, whole), whole, len(before), "")
