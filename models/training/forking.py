@@ -24,6 +24,8 @@ FORKED = "forked.json"
 START = "start"
 """Folder of the weights that a run begins from, where there is no whole state."""
 PLACES = ("state", "snapshots")
+OF_OTHERS = ("grpo", "rloo", "kto")
+"""Stages that TRL's trainers do."""
 KEPT_EVENTS = ("metrics", "answers", "ppo")
 
 
@@ -95,6 +97,12 @@ def fork(origin: Origin, recipe: Any, output: Path) -> None:
                 origin=origin, kind=before.get("stage", "?"), name=origin.name
             ),
             _("Begin from the recipe of that run."),
+        )
+    if kind in OF_OTHERS:
+        raise UserError(
+            "training.fork",
+            _("Runs of {kind} cannot be forked: its trainer goes on with the same settings only.").format(kind=kind),
+            _("Name one of its checkpoints as the parent of a new run."),
         )
     output.mkdir(parents=True, exist_ok=True)
     earlier = {step.name: as_settings(step.settings) for step in recipe.steps[: names.index(origin.name)]}
