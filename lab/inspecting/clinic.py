@@ -11,12 +11,13 @@ from lab.inspecting._section import Question, Section, Table, number
 from models.columns import Column
 from models.engine_ops import Operations
 from models.events import Work
-from models.records.clinic import by_length, calibration, format_effects, length_correlation
 from models.words import _
 
 
 def ask(operations: Operations, column: Column, question: Question) -> Work[dict[str, Any]]:
     """Return accuracy, loss, calibration, what length and form are worth, the order test, and mistakes."""
+    from models.records.clinic import by_length, calibration, format_effects, length_correlation
+
     files = tuple(name for name in str(question.value).split(",") if name)
     found = yield from operations.ask("reward_clinic", column.checkpoint, files, 0, column.device)
     bins, error = calibration(found)
