@@ -121,18 +121,19 @@ class StageRow(QFrame):
         upper.addWidget(self.value)
         upper.addWidget(self.ids, 1)
         buttons = (
-            ("↑", _("Apply this stage earlier (Alt+Up)"), lambda: self.moved.emit(-1)),
-            ("↓", _("Apply this stage later (Alt+Down)"), lambda: self.moved.emit(1)),
-            ("×", _("Remove this stage (Delete)"), self.removed.emit),
+            (Qt.ArrowType.UpArrow, _("Apply this stage earlier (Alt+Up)"), lambda: self.moved.emit(-1)),
+            (Qt.ArrowType.DownArrow, _("Apply this stage later (Alt+Down)"), lambda: self.moved.emit(1)),
+            (Qt.ArrowType.NoArrow, _("Remove this stage (Delete)"), self.removed.emit),
         )
-        for text, tip, slot in buttons:
+        for arrow, tip, slot in buttons:
             button = QToolButton(self)
-            button.setText(text)
+            button.setArrowType(arrow)
+            button.setText("×" if arrow == Qt.ArrowType.NoArrow else "")
             button.setToolTip(tip)
             button.setAccessibleName(tip)
             button.setAutoRaise(True)
-            button.setStyleSheet("QToolButton { padding: 1px; }")
-            button.setFixedWidth(18)
+            button.setStyleSheet("QToolButton { padding: 0; border: 0; }")
+            button.setFixedWidth(button.minimumSizeHint().width() if button.text() else 15)
             button.clicked.connect(slot)
             upper.addWidget(button)
         layout = QVBoxLayout(self)
