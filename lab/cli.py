@@ -178,11 +178,7 @@ def models_convert(
 
 
 app.command()(cli_inspect.command())
-
-
 app.command()(cli_generate.generate)
-
-
 app.command()(cli_hallucination.hallucination)
 
 
