@@ -182,9 +182,8 @@ def filter_name(which: str) -> str:
 
 
 def score_text(answer: QuestionAnswer) -> str:
-    """Return the scores of an answer, a line for three of them."""
-    parts = [f"{scores.title(name)} {number(value, 3)}" for name, value in answer.scores.items()]
-    return "\n".join(" · ".join(parts[i : i + 3]) for i in range(0, len(parts), 3))
+    """Return the scores of an answer, one on each line."""
+    return "\n".join(f"{scores.title(name)}: {number(value, 3)}" for name, value in answer.scores.items())
 
 
 def opening(columns: Sequence[AnswerColumn], checkpoint: str, answer: QuestionAnswer) -> tuple[str, tuple[Column, ...]]:

@@ -81,7 +81,9 @@ def test_the_files_hold_what_was_found(first):
     assert len(one.samples) == 2
     assert one.scores["sequence_surprisal"] == pytest.approx(-float(one.tokens.logprobs.sum()), abs=1e-4)
     assert one.question in one.whole
-    assert one.passages
+    assert one.passages == ()
+    read = files.read_answers(files.answers_file(output, "sft", "retrieval"))[0]
+    assert all(1 <= len(other.passages) <= 2 for other in read)
     page = files.page(output, "sft", "plain", 5)
     assert (page.start, page.total, len(page.answers)) == (5, 10, 5)
     assert page.answers[0].id == answers[5].id
