@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import random
 import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -99,7 +100,10 @@ def evaluate(checkpoint: str, output: Path, told: Any = None) -> int:
     """Run a real evaluation and return its number of events, which ``told`` counts as they come."""
     from evals import grid
     from evals.options import EvalSettings
+    from models import safety
 
+    if told is not None:  # forked: the process that renders templates is the parent's, and its readers are not here
+        safety._renderer, safety._lock = None, threading.Lock()
     n_events = 0
     for _event in grid.run([checkpoint], BENCHMARKS, EvalSettings(limit=16, batch_size="2"), output):
         n_events += 1
