@@ -29,6 +29,7 @@ from models.words import _
 STOP, TASK = "STOP", "task"
 NOT_IDENTITY = (
     "save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every", "checkpointing", "disk_full",
+    "report_to",
 )  # fmt: skip
 
 
