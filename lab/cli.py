@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_generate, cli_inspect
+from lab import cli_finetune, cli_generate, cli_inspect
 from models.errors import UserError
 from models.words import _
 
@@ -177,10 +177,27 @@ def models_convert(
     return DONE
 
 
+@models_app.command("merge")
+def models_merge(
+    adapter: str,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside ADAPTER.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the weights: fp16, bf16 or fp32.")] = "fp16",
+) -> int:
+    """Merge a PEFT adapter into its base: a plain folder with whole weights; both stay as they are."""
+    from models.merging import merge
+
+    place = Path(adapter)
+    print(follow(merge(place, output or place.with_name(f"{place.name}-merged"), dtype)))
+    return DONE
+
+
 app.command()(cli_inspect.command())
 
 
 app.command()(cli_generate.generate)
+
+
+app.command("bench-finetune")(cli_finetune.bench_finetune)
 
 
 @app.command()

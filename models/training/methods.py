@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
+from models.lean import lean_adapters
 from models.training.parents import Parent
 from models.training.stage import TrainSettings, check_at_least, check_choice, help_text
 from models.words import _
@@ -108,7 +109,7 @@ def add_adapter(model: Any, settings: MethodSettings, task: str = "CAUSAL_LM") -
     peft = _peft()
     config = adapter_config(settings, task)
     model.requires_grad_(False)
-    with seeded_adapter(model, settings):
+    with lean_adapters(), seeded_adapter(model, settings):
         peft.inject_adapter_in_model(config, model, adapter_name=TRAINED)
 
 

@@ -118,6 +118,7 @@ def train_and_publish(
     if outcome.stopped:
         return STOPPED
     metrics: dict[str, Any] = {**outcome.metrics, "steps": outcome.steps, "seconds": round(time.time() - started, 1)}
+    metrics.update(_sizes(task.modules["model"]))
     if finish is not None:
         metrics.update(finish())
     if loop.skipped:
@@ -128,6 +129,20 @@ def train_and_publish(
         yield from write(workspace.folder / "checkpoint", manifest, _("the checkpoint"))
     yield Saved("checkpoint", outcome.steps)
     return metrics
+
+
+def _sizes(model: Any) -> dict[str, int]:
+    """Return how many weights there are and are trained, and the most memory that the GPU held, if there is one."""
+    import torch
+
+    values = list(model.parameters())
+    found = {
+        "parameters": sum(value.numel() for value in values),
+        "parameters_trained": sum(value.numel() for value in values if value.requires_grad),
+    }
+    if torch.cuda.is_available():
+        found["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
+    return found
 
 
 def write_checkpoint(

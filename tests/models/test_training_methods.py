@@ -296,3 +296,39 @@ def test_a_reward_model_of_another_family(root, tmp_path):
 
 def test_texts_of_a_parent_are_its_own(root):
     assert Texts(root / "lora/checkpoint").pad == Texts(root / "pretrain/checkpoint").pad
+
+
+# --- merging by a command, and what an adapter needs to import --------------------------------------------------------
+
+
+def test_an_adapter_is_merged_on_request(root, tmp_path):
+    from models.merging import merge
+
+    run_stage(sft.STAGE, sft.SftSettings(data=("talk.jsonl",), steps=4, method="lora", batch_size=4, **LORA), root, "to-merge")
+    adapter, base = root / "to-merge/checkpoint", root / "pretrain/checkpoint"
+    before = digest(adapter), digest(base)
+    target = finish(merge(adapter, tmp_path / "whole", "fp32"))
+    assert (digest(adapter), digest(base)) == before
+    assert not (target / "adapter_config.json").exists()
+    from peft import PeftModel
+
+    expected = PeftModel.from_pretrained(open_causal(base), str(adapter))
+    assert torch.allclose(logits_of(open_causal(target)), logits_of(expected), atol=1e-5)
+    assert not torch.allclose(logits_of(open_causal(target)), logits_of(open_causal(base)), atol=1e-3)
+    with pytest.raises(UserError, match="already"):
+        finish(merge(adapter, target))
+
+
+def test_training_an_adapter_imports_no_torchao():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\nfrom models.training.llama import ModelShape, new_llama\nfrom models.training.sft import SftSettings\n"
+        "from models.training.methods import add_adapter\n"
+        "model = new_llama(ModelShape(layers=1, width=32, heads=2, feed_forward=48), 50, (1, 2, 0), 0)\n"
+        "add_adapter(model, SftSettings(method='lora'))\nprint('torchao' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
+    assert done.stdout.strip() == "False"
+    assert "torchao" not in done.stderr
