@@ -17,6 +17,7 @@ from typing import Any
 from lm_eval.api.model import TemplateLM
 
 from evals.benchmark import Answer, Likelihood
+from evals.shards import Others
 from evals.store import Identity, Request, ResponseStore, response_key, unnumber
 from models.errors import UserError
 from models.events import Work
@@ -83,7 +84,7 @@ def _digest(*parts: str) -> str:
 class CheckpointLM(TemplateLM):  # type: ignore[misc]
     """An open checkpoint as lm-eval sees it."""
 
-    def __init__(self, opened: OpenModel, who: Identity, store: ResponseStore, seed: int = 0) -> None:
+    def __init__(self, opened: OpenModel, who: Identity, store: ResponseStore | Others, seed: int = 0) -> None:
         """Answer for an open checkpoint from a store.
 
         Raises:

@@ -1,4 +1,4 @@
-"""`triptych bench-finetune`: one fine-tuning done full, by LoRA and by QLoRA, in one table."""
+"""`triptych bench-finetune` (one fine-tuning done in several ways, in one table) and `triptych models merge`."""
 
 from __future__ import annotations
 
@@ -56,4 +56,18 @@ def bench_finetune(
     ]
     show_table(loaded.name, header, table)
     print(folder)
+    return 0
+
+
+def models_merge(
+    adapter: str,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside ADAPTER.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the weights: fp16, bf16 or fp32.")] = "fp16",
+) -> int:
+    """Merge a PEFT adapter into its base: a plain folder with whole weights; both stay as they are."""
+    from lab.cli import follow
+    from models.merging import merge
+
+    place = Path(adapter)
+    print(follow(merge(place, output or place.with_name(f"{place.name}-merged"), dtype)))
     return 0
