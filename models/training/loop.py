@@ -13,6 +13,7 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Event, Metrics, Note, Progress, Saved, Work
+from models.training.adalora import allocation_of
 from models.training.best import Best
 from models.training.checkpoints import clean_states, load_state, newest_state, save_state
 from models.training.optimizer import make_optimizer, make_scaler, save_memory
@@ -26,7 +27,7 @@ from models.training.stage import TrainSettings, as_settings
 from models.training.task import Outcome, Task
 from models.words import _
 
-STOP, TASK = "STOP", "task"
+STOP, TASK, RANKS = "STOP", "task", "ranks"
 NOT_IDENTITY = (
     "save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every", "checkpointing", "disk_full",
     "report_to",
@@ -63,6 +64,7 @@ class Loop:
         self.identity = fingerprint(settings, inputs)
         self.optimizer = make_optimizer(task.modules, settings)
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
+        self.ranks = allocation_of(task.modules, task.total_steps)
         self.best = Best(settings, folder)
         self.step = 0
         self.skipped = 0
@@ -148,6 +150,8 @@ class Loop:
             notes.append(self._back_off())
             set_torch_state(before)
         self.world.add_gradients(self.parameters)
+        if self.ranks:
+            self.ranks.penalise(self.scaler)
         norm = self._norm()
         loss = sum(part[0] for part in parts) / total
         yield from notes
@@ -206,10 +210,12 @@ class Loop:
             self.scaler.step(self.optimizer)  # leaves a step out whose gradients overflowed, which is usual at first
             self.scaler.update()
             self.skipped += not math.isfinite(norm)
+            self._allot(norm)
             if math.isfinite(loss):
                 return
         elif math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
+            self._allot(norm)
             return
         text = _("At step {step} the loss is {loss} and the gradient norm {norm}.")
         what = text.format(step=self.step + 1, loss=loss, norm=norm)
@@ -225,6 +231,10 @@ class Loop:
                 grad_norm=norm,
             )
         self.skipped += not self.scaler
+
+    def _allot(self, norm: float) -> None:
+        if self.ranks and math.isfinite(norm):
+            self.ranks.step(self.step)
 
     def _after_step(self) -> Iterator[Event]:
         if not self.world.main:
@@ -313,6 +323,8 @@ class Loop:
         }
         more = self.task.tensors(self.step)
         groups = {**self._trained(), "optimizer": self._optimizer_tensors(), "random": tensors, **({TASK: more} if more else {})}
+        if self.ranks:
+            groups[RANKS], state[RANKS] = self.ranks.tensors(), self.ranks.pattern
         return save_state(self._states, self.step, groups, state)
 
     def _optimizer_tensors(self) -> dict[str, Any]:
@@ -349,6 +361,8 @@ class Loop:
         self.best.restore(content["best"])
         if self.scaler and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
+        if self.ranks:
+            self.ranks.restore(tensors.get(RANKS, {}), content[RANKS])
         self.task.restore(content["extra"], tensors.get(TASK, {}))
 
 

@@ -67,7 +67,7 @@ class Edge:
 def check_edge(settings: MethodSettings) -> None:
     """Raise ``UserError`` for settings that TRL's trainers do not share with our loop."""
     refused = (
-        ("method", settings.method == "qlora", _("full, lora, dora or rslora")),
+        ("method", settings.method in ("qlora", "adalora"), _("full, lora, dora or rslora")),
         ("precision", settings.precision == "fp16", _("auto, fp32 or bf16")),
         ("snapshot_every", settings.snapshot_every > 0, "0"),
         ("nan", settings.nan != "stop", "stop"),
