@@ -197,6 +197,7 @@ def train(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
+    begin: Annotated[str, typer.Option("--from", help="Begin from a saved step of another run: RUN/STEP/step-N.")] = "",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what it will take: memory, time, disk.")] = False,
     preview: Annotated[int, typer.Option("--preview", help="Only show so many rows of the data as the loss sees them.")] = 0,
     step: Annotated[str, typer.Option("--step", help="The step to plan or preview; empty for every one that can be.")] = "",
@@ -216,13 +217,18 @@ def train(
         return look_ahead(loaded, output, step, (plan, preview, against), as_json)
     folder = output or runs_root() / f"train-{recipe.stem}"
     if launched()[0]:  # another process of the same run: it computes, the first one writes
-        return _help_training(run_recipe(loaded, output=folder, resume=resume))
+        return _help_training(run_recipe(loaded, output=folder, resume=resume or bool(begin)))
     if folder.exists() and any(folder.glob("*/done.json")) and not resume:
         raise UserError(
             "train.exists",
             _("{folder} already holds a run.").format(folder=folder),
             _("Go on with --resume, or name another --output."),
         )
+    if begin:
+        from models.training.forking import find_origin, fork
+
+        fork(find_origin(begin), loaded, folder)
+        resume = True
     command = ("triptych", "train", str(recipe), *(settings or []), "--output", str(folder), "--resume")
     done = journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
     print(folder)

@@ -275,7 +275,7 @@ def pair_ids(opened: OpenModel, context: str, continuation: str) -> tuple[list[i
 
 
 def open_checkpoint(
-    path: str, device: str = "auto", dtype: str = "auto", quantize: str = "", sampler: Sampler | None = None
+    path: str, device: str = "auto", dtype: str = "auto", quantize: str = "", sampler: Sampler | None = None, **variant: Any
 ) -> Checkpoint:
     """Open a checkpoint: a Hugging Face folder, a PEFT adapter folder, a GGUF file.
 
@@ -285,11 +285,13 @@ def open_checkpoint(
         dtype: auto, float32, bfloat16 or float16.
         quantize: Empty, int8 or int4.
         sampler: Default decoding settings.
+        **variant: What stands around every text, as fields of ``Column``: ``prompt="template"`` (one user message of its
+            chat template) with ``system``, ``adapter=False`` (switched off), ``exact`` (token ids given as they are).
 
     Raises:
         UserError: If it cannot be opened, with the reason and what to do.
     """
-    column = Column(path, device=device, dtype=dtype, quantize=quantize, sampler=sampler or Sampler())
+    column = Column(path, device=device, dtype=dtype, quantize=quantize, sampler=sampler or Sampler(), **variant)
     return finish(_open(column, Shelf()))
 
 

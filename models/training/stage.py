@@ -157,6 +157,9 @@ class TrainSettings:
     report_to: tuple[str, ...] = field(
         default=(), metadata=help_text("Where metrics also go: tensorboard (event files in the run folder), wandb, mlflow.")
     )
+    sample_prompts: tuple[str, ...] = field(default=(), metadata=help_text("Prompts answered as it trains, to see them change."))
+    sample_every: int = field(default=0, metadata=help_text("Steps between those answers; 0 answers at the start and the end."))
+    sample_tokens: int = field(default=32, metadata=help_text("Longest of those answers; the likeliest token is taken."))
     nan: str = field(default="stop", metadata=help_text("On a loss or gradient that is not finite: stop or skip."))
 
     def __post_init__(self) -> None:
@@ -177,6 +180,7 @@ class TrainSettings:
             "save_every",
             "snapshot_every",
             "eval_every",
+            "sample_every",
             "threads",
             "epochs",
             "clip",
@@ -186,7 +190,7 @@ class TrainSettings:
         ):
             check_at_least(name, getattr(self, name), 0)
         check_at_least("block", self.block, 8)
-        for name in ("batch_size", "accumulate", "log_every", "keep"):
+        for name in ("batch_size", "accumulate", "log_every", "keep", "sample_tokens"):
             check_at_least(name, getattr(self, name), 1)
         if not self.lr > 0:
             raise UserError(

@@ -97,9 +97,10 @@ class BarList(QAbstractScrollArea):
         height, offset = self.row_height(), self.verticalScrollBar().value()
         measure = self.fontMetrics().horizontalAdvance
         width = self.viewport().width()
-        names = min(max((measure(bar.text) for bar in self.bars), default=40) + 14, int(width * 0.42))
         self._narrow = width < NARROW
-        labels = min(max((measure(self._label(bar)) for bar in self.bars), default=40) + 10, int(width * 0.5))
+        labels = min(max((measure(self._label(bar)) for bar in self.bars), default=40) + 10, int(width * 0.62))
+        names = max((measure(bar.text) for bar in self.bars), default=40) + 14
+        names = min(names, int(width * 0.42), max(width - labels - 8, 24))
         first = max((offset - 3) // height, 0)
         last = min((offset + self.viewport().height()) // height + 1, len(self.bars))
         for row in range(first, last):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QEvent, QTimer, Signal
@@ -10,13 +11,16 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, 
 
 from lab.ui.view import Failure, ViewWidget, Want
 from lab.ui.widgets.colors import scheme
+from lab.ui.widgets.figure import FigureMenu
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.panel import ColumnPanel
 from models.columns import Column
 from models.events import Progress
+from models.records.tokens import ExactText
 from models.words import _
 
 REDRAW_MILLISECONDS = 25
+LOOK = "look inside"
 Key = tuple[str, int]
 
 
@@ -115,6 +119,8 @@ class ColumnView(ViewWidget):
         self.progress: dict[Key, Progress] = {}
         self.panels: list[ColumnPanel] = []
         self._asked: list[Want] = []
+        self._look: Want | None = None
+        self._looks = 0
         self.tools = ToolRow(self)
         self.difference = DifferencePicker(self)
         self.difference.changed.connect(self._on_difference_changed)
@@ -189,14 +195,17 @@ class ColumnView(ViewWidget):
         if not self.columns or (self.needs_text and not self.text):
             return []
         found = [self.wanted(index) for index in self.asked()]
-        return [want for want in found if want is not None] + self.extra_wants()
+        return [want for want in [*found, self._look] if want is not None] + self.extra_wants()
 
     def asked(self) -> tuple[int, ...]:
         """Return the columns that are on screen: all of them, or the two of a difference."""
         return self.difference.pair() or tuple(range(len(self.columns)))
 
     def set_answer(self, want: Want, value: Any) -> None:
-        """Keep an answer and draw it soon."""
+        """Keep an answer and draw it soon; one that was asked for to be looked into goes to the Tokens view."""
+        if want.slot == LOOK:
+            self._show_inside(want, value)
+            return
         key = (want.slot, want.column)
         self.answers[key] = (want, value)
         self.failures.pop(key, None)
@@ -210,6 +219,10 @@ class ColumnView(ViewWidget):
 
     def set_failure(self, want: Want, failure: Failure) -> None:
         """Show in place why there is no answer."""
+        if want.slot == LOOK:
+            self._look = None
+            self.message.emit(f"{failure.what} {failure.hint}".strip())
+            return
         key = (want.slot, want.column)
         self.failures[key] = (want, failure)
         self.progress.pop(key, None)
@@ -225,6 +238,33 @@ class ColumnView(ViewWidget):
         if isinstance(chosen, Mapping):
             self.difference.restore(chosen)
         self.redraw_soon()
+
+    # an answer of this view, looked into in the others ---------------------------------------------------------------
+    def offer_look(self, figure: FigureMenu, index: int) -> None:
+        """Put "Look inside this answer" into the menu of a figure of a column."""
+        possible = lambda: self.written(index) is not None  # noqa: E731
+        figure.more.append((_("Look inside this answer"), lambda: self.look_inside(index), possible))
+
+    def written(self, index: int) -> Mapping[str, Any] | None:
+        """Return what the engine must be told of the answer on screen to know its tokens: ``ids``, and what stands before."""
+        return None
+
+    def look_inside(self, index: int) -> None:
+        """Show what a column wrote, behind what it was given, in the other views: by the very token ids."""
+        params = self.written(index)
+        if params is not None:
+            self._looks += 1
+            self._look = Want(LOOK, "written_out", {"column": self.columns[index], **params}, index, fresh=self._looks)
+            self.changed.emit()
+
+    def _show_inside(self, want: Want, found: ExactText) -> None:
+        if want != self._look:
+            return
+        self._look = None
+        columns = tuple(replace(column, prompt="plain", system="", exact=found.ids) for column in self.columns)
+        if found.note:
+            self.message.emit(found.note)
+        self.open_requested.emit("tokens", found.text, columns)
 
     # drawing ---------------------------------------------------------------------------------------------------------
     def answer(self, index: int, slot: str = "") -> Any:
