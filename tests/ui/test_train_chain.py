@@ -30,10 +30,12 @@ RECIPE = {
          "sample_prompts": ["Who founded it?"], "sample_every": 30, "sample_tokens": 8},
         {"stage": "preferences", "parent": "sft", "prompts": ["world/prompts.jsonl"], "samples": 4,
          "labeller": "models.training.labels:shortest", "max_new_tokens": 8, "batch_size": 64, "device": "cpu"},
-        {"stage": "reward", "parent": "sft", "pairs": ["preferences/pairs.jsonl"], "steps": 10, "batch_size": 8, **TINY},
+        {"stage": "reward", "parent": "sft", "pairs": ["preferences/pairs.jsonl"], "steps": 10, "batch_size": 8, **TINY,
+         "bad_rows": "skip"},
         {"stage": "ppo", "parent": "sft", "reward_model": "reward", "prompts": ["world/prompts.jsonl"], "rollouts": 2,
          "rollout_size": 8, "minibatch": 8, "max_new_tokens": 8, **TINY},
-        {"stage": "dpo", "parent": "sft", "pairs": ["preferences/pairs.jsonl"], "steps": 6, "batch_size": 8, **TINY},
+        {"stage": "dpo", "parent": "sft", "pairs": ["preferences/pairs.jsonl"], "steps": 6, "batch_size": 8, **TINY,
+         "bad_rows": "skip"},
     ],
 }  # fmt: skip
 
