@@ -20,7 +20,7 @@ from models.api_within import Within
 from models.columns import Column, Sampler
 from models.events import Work, finish
 from models.opened import OpenModel
-from models.operations import attention, continuing, embeddings, sampling, tensors, tokens
+from models.operations import attention, continuing, embeddings, questioning, sampling, tensors, tokens
 from models.operations._asked import traced
 from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
 from models.records.beams import BeamTree
@@ -28,6 +28,7 @@ from models.records.chain import SamplerChain
 from models.records.checkpoints import Description
 from models.records.divergence import Divergence
 from models.records.embeddings import Analogy, Drift, Neighbours, PositionTable, Projection
+from models.records.hallucination import QuestionAnswer
 from models.records.samples import SampleSet
 from models.records.sampling import Distribution, Generation
 from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges
@@ -161,6 +162,15 @@ class Checkpoint(Within):
         """Return ``n`` answers to one text, answer i with seed + i, and how much they differ; ``sampler`` as in ``generate``."""
         column = replace(self.column, sampler=replace(self.column.sampler, **sampler))
         return finish(continuing.draw_samples(self.shelf, column, text, n, position, tuple(path)))
+
+    def question(self, text: str, n: int = 8, chat: bool = False, **named: Any) -> QuestionAnswer:
+        """Return the greedy answer to a question, ``n`` drawn ones, their meanings, and every score of how sure that is.
+
+        ``chat`` renders the question by the chat template even of a base model. ``named``: ``temperature``,
+        ``max_new_tokens``, ``seed``, ``clustering`` (exact or lexical).
+        """
+        column = replace(self.column, prompt="template" if chat else self.column.prompt)
+        return finish(questioning.question(self.shelf, column, text, n, **named))
 
     def divergence(self, other: Checkpoint, text: str, target: str = "") -> Divergence:
         """Return KL and Jensen–Shannon divergence from this to another checkpoint at every token of a text, in nats."""
