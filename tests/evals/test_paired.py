@@ -126,6 +126,17 @@ def test_flips_by_category():
     assert scores.categories([{"doc_id": 0, "doc": "text"}]) == {}
 
 
+def test_a_cluster_field_of_other_peoples_items_counts():
+    rows = [{"doc_id": i, "doc": {"cluster": f"passage {i // 4}"}, "acc": float(i // 4 != 1)} for i in range(12)]
+    found = scores.scored(rows, "acc", None)
+    assert found.clusters == ("passage 0",) * 4 + ("passage 1",) * 4 + ("passage 2",) * 4
+    alone = scores.scored([{**row, "doc": {}} for row in rows], "acc", None)
+    assert alone.clusters is None
+    wide, narrow = scores.interval(found, 0), scores.interval(alone, 0)
+    assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
+    assert scores.scored([{**row, "doc": "text"} for row in rows], "acc", None).clusters is None
+
+
 @pytest.fixture
 def few(tmp_path):
     answers = [(f"e{i}", "Tarn.", "correct", i % 3 != 0, "zh" if i % 2 else "en") for i in range(12)]
