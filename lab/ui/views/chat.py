@@ -43,6 +43,11 @@ from models.words import _
 MOST_REMEMBERED = 30
 
 
+def is_same(one: Column, other: Column) -> bool:
+    """Return whether two columns answer alike but for their sampler: the same weights, however texts are shown to them."""
+    return one.weights_key == other.weights_key and one.adapter == other.adapter
+
+
 class ChatView(ColumnView):
     """The conversations side by side, and one field to write in."""
 
@@ -109,13 +114,13 @@ class ChatView(ColumnView):
         """Build one conversation."""
         log = ChatLog()
         log.setAccessibleName(_("Conversation of column {n}").format(n=index + 1))
-        add_menu(log, self.table, self.message.emit)
+        self.offer_look(add_menu(log, self.table, self.message.emit), index)
         return log
 
     def set_columns(self, columns: tuple[Column, ...]) -> None:
         """Show these columns; what another checkpoint said at that place is forgotten."""
         for index in range(max(len(self.columns), len(columns))):
-            same = index < min(len(self.columns), len(columns)) and self.columns[index] == columns[index]
+            same = index < min(len(self.columns), len(columns)) and is_same(self.columns[index], columns[index])
             if not same and self.columns:
                 for exchange in self.exchanges:
                     exchange.replies.pop(index, None)
@@ -141,6 +146,11 @@ class ChatView(ColumnView):
         sampler = self.settings.sampler(self.columns[index].sampler)
         params = {"column": replace(self.columns[index], sampler=sampler), "messages": reply.messages}
         return Want("generate", "generate", params, index, streamed=True, fresh=reply.serial)
+
+    def written(self, index: int) -> Mapping[str, Any] | None:
+        """Return the last answer of a column, and the messages that it answers."""
+        reply = self._reply(index)
+        return {"ids": tuple(s.id for s in reply.steps), "messages": reply.messages} if reply and reply.steps else None
 
     def extra_wants(self) -> list[Want]:
         """Return the requests for what the checkpoints are: whether they can chat, and have a template."""

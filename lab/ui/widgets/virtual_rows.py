@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QItemSelection, QModelIndex, Qt, Signal
-from PySide6.QtGui import QBrush, QFontDatabase, QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from PySide6.QtGui import QBrush, QKeyEvent, QKeySequence, QResizeEvent
+from PySide6.QtWidgets import QTableView, QWidget
 
 from lab.ui.widgets.colors import Rgb, qcolor
-from lab.ui.widgets.rows import Index, cell_text
+from lab.ui.widgets.rows import Index, cell_text, copy_rows, set_looks
 from lab.ui.widgets.text import tooltip, visible
 
 BLOCK = 200
@@ -97,18 +97,7 @@ class VirtualTable(QTableView):
         super().__init__(parent)
         self.rows = VirtualModel(self)
         self.setModel(self.rows)
-        self.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        self.setAlternatingRowColors(True)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        vertical = self.verticalHeader()
-        vertical.hide()
-        vertical.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        vertical.setDefaultSectionSize(self.fontMetrics().height() + 6)
-        self.horizontalHeader().setHighlightSections(False)
+        set_looks(self)
         self.verticalScrollBar().valueChanged.connect(self._ask)
         self.selectionModel().selectionChanged.connect(self._on_selected)
 
@@ -153,8 +142,6 @@ class VirtualTable(QTableView):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Copy the selected rows on Ctrl+C."""
         if event.matches(QKeySequence.StandardKey.Copy):
-            chosen = sorted({index.row() for index in self.selectedIndexes()})
-            rows = [row for number in chosen if (row := self.rows.row(number)) is not None]
-            QGuiApplication.clipboard().setText("\n".join("\t".join(cell_text(value) for value in row) for row in rows))
+            copy_rows(self, self.rows.row)
             return
         super().keyPressEvent(event)
