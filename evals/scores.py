@@ -16,6 +16,8 @@ from evals.metrics import _perplexity
 from evals.metrics._spec import MetricSpec, pool_ratio, unlogged
 from models.records.scores import Cell
 
+CLUSTER = "cluster"
+"""Field of other people's items whose equal values tie items together, such as questions about one passage."""
 POOLED = {
     "word_perplexity": _perplexity.pool_exp,
     "byte_perplexity": _perplexity.pool_exp,
@@ -64,14 +66,20 @@ def scored(
         pool = pool_ratio
     if pool is None or len(width) != 1:
         return None
-    cluster = benchmark.cluster if benchmark is not None else ""
-    clusters = tuple(str(sample["doc"].get(cluster, "")) for sample in rows) if cluster else None
+    clusters = _clusters(rows, benchmark.cluster if benchmark is not None else CLUSTER)
     mean = pool is pool_ratio
     ids = tuple(item_id(sample) for sample in rows)
     table = np.asarray(statistics, dtype=np.float64)
     if math.isfinite(value) and not math.isclose(float(pool(table.sum(axis=0))), value, rel_tol=1e-6, abs_tol=1e-9):
         return None
     return Scored(ids, table, clusters, pool, mean)
+
+
+def _clusters(rows: Sequence[Mapping[str, Any]], field: str) -> tuple[str, ...] | None:
+    """Return the name of each item's cluster, empty where it has none; None if no item has one."""
+    docs = [row["doc"] if isinstance(row.get("doc"), Mapping) else {} for row in rows]
+    names = tuple(str(doc.get(field, "")) for doc in docs) if field else ()
+    return names if any(names) else None
 
 
 def item_id(sample: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_generate, cli_hallucination, cli_inspect, cli_shares
+from lab import cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
 from models.errors import UserError
 from models.words import _
 
@@ -177,9 +177,15 @@ def models_convert(
     return DONE
 
 
+models_app.command("merge")(cli_finetune.models_merge)
+
+
 app.command()(cli_inspect.command())
 app.command()(cli_generate.generate)
 app.command()(cli_hallucination.hallucination)
+
+
+app.command("bench-finetune")(cli_finetune.bench_finetune)
 
 
 @app.command()
@@ -210,7 +216,9 @@ def train(
         return look_ahead(loaded, output, step, (plan, preview, against), as_json)
     folder = output or runs_root() / f"train-{recipe.stem}"
     if launched()[0]:  # another process of the same run: it computes, the first one writes
-        return _help_training(run_recipe(loaded, output=folder, resume=resume or bool(begin)))
+        from lab.cli_train import help_training
+
+        return help_training(run_recipe(loaded, output=folder, resume=resume or bool(begin)))
     if folder.exists() and any(folder.glob("*/done.json")) and not resume:
         raise UserError(
             "train.exists",
@@ -226,17 +234,6 @@ def train(
     done = journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
     print(folder)
     return STOPPED if done.stopped else DONE
-
-
-def _help_training(work: Any) -> int:
-    """Follow the first process of a shared training, silently; signals are for that one, which tells the others."""
-    import signal
-
-    from models.events import finish
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    return STOPPED if finish(work).stopped else DONE
 
 
 @app.command("eval")
@@ -316,6 +313,7 @@ def compare(
         )
     else:
         show_table("Paired differences", COMPARISON_HEADER, comparison_rows(found))
+        print("Tests: " + "; ".join(sorted({row.test for row in found if row.test})) + ". p is Holm-adjusted over the table.")
         if by:
             show_table(f"Flips by {by}", FLIP_HEADER, flip_rows(found, by))
     return DONE
