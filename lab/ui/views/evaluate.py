@@ -59,7 +59,7 @@ class EvaluateView(ViewWidget):
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(self.scores)
         self.splitter.addWidget(self.items)
-        self.splitter.setSizes([380, 300])
+        self.splitter.setSizes([340, 300])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.splitter)
