@@ -15,7 +15,7 @@ from models.words import _
 
 MAX_NEW_TOKENS = 48
 PROMPTS = ("question", "prompt", "input", "Question", "Q")
-TARGETS = ("answers", "references", "answer", "target", "Best Answer", "best_answer", "Correct Answers", "correct_answers")
+TARGETS = ("answers", "references", "Correct Answers", "correct_answers", "answer", "target", "Best Answer", "best_answer")
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Labels:
 def read_labels(path: Path, source: str) -> Labels:
     """Read a judge's or a person's file: JSONL or CSV with the fields ``id``, ``answer`` and ``verdict``.
 
-    Rows without a verdict are not labelled yet and are left out.
+    Rows without a verdict are not labelled (any more) and are left out; of several rows the last counts.
 
     Raises:
         UserError: If the file cannot be read, a field is missing, or a verdict is none of the three.
@@ -99,6 +99,7 @@ def read_labels(path: Path, source: str) -> Labels:
     for number, row in enumerate(read_rows(path), 1):
         verdict = str(row.get("verdict") or "").strip().casefold()
         if not verdict:
+            found.pop((str(row.get("id")), normalised(str(row.get("answer")))), None)
             continue
         verdict = SYNONYMS.get(verdict, verdict)
         if verdict not in CLASSES or not isinstance(row.get("answer"), str) or "id" not in row:
