@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from evals import files, known
+from evals import files, known, needed
 from evals.options import EvalSettings
 from evals.store import FILE, ResponseStore
 from models.errors import UserError
@@ -90,6 +90,7 @@ def _checkpoint(row: CheckpointRef, benchmarks: Sequence[str], settings: EvalSet
             try:
                 cells = yield from known.cells(row, name, settings, folder)
                 if cells is None:
+                    needed.check(name, settings.include_path)
                     if opened is None or store is None:
                         opened = yield from _open(row, settings)
                         store = ResponseStore(folder / FILE)

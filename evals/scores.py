@@ -59,7 +59,7 @@ def scored(
         return None
     width = {len(row) for row in statistics}
     spec = _spec(metric, benchmark)
-    pool: stats.Pool | None = spec.pool if spec is not None else POOLED.get(metric)
+    pool: stats.Pool | None = spec.pool if spec is not None else _pool(metric)
     if pool is None and width == {2} and all(row[1] == 1.0 for row in statistics):
         pool = pool_ratio
     if pool is None or len(width) != 1:
@@ -74,6 +74,15 @@ def scored(
     return Scored(ids, table, clusters, pool, mean)
 
 
+def _pool(metric: str) -> stats.Pool | None:
+    """Return how a metric that is no mean is pooled, by its name: lm-eval's, or one of ours over a user's files."""
+    from evals import tasks
+
+    plain = metric.removeprefix("pseudo_")
+    ours = tasks.metrics().get(plain)
+    return POOLED.get(plain) or (ours.pool if ours is not None and not ours.mean else None)
+
+
 def item_id(sample: Mapping[str, Any]) -> str:
     """Return the name of an item: its own id where it has one, else its number in the task."""
     doc = sample.get("doc")
@@ -84,7 +93,8 @@ def item_id(sample: Mapping[str, Any]) -> str:
 def _spec(metric: str, benchmark: Benchmark | None) -> MetricSpec | None:
     if benchmark is None:
         return None
-    return next((measure.metric for measure in benchmark.measures if measure.name == metric), None)
+    plain = metric.removeprefix("pseudo_")
+    return next((measure.metric for measure in benchmark.measures if measure.name == plain), None)
 
 
 def interval(found: Scored, seed: int) -> stats.Interval:
@@ -121,7 +131,8 @@ def cells(
         replaced = replace(base, metric=label, higher_is_better=bool(better.get(metric, True)))
         made.append(cell_of(replaced, rows, metric, float(value), benchmark))
     order = [measure.name for measure in benchmark.measures] if benchmark is not None else []
-    return sorted(made, key=lambda cell: order.index(cell.metric) if cell.metric in order else len(order))
+    names = {cell.metric: cell.metric.removeprefix("pseudo_") for cell in made}
+    return sorted(made, key=lambda cell: order.index(names[cell.metric]) if names[cell.metric] in order else len(order))
 
 
 def cell_of(cell: Cell, rows: Sequence[Mapping[str, Any]], metric: str, value: float, benchmark: Benchmark | None = None) -> Cell:
