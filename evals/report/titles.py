@@ -7,7 +7,7 @@ from models.words import _
 
 def translated(text: str) -> str:
     """Return a title or word of this package in the chosen language; what a plug-in brings stays as it is."""
-    return _known().get(text, text)
+    return _known().get(text) or (_(text) if text else text)
 
 
 def _known() -> dict[str, str]:
