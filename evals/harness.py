@@ -237,10 +237,15 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return (log-likelihood of the continuation, whether greedy decoding gives it) of each request."""
-        made = [self._score_request(*request.args[:2]) for request in requests]
+        made = [self.score_request(*request.args[:2]) for request in requests]
         return [(unnumber(value[0]), bool(value[1])) for value in self._answers(made)]
 
-    def _score_request(self, context: str, continuation: str) -> Request:
+    def score_request(self, context: str, continuation: str) -> Request:
+        """Return the request for the likelihood of a continuation.
+
+        Raises:
+            UserError: If it has no tokens of its own.
+        """
         if self.masked:
             return self._masked_request(context, continuation)
         if context:
@@ -275,8 +280,7 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         """Return the log-likelihood of each whole text, with its number of tokens."""
         if self.masked:
             return self._masked_texts([request.args[0] for request in requests])
-        prefix, special = (self.prefix_token_id,), None if self.whole_text else False
-        made = [Request("rolling", prefix, tuple(self.tok_encode(request.args[0], special))) for request in requests]
+        made = [self.text_request(request.args[0]) for request in requests]
         for place, one in enumerate(made):
             if not one.continuation:
                 raise UserError(
@@ -287,6 +291,13 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
                 )
         values = self._answers(made)
         return [Likelihood.of(unnumber(value), len(request.continuation)) for value, request in zip(values, made, strict=True)]
+
+    def text_request(self, text: str) -> Request:
+        """Return the request for the likelihood of a whole text."""
+        if self.masked:
+            return self._masked_request("", text)
+        ids = self.tok_encode(text, None if self.whole_text else False)
+        return Request("rolling", (self.prefix_token_id,), tuple(ids))
 
     def _masked_texts(self, texts: Sequence[str]) -> list[float]:
         made = [self._masked_request("", text) for text in texts]

@@ -124,7 +124,15 @@ def _cells(results: Mapping[str, Any], samples: Mapping[str, Any], base: Cell, p
         better = results["higher_is_better"].get(name, {}) or {}
         one = replace(base, benchmark=name)
         made += scores.cells(one, samples.get(name, []), results["results"][name], better, planned.benchmark)
+    made = [replace(cell, n_skipped=_skipped(results, samples, cell.benchmark)) for cell in made]
     return made + groups.cells(base, results, made)
+
+
+def _skipped(results: Mapping[str, Any], samples: Mapping[str, Any], task: str) -> int:
+    """Return how many items of a task were left out, by ``--limit`` or ``--samples``."""
+    counts = (results.get("n-samples") or {}).get(task) or {}
+    asked = {row["doc_id"] for row in samples.get(task, [])}
+    return max(0, int(counts.get("original") or 0) - len(asked))
 
 
 def _whole(

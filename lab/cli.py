@@ -237,6 +237,9 @@ def _help_training(work: Any) -> int:
 app.command("eval")(cli_eval.evaluate)
 
 
+app.command("explain")(cli_eval.explain)
+
+
 @app.command()
 def compare(
     paths: Annotated[list[str], typer.Argument(metavar="DIR|CKPT...")],

@@ -20,6 +20,8 @@ def filled(words: list[str]) -> list[str]:
     """Return the words of a command line with ``true`` after each flag of ``eval`` that stands without its value."""
     if words[:1] != ["eval"]:
         return words
+    if "--explain" in words:  # another command in lm-eval's clothes: it needs no tasks and no output folder
+        return ["explain", *(word for word in words[1:] if word != "--explain")]
     found: list[str] = []
     for word, following in zip(words, [*words[1:], "--"], strict=True):
         if word == "--no-apply-chat-template":
@@ -114,3 +116,35 @@ def _run(checkpoints: list[str], tasks: str, output_path: Path, wanted: EvalSett
 
         show_table("Scores", ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "note"], cell_rows(cells))
     return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="Output folder of an evaluation, a checkpoint's folder in it, or a results file.")],
+    task: Annotated[str, typer.Argument(help="Benchmark or task.")],
+    doc: Annotated[str, typer.Argument(help="The item's number, from 0, or its id.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Take one scored item apart (token ids, template, BOS, truncation, key) and compute it again by a second path."""
+    from dataclasses import asdict
+
+    from evals.explaining import explain as explained
+    from lab.cli import DONE, SOME_FAILED, follow, show, show_table
+
+    found = follow(explained(run, task, doc))
+    if as_json:
+        show(asdict(found))
+    else:
+        show_table(f"{task} {doc}", ["", ""], [list(fact) for fact in found.facts])
+        for one in found.requests:
+            show_table(one.kind, ["", ""], _request_rows(one))
+    return SOME_FAILED if any(one.agrees is False for one in found.requests) else DONE
+
+
+def _request_rows(one: Any) -> list[list[str]]:
+    ids = [*one.context, *one.continuation]
+    tokens = " ".join(f"{piece}/{number}" for piece, number in zip(one.pieces, ids, strict=True))
+    verdict = {None: "not comparable", True: "the same", False: "DIFFERENT"}[one.agrees]
+    n = len(one.context)
+    rows = [["key", one.key], ["tokens", tokens], ["context", f"{n} tokens"], ["scored", f"{len(one.continuation)} tokens"]]
+    rows += [["note", note] for note in one.notes]
+    return [*rows, ["stored", str(one.stored)], ["second path", str(dict(one.again))], ["", verdict]]

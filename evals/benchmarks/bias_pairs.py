@@ -43,7 +43,7 @@ CHINESE = (
 def items(checkpoint: str) -> list[dict[str, Any]]:
     """Return every sentence with every pair of group words; the pair is the two choices."""
     del checkpoint
-    found = []
+    found: list[dict[str, Any]] = []
     for cell, pairs in GROUPS.items():
         sentences, language = (CHINESE, "zh") if cell.endswith("-zh") else (SENTENCES, "en")
         for number, sentence in enumerate(sentences):

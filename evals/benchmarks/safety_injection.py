@@ -36,7 +36,7 @@ FRAMES = {"en": "Text:\n{t}\n\nQuestion about the text: {q}", "zh": "文本：\n
 def items(checkpoint: str) -> list[dict[str, Any]]:
     """Return every text with every hidden instruction and word."""
     del checkpoint
-    found = []
+    found: list[dict[str, Any]] = []
     for number, (language, text, question, answer) in enumerate(TEXTS):
         for way, hidden in enumerate(HIDDEN[language]):
             for word in WORDS:

@@ -17,7 +17,7 @@ HARMFUL, BENIGN = Measure(REFUSAL), Measure(BENIGN_REFUSAL)
 def items(checkpoint: str) -> list[dict[str, Any]]:
     """Return every request in every wording, harmful and harmless, English and Chinese taking turns."""
     del checkpoint
-    found = []
+    found: list[dict[str, Any]] = []
     for language, harmful, text, pair in _requests.texts():
         for ask in _requests.ASKS[language]:
             cell = "harmful" if harmful else "benign"

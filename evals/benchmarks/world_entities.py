@@ -20,7 +20,7 @@ ASK = {"en": ('{s} In this sentence "{v}" is a kind of', " {k}.", "en"), "zh": (
 def items(checkpoint: str) -> list[dict[str, Any]]:
     """Return one item per fact of the held-out things whose value has a kind."""
     generator = random.Random("entities")
-    found = []
+    found: list[dict[str, Any]] = []
     for side, language in enumerate(lexicon.LANGUAGES):
         kinds = list(dict.fromkeys(pair[side] for pair in KINDS.values()))
         prompt, choice, _language = ASK[language]

@@ -27,7 +27,7 @@ ASK = {"en": ("{s} The feeling of this sentence is", " good.", " bad."), "zh": (
 def items(checkpoint: str) -> list[dict[str, Any]]:
     """Return a praising and a blaming sentence about every held-out thing, in every wording."""
     generator = random.Random("sentiment")
-    found = []
+    found: list[dict[str, Any]] = []
     for entity in _choices.world(checkpoint).group("test")[:12]:
         for language in lexicon.LANGUAGES:
             prompt, good, bad = ASK[language]

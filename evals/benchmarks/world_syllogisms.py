@@ -24,7 +24,7 @@ FORMS = {
 def items(checkpoint: str) -> list[dict[str, Any]]:
     """Return every form about every held-out thing, in both languages, with places and colours drawn by a fixed seed."""
     generator = random.Random("syllogisms")
-    found = []
+    found: list[dict[str, Any]] = []
     for entity in _choices.world(checkpoint).group("test"):
         for side, language in enumerate(lexicon.LANGUAGES):
             colours = [pair[side] for pair in lexicon.VALUES["colour"]]
