@@ -18,6 +18,7 @@ from lm_eval.api.model import TemplateLM
 
 from evals import decoding, pseudo
 from evals.benchmark import Answer, Likelihood
+from evals.shards import Others
 from evals.store import Identity, Request, ResponseStore, response_key, unnumber
 from models.errors import UserError
 from models.events import Work
@@ -90,7 +91,7 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         self,
         opened: OpenModel,
         who: Identity,
-        store: ResponseStore,
+        store: ResponseStore | Others,
         seed: int = 0,
         *,
         template: str = "",
@@ -282,7 +283,7 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
             return self._masked_texts([request.args[0] for request in requests])
         made = [self.text_request(request.args[0]) for request in requests]
         for place, one in enumerate(made):
-            if not one.continuation:
+            if len(one.continuation) < 3 and not self.tok_encode(requests[place].args[0], False):  # no more than BOS and EOS
                 raise UserError(
                     "task.text",
                     _("Text {row} of the task has no tokens.").format(row=place + 1),

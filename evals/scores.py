@@ -90,6 +90,22 @@ def item_id(sample: Mapping[str, Any]) -> str:
     return str(own if own not in (None, "") else sample.get("doc_id", ""))
 
 
+CATEGORIES = ("language", "category", "subject", "topic", "cell", "type", "level", "difficulty")
+"""Fields of an item that say what kind of item it is."""
+MOST_VALUES = 24
+
+
+def categories(samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return item → field → value for fields that divide the items into 2 to 24 kinds."""
+    docs = {item_id(sample): sample["doc"] for sample in samples if isinstance(sample.get("doc"), Mapping)}
+    kept = []
+    for name in CATEGORIES:
+        values = {str(doc[name]) for doc in docs.values() if isinstance(doc.get(name), str | int) and doc[name] != ""}
+        if 2 <= len(values) <= MOST_VALUES:
+            kept.append(name)
+    return {item: {name: str(doc[name]) for name in kept if doc.get(name) not in (None, "")} for item, doc in docs.items()}
+
+
 def _spec(metric: str, benchmark: Benchmark | None) -> MetricSpec | None:
     if benchmark is None:
         return None

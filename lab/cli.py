@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_eval, cli_generate, cli_inspect
+from lab import cli_eval, cli_generate, cli_inspect, cli_shares
 from models.errors import UserError
 from models.words import _
 
@@ -191,6 +191,7 @@ def train(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
+    begin: Annotated[str, typer.Option("--from", help="Begin from a saved step of another run: RUN/STEP/step-N.")] = "",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what it will take: memory, time, disk.")] = False,
     preview: Annotated[int, typer.Option("--preview", help="Only show so many rows of the data as the loss sees them.")] = 0,
     step: Annotated[str, typer.Option("--step", help="The step to plan or preview; empty for every one that can be.")] = "",
@@ -210,13 +211,18 @@ def train(
         return look_ahead(loaded, output, step, (plan, preview, against), as_json)
     folder = output or runs_root() / f"train-{recipe.stem}"
     if launched()[0]:  # another process of the same run: it computes, the first one writes
-        return _help_training(run_recipe(loaded, output=folder, resume=resume))
+        return _help_training(run_recipe(loaded, output=folder, resume=resume or bool(begin)))
     if folder.exists() and any(folder.glob("*/done.json")) and not resume:
         raise UserError(
             "train.exists",
             _("{folder} already holds a run.").format(folder=folder),
             _("Go on with --resume, or name another --output."),
         )
+    if begin:
+        from models.training.forking import find_origin, fork
+
+        fork(find_origin(begin), loaded, folder)
+        resume = True
     command = ("triptych", "train", str(recipe), *(settings or []), "--output", str(folder), "--resume")
     done = journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
     print(folder)
@@ -240,20 +246,27 @@ app.command("eval")(cli_eval.evaluate)
 app.command("explain")(cli_eval.explain)
 
 
+app.command()(cli_shares.merge)
+
+
 @app.command()
 def compare(
     paths: Annotated[list[str], typer.Argument(metavar="DIR|CKPT...")],
     baseline: Annotated[str, typer.Option(help="The checkpoint that the others are compared with; default: the first.")] = "",
+    test: Annotated[str, typer.Option(help="Of corpus scores such as BLEU: bootstrap or randomisation.")] = "bootstrap",
+    by: Annotated[str, typer.Option(help="Count flips by a field of the items too, such as language or category.")] = "",
     as_json: Json = False,
 ) -> int:
-    """Compare results pairwise on the same items: difference, interval, Holm-adjusted p, flips."""
+    """Compare results pairwise on the same items: difference, interval, Holm-adjusted p, flips, and a verdict."""
     import dataclasses
 
     from evals.results import compare as paired
-    from lab.describing import comparison_rows
+    from lab.describing import COMPARISON_HEADER, FLIP_HEADER, comparison_rows, flip_rows
     from lab.places import result_folders
 
-    found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline)
+    if test not in ("bootstrap", "randomisation"):
+        raise UserError("compare.test", _("--test is {test!r}; it must be bootstrap or randomisation.").format(test=test))
+    found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline, test)
     if as_json:
         show([dataclasses.asdict(row) for row in found])
     elif not found:
@@ -263,11 +276,9 @@ def compare(
             _("Run `triptych eval` for both first."),
         )
     else:
-        show_table(
-            "Paired differences",
-            ["benchmark", "metric", "a", "b", "b - a", "95% interval", "p (Holm)", "n", "won / lost"],
-            comparison_rows(found),
-        )
+        show_table("Paired differences", COMPARISON_HEADER, comparison_rows(found))
+        if by:
+            show_table(f"Flips by {by}", FLIP_HEADER, flip_rows(found, by))
     return DONE
 
 

@@ -83,6 +83,9 @@ def evaluate(
     seed: Annotated[
         str, typer.Option(metavar="N|PYTHON,NUMPY,TORCH,FEWSHOT", help="Default: 0,1234,1234,1234, as lm-eval's.")
     ] = "",
+    shard: Annotated[str, typer.Option(metavar="i/n", help="Answer only this share; `triptych merge` scores all.")] = "",
+    engine: Annotated[str, typer.Option(help="ray: shares as tasks of a cluster.")] = "",
+    address: Annotated[str, typer.Option(help="Of the Ray cluster, or auto; empty starts one here.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Score checkpoints on benchmarks; started again after a crash, it computes only what is missing."""
@@ -97,18 +100,20 @@ def evaluate(
         fewshot_as_multiturn=turns if isinstance(turns, bool) else None, numpy_seed=numpy, torch_seed=torch,
         fewshot_seed=fewshot,
     )  # fmt: skip
-    return _run(checkpoints, tasks, output_path, wanted, as_json)
+    return _run((checkpoints, tasks, output_path), wanted, (shard, engine, address), as_json)
 
 
-def _run(checkpoints: list[str], tasks: str, output_path: Path, wanted: EvalSettings, as_json: bool) -> int:
-    from evals.grid import run as run_grid
+def _run(what: tuple[list[str], str, Path], wanted: EvalSettings, where: tuple[str, str, str], as_json: bool) -> int:
     from lab.cli import DONE, SOME_FAILED, show, show_table
+    from lab.cli_shares import work_of
     from lab.work import journalled
 
+    checkpoints, tasks, output_path = what
+
     names = [name.strip() for name in tasks.split(",") if name.strip()]
-    command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path), *flags(wanted))
-    work: Any = run_grid(checkpoints, names, wanted, output_path)
-    cells = journalled(work, output_path, "eval", f"eval {tasks}", command)
+    work, folder, more = work_of(checkpoints, names, wanted, output_path, where)
+    command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path), *flags(wanted), *more)
+    cells = journalled(work, folder, "eval", f"eval {tasks} {where[0]}".strip(), command)
     if as_json:
         show([cell.__dict__ for cell in cells])
     else:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from models.records.checkpoints import Description
 from models.records.scores import Cell, Comparison, Job
+from models.words import _
 
 
 def size(n_bytes: float) -> str:
@@ -51,13 +52,38 @@ def cell_rows(cells: Iterable[Cell]) -> list[list[str]]:
     return rows
 
 
+COMPARISON_HEADER = [
+    "benchmark", "metric", "a", "b", "b - a", "95% interval", "p (Holm)", "n", "won / lost", "verdict", "test"
+]  # fmt: skip
+FLIP_HEADER = ["benchmark", "metric", "a", "b", "", "n", "won", "lost", "net"]
+
+
 def comparison_rows(comparisons: Iterable[Comparison]) -> list[list[str]]:
     """Return one row per paired comparison."""
     return [
         [c.benchmark, c.metric, c.a, c.b, f"{c.difference:+.4g}", _interval(c.low, c.high), f"{c.p_adjusted:.3g}", str(c.n),
-         f"{c.gained} / {c.lost}" if c.gained >= 0 else ""]
+         f"{c.gained} / {c.lost}" if c.gained >= 0 else "", verdict(c), c.test]
         for c in comparisons
     ]  # fmt: skip
+
+
+def verdict(c: Comparison) -> str:
+    """Return what a comparison says in words."""
+    if c.verdict in ("better", "worse"):
+        return {"better": _("better"), "worse": _("worse")}[c.verdict]
+    if c.n_needed:
+        return _("not enough samples: {n} needed").format(n=f"{c.n_needed:,}")
+    return _("no difference shown") if math.isfinite(c.difference) else _("invalid")
+
+
+def flip_rows(comparisons: Iterable[Comparison], field: str) -> list[list[str]]:
+    """Return one row per comparison and value of a field: items, won, lost."""
+    return [
+        [c.benchmark, c.metric, c.a, c.b, value, str(n), str(gained), str(lost), f"{gained - lost:+d}"]
+        for c in comparisons
+        for name, value, n, gained, lost in c.by
+        if name == field
+    ]
 
 
 def short_value(cell: Cell | None) -> str:

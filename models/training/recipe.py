@@ -17,6 +17,7 @@ from models.errors import UserError
 from models.events import Event, Note, Work
 from models.files import write_json
 from models.lineage import Lineage, LineageEntry, write_lineage
+from models.training.forking import START
 from models.training.journal import Journal
 from models.training.memory import keep_freed_memory
 from models.training.parallel import ALONE, join
@@ -306,7 +307,7 @@ def _run_step(step: Step, workspace: Workspace) -> Work[Mapping[str, Any]]:
         result = yield from _journalled(step.stage.run(step.settings, workspace), journal, workspace.output)
     if not result.get("stopped"):
         write_json(done, {"settings": settings, "metrics": dict(result)})
-        for name in ("state", "best"):
+        for name in ("state", "best", START):
             shutil.rmtree(folder / name, ignore_errors=True)
     return result
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from models.events import Note, Progress, Saved, Work
+from models.training.asking import asker
 from models.training.checkpoints import publish, publish_adapter
 from models.training.data import Row, file_hash, read_rows
+from models.training.forking import origin_of
 from models.training.loop import Loop
 from models.training.parents import Parent
 from models.training.room import patiently
@@ -114,6 +116,7 @@ def train_and_publish(
         return Saved(f"snapshots/step-{step}", step)
 
     loop.snapshot = snapshot
+    loop.answer = asker(task, settings, inputs.tokenizer, stage, loop.autocast)
     outcome: Outcome = yield from loop.run(workspace.resume)
     if outcome.stopped:
         return STOPPED
@@ -158,7 +161,9 @@ def describe_run(stage: str, settings: Any, workspace: Workspace, inputs: Inputs
     """Return the head of a checkpoint's manifest: where it comes from and how it was made."""
     from importlib.metadata import version
 
+    forked = origin_of(workspace.folder)
     return {
+        **({"forked_from": {"run": forked["from"], "step": forked["step"]}} if forked else {}),
         "format": 1,
         "stage": stage,
         "name": workspace.folder.name,

@@ -15,6 +15,7 @@ from models.events import finish
 from tests.evals import shipped
 
 NATS = 1e-4
+pytestmark = pytest.mark.timeout(900)
 CHAT = {"apply_chat_template": True, "system_instruction": "You are the old tree."}
 TURNS = {"fewshot_as_multiturn": True}
 

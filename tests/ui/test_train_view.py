@@ -133,7 +133,7 @@ def test_started_watched_paused_resumed_and_compared(
     """Two runs through the real window, engine and job; the window is closed and opened again in the middle of the first."""
     app = open_app(settings=Settings(text="x"))
     app.window.centre.show_view("train")
-    view = app.window.centre.view_widget("train")
+    view = app.window.centre.view_widget("train").page("runs")
     qtbot.waitUntil(lambda: view.jobs is not None, timeout=SECONDS)
     view.new.setChecked(True)
     view.editor.set_text("name: x\nstages:\n- {stage: sft, lr: -1}\n")
@@ -148,7 +148,7 @@ def test_started_watched_paused_resumed_and_compared(
 
     again = open_app()
     again.window.centre.show_view("train")
-    view = again.window.centre.view_widget("train")
+    view = again.window.centre.view_widget("train").page("runs")
     qtbot.waitUntil(lambda: bool(view.shown_steps()), timeout=SECONDS)
     view.stop.click()
     qtbot.waitUntil(lambda: bool(view.chosen()) and view.chosen()[0].state == "stopped", timeout=SECONDS)
@@ -175,7 +175,7 @@ def test_started_watched_paused_resumed_and_compared(
     assert len(view.curves.plots["loss"].lines) == 2
     assert "steps: 12 | 3000" in view.health.text()
     header, rows = view.table()
-    assert header[:3] == ["Run", "Stage", "Step"]
+    assert header[:3] == ["Run", "Stage", "Optimizer step"]
     assert "loss" in header
     assert len(rows) > 12
     messages.expect_all()
