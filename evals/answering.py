@@ -20,7 +20,8 @@ from models.words import _
 if TYPE_CHECKING:
     from models.answers import Answered
 
-TOKENS_PER_BATCH = 4096
+TOKENS_PER_BATCH, FORWARDS = 4096, 2
+"""A batch that is kept at once holds so many tokens, or so many forwards of a GPU."""
 ANSWERS_PER_BATCH = 64
 SMALL = 30_000_000
 """Parameters below which a model is small: four times as much goes into a batch."""
@@ -59,8 +60,8 @@ def batches(requests: Mapping[str, Request], opened: OpenModel, batch_size: int 
 
     A context counts once, and what it begins with like the batch's first one (few-shot examples) not again.
     """
-    size = sum(p.numel() for p in opened.model.parameters())
-    scale = 4 if size < SMALL else 1
+    scale = 4 if sum(p.numel() for p in opened.model.parameters()) < SMALL else 1
+    most = max(TOKENS_PER_BATCH * scale, FORWARDS * room_tokens(opened))
     order = sorted(requests.items(), key=lambda row: _sort_key(row[1]))
     batch: Batch = {}
     n_tokens = 0
@@ -70,7 +71,7 @@ def batches(requests: Mapping[str, Request], opened: OpenModel, batch_size: int 
         together = request.kind == "score" and request.context == last
         n = len(request.continuation) + (0 if together else len(request.context) - _shared(first, request))
         limit = batch_size or (ANSWERS_PER_BATCH * scale if request.kind == "generate" else 0)
-        full = len(batch) >= limit if limit else n_tokens + n > TOKENS_PER_BATCH * scale
+        full = len(batch) >= limit if limit else n_tokens + n > most
         if batch and full and not together:
             yield batch
             batch, n_tokens, first, n = {}, 0, None, len(request.continuation) + len(request.context)
@@ -80,6 +81,13 @@ def batches(requests: Mapping[str, Request], opened: OpenModel, batch_size: int 
         last = request.context
     if batch:
         yield batch
+
+
+def room_tokens(opened: OpenModel) -> int:
+    """Return how many tokens a forward of a GPU holds, 0 of a processor."""
+    from models.room import room_of
+
+    return 0 if opened.device == "cpu" else room_of(opened).tokens
 
 
 def _shared(first: Request | None, request: Request) -> int:

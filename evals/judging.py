@@ -51,9 +51,9 @@ def run(opened: OpenModel, store: ResponseStore | Others, base: Cell, settings: 
             work = answering.answer(opened, missing.requests, store, settings.n_batch)
             computed += yield from _live(work, base)
             if isinstance(store, Others) and store.pretend(missing.requests, planned):
-                return []
+                return [store.told(base, computed)]
     if isinstance(store, Others):  # all of it was known
-        return []
+        return [store.told(base, computed)]
     samples = {name: _samples(results["samples"].get(name, []), guards[name]) for name in planned.tasks}
     if model.masked:
         results, samples = _as_pseudo(results, samples)

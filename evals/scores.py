@@ -16,6 +16,8 @@ from evals.metrics import _perplexity
 from evals.metrics._spec import MetricSpec, pool_ratio, unlogged
 from models.records.scores import Cell
 
+CLUSTER = "cluster"
+"""Field of other people's items whose equal values tie items together, such as questions about one passage."""
 POOLED = {
     "word_perplexity": _perplexity.pool_exp,
     "byte_perplexity": _perplexity.pool_exp,
@@ -64,8 +66,7 @@ def scored(
         pool = pool_ratio
     if pool is None or len(width) != 1:
         return None
-    cluster = benchmark.cluster if benchmark is not None else ""
-    clusters = tuple(str(sample["doc"].get(cluster, "")) for sample in rows) if cluster else None
+    clusters = _clusters(rows, benchmark.cluster if benchmark is not None else CLUSTER)
     mean = pool is pool_ratio
     ids = tuple(item_id(sample) for sample in rows)
     table = np.asarray(statistics, dtype=np.float64)
@@ -74,6 +75,7 @@ def scored(
     return Scored(ids, table, clusters, pool, mean)
 
 
+<<<<<<< HEAD
 def _pool(metric: str) -> stats.Pool | None:
     """Return how a metric that is no mean is pooled, by its name: lm-eval's, or one of ours over a user's files."""
     from evals import tasks
@@ -81,6 +83,13 @@ def _pool(metric: str) -> stats.Pool | None:
     plain = metric.removeprefix("pseudo_")
     ours = tasks.metrics().get(plain)
     return POOLED.get(plain) or (ours.pool if ours is not None and not ours.mean else None)
+=======
+def _clusters(rows: Sequence[Mapping[str, Any]], field: str) -> tuple[str, ...] | None:
+    """Return the name of each item's cluster, empty where it has none; None if no item has one."""
+    docs = [row["doc"] if isinstance(row.get("doc"), Mapping) else {} for row in rows]
+    names = tuple(str(doc.get(field, "")) for doc in docs) if field else ()
+    return names if any(names) else None
+>>>>>>> main
 
 
 def item_id(sample: Mapping[str, Any]) -> str:

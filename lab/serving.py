@@ -9,6 +9,7 @@ from typing import Any
 from lab import jobs
 from lab.places import result_folders
 from lab.runs import Tail
+from lab.serving_hallucination import OPERATIONS as HALLUCINATION
 from lab.serving_scores import OPERATIONS
 from models.events import Work
 from models.records.curves import TrainingRun
@@ -142,4 +143,5 @@ def operations() -> Mapping[str, Callable[..., Work[Any]]]:
         "results": results,
         "samples": samples,
         "compare": compare,
+        **HALLUCINATION,
     }

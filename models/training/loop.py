@@ -13,6 +13,7 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Event, Metrics, Note, Progress, Recorded, Saved, Work
+from models.training.adalora import allocation_of
 from models.training.best import Best
 from models.training.checkpoints import clean_states, load_state, newest_state, save_state
 from models.training.forking import check_shapes, origin_of, say_forked, take_weights
@@ -27,10 +28,10 @@ from models.training.stage import TrainSettings, as_settings
 from models.training.task import Outcome, Task
 from models.words import _
 
-STOP, TASK = "STOP", "task"
+STOP, TASK, RANKS = "STOP", "task", "ranks"
 NOT_IDENTITY = (
     "save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every", "checkpointing", "disk_full",
-    "sample_prompts", "sample_every", "sample_tokens",
+    "report_to", "sample_prompts", "sample_every", "sample_tokens",
 )  # fmt: skip
 
 
@@ -64,6 +65,7 @@ class Loop:
         self.identity = fingerprint(settings, inputs)
         self.optimizer = make_optimizer(task.modules, settings)
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
+        self.ranks = allocation_of(task.modules, task.total_steps)
         self.best = Best(settings, folder)
         self.inside: Callable[[int], Iterator[Event]] = getattr(task, "inside", lambda step: iter(()))
         self.step = 0
@@ -157,6 +159,8 @@ class Loop:
             notes.append(self._back_off())
             set_torch_state(before)
         self.world.add_gradients(self.parameters)
+        if self.ranks:
+            self.ranks.penalise(self.scaler)
         norm = self._norm()
         loss = sum(part[0] for part in parts) / total
         yield from notes
@@ -215,10 +219,12 @@ class Loop:
             self.scaler.step(self.optimizer)  # leaves a step out whose gradients overflowed, which is usual at first
             self.scaler.update()
             self.skipped += not math.isfinite(norm)
+            self._allot(norm)
             if math.isfinite(loss):
                 return
         elif math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
+            self._allot(norm)
             return
         text = _("At step {step} the loss is {loss} and the gradient norm {norm}.")
         what = text.format(step=self.step + 1, loss=loss, norm=norm)
@@ -234,6 +240,10 @@ class Loop:
                 grad_norm=norm,
             )
         self.skipped += not self.scaler
+
+    def _allot(self, norm: float) -> None:
+        if self.ranks and math.isfinite(norm):
+            self.ranks.step(self.step)
 
     def _after_step(self) -> Iterator[Event]:
         if not self.world.main:
@@ -324,6 +334,8 @@ class Loop:
         }
         more = self.task.tensors(self.step)
         groups = {**self._trained(), "optimizer": self._optimizer_tensors(), "random": tensors, **({TASK: more} if more else {})}
+        if self.ranks:
+            groups[RANKS], state[RANKS] = self.ranks.tensors(), self.ranks.pattern
         return save_state(self._states, self.step, groups, state)
 
     def _optimizer_tensors(self) -> dict[str, Any]:
@@ -361,6 +373,8 @@ class Loop:
         if same:
             self.task.micro = content["micro"]
             self.best.restore(content["best"])
+        if self.ranks:
+            self.ranks.restore(tensors.get(RANKS, {}), content.get(RANKS, {}))
         self.task.restore(content["extra"], tensors.get(TASK, {}) if same else {})
         if not same:
             yield say_forked(forked, self.step, self.task.total_steps)
