@@ -25,18 +25,9 @@ from models.errors import UserError
 from models.opened import OpenModel
 from models.words import _
 
-<<<<<<< HEAD
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
-    "merges.txt", "tokenizer.model", "spiece.model",
-)  # fmt: skip
 END = "\u2060\u2061end\u2061\u2060 "
 """Stands at the end of a message that is to be continued, while the template writes it."""
-SETTINGS_FILES = ("config.json", "generation_config.json", "adapter_config.json")
-"""What weights mean, where an answer ends, and how strong an adapter is."""
 
-=======
->>>>>>> main
 
 class Missing(Exception):
     """Some requests have no stored answer: their keys and the requests, in lm-eval's order (known ones included)."""

@@ -75,7 +75,6 @@ def scored(
     return Scored(ids, table, clusters, pool, mean)
 
 
-<<<<<<< HEAD
 def _pool(metric: str) -> stats.Pool | None:
     """Return how a metric that is no mean is pooled, by its name: lm-eval's, or one of ours over a user's files."""
     from evals import tasks
@@ -83,13 +82,13 @@ def _pool(metric: str) -> stats.Pool | None:
     plain = metric.removeprefix("pseudo_")
     ours = tasks.metrics().get(plain)
     return POOLED.get(plain) or (ours.pool if ours is not None and not ours.mean else None)
-=======
+
+
 def _clusters(rows: Sequence[Mapping[str, Any]], field: str) -> tuple[str, ...] | None:
     """Return the name of each item's cluster, empty where it has none; None if no item has one."""
     docs = [row["doc"] if isinstance(row.get("doc"), Mapping) else {} for row in rows]
     names = tuple(str(doc.get(field, "")) for doc in docs) if field else ()
     return names if any(names) else None
->>>>>>> main
 
 
 def item_id(sample: Mapping[str, Any]) -> str:

@@ -11,11 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-<<<<<<< HEAD
-from lab import cli_eval, cli_generate, cli_inspect, cli_shares
-=======
-from lab import cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
->>>>>>> main
+from lab import cli_eval, cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
 from models.errors import UserError
 from models.words import _
 
@@ -240,49 +236,7 @@ def train(
     return STOPPED if done.stopped else DONE
 
 
-<<<<<<< HEAD
-def _help_training(work: Any) -> int:
-    """Follow the first process of a shared training, silently; signals are for that one, which tells the others."""
-    import signal
-
-    from models.events import finish
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    return STOPPED if finish(work).stopped else DONE
-
-
 app.command("eval")(cli_eval.evaluate)
-=======
-@app.command("eval")
-def evaluate(
-    checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...")],
-    tasks: Annotated[str, typer.Option("--tasks", "-t", help="Benchmarks or lm-eval tasks, with commas between.")],
-    output_path: Annotated[Path, typer.Option("--output-path", "-o", help="Folder for results and samples.")],
-    limit: Annotated[int, typer.Option("--limit", "-L", help="At most this many items each; 0 for all.")] = 0,
-    batch_size: Annotated[str, typer.Option("--batch-size", "-b", help="auto or a number.")] = "auto",
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    quantize: Quantize = "",
-    num_fewshot: Annotated[int | None, typer.Option("--num-fewshot", "-f")] = None,
-    apply_chat_template: Annotated[
-        bool | None, typer.Option("--apply-chat-template/--no-apply-chat-template", help="Default: as the benchmark says.")
-    ] = None,
-    include_path: Annotated[str, typer.Option(help="Folder with your own task YAML files.")] = "",
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let task YAML from outside run the Python that it names.")
-    ] = False,
-    seed: Annotated[int, typer.Option()] = 0,
-    shard: Annotated[str, typer.Option(metavar="i/n", help="Answer only this share; `triptych merge` scores all.")] = "",
-    engine: Annotated[str, typer.Option(help="ray: shares as tasks of a cluster.")] = "",
-    address: Annotated[str, typer.Option(help="Of the Ray cluster, or auto; empty starts one here.")] = "",
-    as_json: Json = False,
-) -> int:
-    """Score checkpoints on benchmarks; started again after a crash, it computes only what is missing."""
-    from evals.grid import EvalSettings
-    from lab.cli_shares import work_of
-    from lab.work import journalled
->>>>>>> main
 
 
 app.command("explain")(cli_eval.explain)
