@@ -40,7 +40,7 @@ def run(
         shard: Answer only this share of the requests, score nothing (``evals.shards.merge`` does).
 
     Returns:
-        The finished cells, in order; of a share only those that failed.
+        The finished cells, in order; of a share how many answers were computed instead.
     """
     output = Path(output)
     done: list[Cell] = []

@@ -313,6 +313,7 @@ def compare(
         )
     else:
         show_table("Paired differences", COMPARISON_HEADER, comparison_rows(found))
+        print("Tests: " + "; ".join(sorted({row.test for row in found if row.test})) + ". p is Holm-adjusted over the table.")
         if by:
             show_table(f"Flips by {by}", FLIP_HEADER, flip_rows(found, by))
     return DONE

@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 from evals import paired, results, scores
 from evals.metrics._sacrebleu import pool_bleu
 from evals.metrics._spec import pool_ratio
+from evals.report import titles
 from evals.stats import Interval
 from lab import cli, describing
 from models.errors import UserError
@@ -151,15 +152,18 @@ def test_too_few_items_say_how_many_it_takes(few):
     assert (row.verdict, row.gained, row.lost, row.p) == ("unclear", 1, 0, 1.0)
     assert row.n_needed > 12
     assert row.detectable > abs(row.difference)
-    assert describing.verdict(row) == f"not enough samples: {row.n_needed} needed"
+    expected = f"not enough samples: {row.n_needed} needed (12 could show {row.detectable:.2g})"
+    assert titles.verdict_of(row) == expected
+    assert describing.comparison_rows([row])[0][-1] == expected
     (same,) = [row for row in results.compare([few], "sft") if row.metric == "abstention_rate"]
-    assert (same.n_needed, describing.verdict(same)) == (0, "no difference shown")
+    assert (same.n_needed, titles.verdict_of(same)) == (0, "no difference shown")
 
 
 def test_the_command_line_says_it(few, capsys):
     assert cli.run(["compare", str(few), "--baseline", "sft", "--by", "language"]) == 0
     out = capsys.readouterr().out
     assert "Flips by language" in out
+    assert "Tests: t" in out or "Tests: McNemar" in out
     assert cli.run(["compare", str(few), "--baseline", "sft", "--test", "randomisation", "--json"]) == 0
     found = {row["metric"]: row for row in json.loads(capsys.readouterr().out)}
     assert found["exact_match"]["verdict"] == "unclear"

@@ -28,6 +28,8 @@ class VirtualModel(QAbstractTableModel):
         self.blocks: OrderedDict[int, list[list[Any]]] = OrderedDict()
         self.color: Callable[[list[Any], int], Rgb | None] = lambda row, column: None
         """Row and column → colour of the text."""
+        self.space, self.limit = "·", 60
+        """What stands for a space, and how many characters a cell shows at most."""
 
     def set_block(self, start: int, rows: list[list[Any]], total: int, header: list[str], fresh: bool) -> None:
         """Take the rows from ``start`` on; ``fresh``: they answer another question, everything else is forgotten."""
@@ -71,7 +73,7 @@ class VirtualModel(QAbstractTableModel):
             return None
         value = row[index.column()] if row is not None else "…"
         if role == Qt.ItemDataRole.DisplayRole:
-            return visible(value, 60) if isinstance(value, str) else cell_text(value)
+            return visible(value, self.limit, self.space) if isinstance(value, str) else cell_text(value)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignRight if isinstance(value, int | float) else Qt.AlignmentFlag.AlignLeft
             return side | Qt.AlignmentFlag.AlignVCenter
