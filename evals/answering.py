@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from evals import pseudo
 from evals.shards import Others
 from evals.store import Request, ResponseStore, number
 from models.columns import Sampler
@@ -19,16 +20,15 @@ from models.words import _
 if TYPE_CHECKING:
     from models.answers import Answered
 
-TOKENS_PER_BATCH = 4096
+TOKENS_PER_BATCH, FORWARDS = 4096, 2
+"""A batch that is kept at once holds so many tokens, or so many forwards of a GPU."""
 ANSWERS_PER_BATCH = 64
 SMALL = 30_000_000
 """Parameters below which a model is small: four times as much goes into a batch."""
 Batch: TypeAlias = dict[str, Request]
 
 
-def answer(
-    opened: OpenModel, requests: Mapping[str, Request], store: ResponseStore | Others, batch_size: int = 0
-) -> Work[int]:
+def answer(opened: OpenModel, requests: Mapping[str, Request], store: ResponseStore | Others, batch_size: int = 0) -> Work[int]:
     """Answer what is missing and keep it.
 
     Args:
@@ -60,8 +60,8 @@ def batches(requests: Mapping[str, Request], opened: OpenModel, batch_size: int 
 
     A context counts once, and what it begins with like the batch's first one (few-shot examples) not again.
     """
-    size = sum(p.numel() for p in opened.model.parameters())
-    scale = 4 if size < SMALL else 1
+    scale = 4 if sum(p.numel() for p in opened.model.parameters()) < SMALL else 1
+    most = max(TOKENS_PER_BATCH * scale, FORWARDS * room_tokens(opened))
     order = sorted(requests.items(), key=lambda row: _sort_key(row[1]))
     batch: Batch = {}
     n_tokens = 0
@@ -71,7 +71,7 @@ def batches(requests: Mapping[str, Request], opened: OpenModel, batch_size: int 
         together = request.kind == "score" and request.context == last
         n = len(request.continuation) + (0 if together else len(request.context) - _shared(first, request))
         limit = batch_size or (ANSWERS_PER_BATCH * scale if request.kind == "generate" else 0)
-        full = len(batch) >= limit if limit else n_tokens + n > TOKENS_PER_BATCH * scale
+        full = len(batch) >= limit if limit else n_tokens + n > most
         if batch and full and not together:
             yield batch
             batch, n_tokens, first, n = {}, 0, None, len(request.continuation) + len(request.context)
@@ -81,6 +81,13 @@ def batches(requests: Mapping[str, Request], opened: OpenModel, batch_size: int 
         last = request.context
     if batch:
         yield batch
+
+
+def room_tokens(opened: OpenModel) -> int:
+    """Return how many tokens a forward of a GPU holds, 0 of a processor."""
+    from models.room import room_of
+
+    return 0 if opened.device == "cpu" else room_of(opened).tokens
 
 
 def _shared(first: Request | None, request: Request) -> int:
@@ -158,6 +165,7 @@ def _generate(opened: OpenModel, requests: Sequence[Request], batch_size: int) -
         top_p=settings["top_p"],
         max_new_tokens=settings["max_new_tokens"],
         seed=requests[0].seed,
+        chain=settings.get("chain", ""),
     )
     prompts = [request.context for request in same]
     seeds = [request.seed + 1_000_003 * request.repeat for request in same]
@@ -168,11 +176,21 @@ def _generate(opened: OpenModel, requests: Sequence[Request], batch_size: int) -
 
     answers = yield from _patiently(work, len(same), batch_size or len(same), opened)
     found += [
-        {"text": one.text, "stop": one.stop, "logprob": number(one.logprob), "n_tokens": len(one.token_ids)} for one in answers
+        {"text": _written(opened, one), "stop": one.stop, "logprob": number(one.logprob), "n_tokens": len(one.token_ids)}
+        for one in answers
     ]
     if len(same) < len(requests):
         found += yield from _generate(opened, requests[len(same) :], batch_size)
     return found
+
+
+def _written(opened: OpenModel, answer: Any) -> str:
+    """Return an answer's text as lm-eval reads it: a character that is not whole stays a mark, nothing after the text of EOS."""
+    if answer.stop == "until":
+        return str(answer.text)
+    text = str(opened.tokenizer.decode(list(answer.token_ids), skip_special_tokens=True))
+    end = opened.tokenizer.eos_token
+    return text.split(end)[0] if end else text
 
 
 def _patiently(
@@ -225,4 +243,5 @@ KINDS: dict[str, Callable[[OpenModel, Sequence[Request], int], Work[list[Any]]]]
     "score": _score,
     "rolling": _rolling,
     "generate": _generate,
+    "pseudo": pseudo.answer,
 }

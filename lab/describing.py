@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from evals.report.titles import verdict_of
 from models.records.checkpoints import Description
 from models.records.scores import Cell, Comparison, Job
-from models.words import _
 
 
 def size(n_bytes: float) -> str:
@@ -52,9 +52,7 @@ def cell_rows(cells: Iterable[Cell]) -> list[list[str]]:
     return rows
 
 
-COMPARISON_HEADER = [
-    "benchmark", "metric", "a", "b", "b - a", "95% interval", "p (Holm)", "n", "won / lost", "verdict", "test"
-]  # fmt: skip
+COMPARISON_HEADER = ["benchmark", "metric", "a", "b", "b - a", "95% interval", "p (Holm)", "n", "won / lost", "verdict"]
 FLIP_HEADER = ["benchmark", "metric", "a", "b", "", "n", "won", "lost", "net"]
 
 
@@ -62,18 +60,9 @@ def comparison_rows(comparisons: Iterable[Comparison]) -> list[list[str]]:
     """Return one row per paired comparison."""
     return [
         [c.benchmark, c.metric, c.a, c.b, f"{c.difference:+.4g}", _interval(c.low, c.high), f"{c.p_adjusted:.3g}", str(c.n),
-         f"{c.gained} / {c.lost}" if c.gained >= 0 else "", verdict(c), c.test]
+         f"{c.gained} / {c.lost}" if c.gained >= 0 else "", verdict_of(c)]
         for c in comparisons
     ]  # fmt: skip
-
-
-def verdict(c: Comparison) -> str:
-    """Return what a comparison says in words."""
-    if c.verdict in ("better", "worse"):
-        return {"better": _("better"), "worse": _("worse")}[c.verdict]
-    if c.n_needed:
-        return _("not enough samples: {n} needed").format(n=f"{c.n_needed:,}")
-    return _("no difference shown") if math.isfinite(c.difference) else _("invalid")
 
 
 def flip_rows(comparisons: Iterable[Comparison], field: str) -> list[list[str]]:

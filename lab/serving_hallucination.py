@@ -27,7 +27,16 @@ def hallucination_answers(run: str, checkpoint: str, remedy: str, start: int = 0
     return page(Path(run), checkpoint, remedy, start)
 
 
+def label_answer(run: str, id: str, answer: str, verdict: str) -> Work[None]:
+    """Keep what a person said of an answer; the next start of the run counts it."""
+    yield from ()
+    from evals.hallucination.files import add_label
+
+    add_label(Path(run), id, answer, verdict)
+
+
 OPERATIONS: dict[str, Callable[..., Work[Any]]] = {
     "hallucination_runs": hallucination_runs,
     "hallucination_answers": hallucination_answers,
+    "label_answer": label_answer,
 }

@@ -121,6 +121,13 @@ def no_base(adapter: Adapter) -> UserError:
     )
 
 
+def _layer_words(layers: Any) -> str:
+    """Return what an adapter changes, in words: names of layers, or the expression that finds them."""
+    if isinstance(layers, list | tuple | set):
+        return visible(", ".join(sorted(str(layer) for layer in layers)), 300)
+    return _("every linear layer") if layers == "all-linear" else visible(layers or "", 300)
+
+
 def describe_adapter(folder: Path, stage: str = "other") -> Description:
     """Describe an adapter together with its base; only the adapter where the base is not here."""
     adapter = read_adapter(folder)
@@ -130,7 +137,7 @@ def describe_adapter(folder: Path, stage: str = "other") -> Description:
         _("Base"): visible(adapter.base),
         _("Rank"): str(adapter.values.get("r") or ""),
         _("Scale"): str(adapter.values.get("lora_alpha") or ""),
-        _("Changed layers"): visible(adapter.values.get("target_modules") or "", 300),
+        _("Changed layers"): _layer_words(adapter.values.get("target_modules")),
     }
     shown = {label: value for label, value in rows.items() if value}
     parameters = {"adapter": sum(by_component(adapter.tensors).values())}

@@ -67,6 +67,7 @@ def _measured(opened: OpenModel) -> Room:
         return Room(PROCESSOR_TOKENS, PROCESSOR_PADDING)
     tokens = int(SHARE * memory(opened.device)[0] / bytes_per_token(opened))
     tokens = min(max(tokens, LEAST_TOKENS), MOST_TOKENS)
+    tokens = 1 << (tokens.bit_length() - 1)  # the same from run to run, though the free memory is not quite
     return Room(tokens, tokens)
 
 

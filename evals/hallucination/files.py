@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from evals.files import absolute, plain, relative, sanitised
+from evals.hallucination.abstention import CLASSES
 from models.errors import UserError
 from models.files import write_bytes, write_json
 from models.records.hallucination import (
@@ -34,6 +35,8 @@ from models.words import _
 
 TABLE = "hallucination.json"
 TO_LABEL = "to_label.jsonl"
+LABELS = "labels.jsonl"
+"""What people said in the window."""
 REVISION = 1
 
 
@@ -201,6 +204,23 @@ def _numbers(kind: Any, row: Mapping[str, Any]) -> Any:
         else:
             made[entry.name] = _float(value) if value is None or isinstance(value, float) else value
     return kind(**made)
+
+
+def add_label(folder: Path, id: str, answer: str, verdict: str) -> None:
+    """Keep what a person said of an answer; an empty verdict takes it back. The next start of the run counts it.
+
+    Raises:
+        UserError: For another verdict, or where there is no run.
+    """
+    if verdict not in ("", *CLASSES) or not (folder / TABLE).is_file():
+        raise UserError(
+            "hallucination.label",
+            _("{verdict!r} cannot be kept for {path}.").format(verdict=verdict, path=folder),
+            _("Label answers of a run as correct, abstained or hallucinated."),
+        )
+    line = json.dumps(plain({"id": id, "answer": answer, "verdict": verdict}), ensure_ascii=False) + "\n"
+    with (folder / LABELS).open("ab") as file:
+        file.write(line.encode("utf-8", "surrogatepass"))
 
 
 def write_to_label(folder: Path, answers: Sequence[QuestionAnswer]) -> None:

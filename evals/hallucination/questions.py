@@ -15,7 +15,7 @@ from models.words import _
 
 MAX_NEW_TOKENS = 48
 PROMPTS = ("question", "prompt", "input", "Question", "Q")
-TARGETS = ("answers", "references", "answer", "target", "Best Answer", "best_answer", "Correct Answers", "correct_answers")
+TARGETS = ("answers", "references", "Correct Answers", "correct_answers", "answer", "target", "Best Answer", "best_answer")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Question:
         """Return the verdict on an answer: the oracle's, or by the references."""
         if self.item:
             return verdicts.by_world(self.item, answer, truncated)
-        return verdicts.by_reference(answer, self.references, truncated)
+        return verdicts.by_reference(answer, self.references, truncated, self.text)
 
 
 def questions(benchmark: str, checkpoint: str, limit: int = 0) -> list[Question]:

@@ -41,7 +41,7 @@ def run(checkpoints: Sequence[CheckpointRef | str], settings: HallucinationSetti
     output = Path(output)
     rows = named(checkpoints)
     _check(settings)
-    state = Run(settings, output, _labels(settings))
+    state = Run(settings, output, _labels(settings, output))
     if settings.nli:
         state.nli = yield from _inference(settings)
     timed = Clock(len(rows) + ("crosscheck" in state.names))
@@ -100,9 +100,10 @@ def _check(settings: HallucinationSettings) -> None:
         raise UserError("hallucination.samples", _("The remedies sampled, cool and vote need --samples of at least 1."))
 
 
-def _labels(settings: HallucinationSettings) -> tuple[Labels, ...]:
-    """Return the files of verdicts, a person's before a judge's."""
-    given = ((settings.labels, "person"), (settings.judge, "judge"))
+def _labels(settings: HallucinationSettings, output: Path) -> tuple[Labels, ...]:
+    """Return the files of verdicts: what was said in the window, a person's file, a judge's."""
+    own = output / files.LABELS
+    given = ((str(own) if own.is_file() else "", "person"), (settings.labels, "person"), (settings.judge, "judge"))
     return tuple(read_labels(Path(path), source) for path, source in given if path)
 
 

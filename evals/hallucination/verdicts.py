@@ -43,15 +43,17 @@ class Judged:
     good: bool
 
 
-def by_reference(answer: str, references: Sequence[str], truncated: bool = False) -> Judged:
+def by_reference(answer: str, references: Sequence[str], truncated: bool = False, question: str = "") -> Judged:
     """Judge an answer by its references.
 
-    Correct: the words of a reference stand in the answer, next to each other (folded, without punctuation). Abstained: a listed
-    phrase and no reference. Anything else is hallucinated, an empty or cut-off answer too. Without references the question has no
-    answer that can be known, and abstaining is good.
+    Correct: the words of a reference stand in the answer, next to each other (folded, without punctuation). A reference that
+    stands in the question itself must be the whole answer: to repeat the question is no answer. Abstained: a listed phrase and no
+    reference. Anything else is hallucinated, an empty or cut-off answer too. Without references the question has no answer that
+    can be known, and abstaining is good. Meant for short answers; long ones need a judge or a person.
     """
-    said = words(answer)
-    holds = any(within(words(reference), said) for reference in references if words(reference))
+    said, asked = words(answer), words(question)
+    wanted = [words(reference) for reference in references if words(reference)]
+    holds = any(said == right if within(right, asked) else within(right, said) for right in wanted)
     if not said or (truncated and not holds):
         return Judged(HALLUCINATED, "empty" if not said else "cut", "reference", False)
     if holds:
@@ -90,7 +92,7 @@ class Labels:
 def read_labels(path: Path, source: str) -> Labels:
     """Read a judge's or a person's file: JSONL or CSV with the fields ``id``, ``answer`` and ``verdict``.
 
-    Rows without a verdict are not labelled yet and are left out.
+    Rows without a verdict are not labelled (any more) and are left out; of several rows the last counts.
 
     Raises:
         UserError: If the file cannot be read, a field is missing, or a verdict is none of the three.
@@ -99,6 +101,7 @@ def read_labels(path: Path, source: str) -> Labels:
     for number, row in enumerate(read_rows(path), 1):
         verdict = str(row.get("verdict") or "").strip().casefold()
         if not verdict:
+            found.pop((str(row.get("id")), normalised(str(row.get("answer")))), None)
             continue
         verdict = SYNONYMS.get(verdict, verdict)
         if verdict not in CLASSES or not isinstance(row.get("answer"), str) or "id" not in row:

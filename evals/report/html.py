@@ -10,7 +10,7 @@ from pathlib import Path
 from evals import results, tasks
 from evals.report import charts
 from evals.report._text import escape, number, p_value, shown, signed
-from evals.report.titles import translated
+from evals.report.titles import translated, verdict_of
 from models.files import write_text
 from models.records.scores import Cell, Comparison, Sample
 from models.words import _
@@ -173,7 +173,7 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
             f"<td>{escape(row.b)}</td><td{mark}>{signed(row.difference)}</td>"
             f'<td class="n">[{number(row.low)}, {number(row.high)}]</td><td class="n">{p_value(row.p_adjusted)}</td>'
             f'<td class="n">{row.n}</td><td class="n">{flips}</td>'
-            f'<td title="{escape(row.test)}">{escape(_verdict(row))}</td></tr>'
+            f'<td title="{escape(row.test)}">{escape(verdict_of(row))}</td></tr>'
         )
     drawn = []
     for benchmark, metric in dict.fromkeys((row.benchmark, row.metric) for row in comparisons):
@@ -188,13 +188,6 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
         f"{_flips(comparisons)}"
         f"<details><summary>{escape(_('As pictures'))}</summary>{''.join(drawn)}</details>"
     )
-
-
-def _verdict(row: Comparison) -> str:
-    words = {"better": _("better"), "worse": _("worse"), "unclear": _("no difference shown")}
-    if row.n_needed:
-        return _("not enough samples: {n} needed").format(n=f"{row.n_needed:,}")
-    return words.get(row.verdict, "")
 
 
 def _flips(comparisons: Sequence[Comparison]) -> str:

@@ -15,9 +15,8 @@ from tests.bench.p6_metrics import WORDS
 from tests.bench.rows import Row, alternate, timed
 
 CONTEXTS, CHOICES, REPEATS = 8, 4, 3
-TEXTS, TEXT_WORDS, WINDOW = 4, 300, 1024
-MANY = 8
-"""Texts of the measurement of memory: as many as lm-eval scores together here."""
+TEXTS, TEXT_WORDS, WINDOW = 8, 300, 1024
+"""About 2,400 tokens, which lm-eval scores in one batch."""
 
 
 def requests(opened: Any, mixed: bool) -> list[tuple[tuple[str, str], list[int], list[int]]]:
@@ -48,7 +47,7 @@ class Peer:
         from lm_eval.models.huggingface import HFLM
 
         self.model = HFLM(
-            pretrained=opened.model, tokenizer=opened.tokenizer, batch_size=MANY, max_length=WINDOW, device="cpu"
+            pretrained=opened.model, tokenizer=opened.tokenizer, batch_size=TEXTS, max_length=WINDOW, device="cpu"
         )
 
     def score(self, asked: Any) -> Any:
@@ -139,7 +138,7 @@ def _peak(who: str) -> float:
 def _measure(who: str) -> None:
     opened = subject.opened()
     work: Callable[[], object] = {
-        "ours": lambda: our_rolling(opened, texts(MANY)), "peer": lambda: Peer(opened).rolling(texts(MANY))
+        "ours": lambda: our_rolling(opened, texts()), "peer": lambda: Peer(opened).rolling(texts())
     }[who]  # fmt: skip
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak of loading does not count
     work()

@@ -349,6 +349,8 @@ def test_settings_are_checked():
 
 def test_batches_do_not_depend_on_what_is_known():
     class Opened:
+        device = "cpu"
+
         class model:
             @staticmethod
             def parameters():

@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 from evals import paired, results, scores
 from evals.metrics._sacrebleu import pool_bleu
 from evals.metrics._spec import pool_ratio
+from evals.report import titles
 from evals.stats import Interval
 from lab import cli, describing
 from models.errors import UserError
@@ -126,6 +127,17 @@ def test_flips_by_category():
     assert scores.categories([{"doc_id": 0, "doc": "text"}]) == {}
 
 
+def test_a_cluster_field_of_other_peoples_items_counts():
+    rows = [{"doc_id": i, "doc": {"cluster": f"passage {i // 4}"}, "acc": float(i // 4 != 1)} for i in range(12)]
+    found = scores.scored(rows, "acc", None)
+    assert found.clusters == ("passage 0",) * 4 + ("passage 1",) * 4 + ("passage 2",) * 4
+    alone = scores.scored([{**row, "doc": {}} for row in rows], "acc", None)
+    assert alone.clusters is None
+    wide, narrow = scores.interval(found, 0), scores.interval(alone, 0)
+    assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
+    assert scores.scored([{**row, "doc": "text"} for row in rows], "acc", None).clusters is None
+
+
 @pytest.fixture
 def few(tmp_path):
     answers = [(f"e{i}", "Tarn.", "correct", i % 3 != 0, "zh" if i % 2 else "en") for i in range(12)]
@@ -140,15 +152,18 @@ def test_too_few_items_say_how_many_it_takes(few):
     assert (row.verdict, row.gained, row.lost, row.p) == ("unclear", 1, 0, 1.0)
     assert row.n_needed > 12
     assert row.detectable > abs(row.difference)
-    assert describing.verdict(row) == f"not enough samples: {row.n_needed} needed"
+    expected = f"not enough samples: {row.n_needed} needed (12 could show {row.detectable:.2g})"
+    assert titles.verdict_of(row) == expected
+    assert describing.comparison_rows([row])[0][-1] == expected
     (same,) = [row for row in results.compare([few], "sft") if row.metric == "abstention_rate"]
-    assert (same.n_needed, describing.verdict(same)) == (0, "no difference shown")
+    assert (same.n_needed, titles.verdict_of(same)) == (0, "no difference shown")
 
 
 def test_the_command_line_says_it(few, capsys):
     assert cli.run(["compare", str(few), "--baseline", "sft", "--by", "language"]) == 0
     out = capsys.readouterr().out
     assert "Flips by language" in out
+    assert "Tests: t" in out or "Tests: McNemar" in out
     assert cli.run(["compare", str(few), "--baseline", "sft", "--test", "randomisation", "--json"]) == 0
     found = {row["metric"]: row for row in json.loads(capsys.readouterr().out)}
     assert found["exact_match"]["verdict"] == "unclear"

@@ -103,6 +103,20 @@ def test_dpo_and_ppo_answer_and_a_reward_model_does_not(root):
     assert asker(task, TrainSettings(sample_prompts=PROMPTS), root / "sft/checkpoint", "reward") is None
 
 
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_an_adapter_answers_and_learns_as_without(root, stage):
+    """DPO's reference is the same model with its adapter off: asking in between must not leave it switched."""
+    more = {**FAST, "method": "lora", "steps": 4, "batch_size": 4, "lr": 1e-2}
+    kind, settings = {
+        "sft": (sft.STAGE, sft.SftSettings(data=("talk.jsonl",), **more)),
+        "dpo": (dpo.STAGE, dpo.DpoSettings(pairs=("pairs.jsonl",), **more)),
+    }[stage]
+    plain = events(root, kind, settings, f"{stage}-lora")
+    asked = events(root, kind, replace(settings, sample_prompts=PROMPTS, sample_every=1, sample_tokens=4), f"{stage}-lora-asked")
+    assert losses(plain) == losses(asked)
+    assert list(answers(asked)) == [0, 1, 2, 3, 4]
+
+
 def test_the_mode_and_every_generator_come_back(root):
     model = open_causal(root / "sft/checkpoint").train()
     before = torch.get_rng_state()

@@ -168,6 +168,23 @@ def test_a_question_is_told_to_the_others(page: RunsPage) -> None:
     assert columns[0].exact == (1, 2, 3, 5, 6, 7, 8)
 
 
+def test_a_person_says_what_an_answer_is(page: RunsPage) -> None:
+    fill(page)
+    page.below.answers.grid.selectRow(1)
+    page.below.answers.who.setCurrentText("sft")
+    before = page.below.answers.chosen()
+    page.below.answers.verdicts["abstained"].click()
+    want = next(want for want in page.wants() if want.op == "label_answer")
+    said = before["sft"].said
+    assert want.params == {"run": "/runs/one", "id": "q1", "answer": said, "verdict": "abstained"}
+    page.set_answer(want, None)
+    page.redraw()
+    assert not [want for want in page.wants() if want.op == "label_answer"]
+    after = page.below.answers.chosen()
+    assert {(one.verdict, one.source) for one in after.values() if one.said == said} == {("abstained", "person")}
+    assert "by a person" in page.below.answers.full.toPlainText()
+
+
 def test_a_run_is_started_and_stopped_as_a_job(page: RunsPage) -> None:
     fill(page)
     page.form.boxes["sampled"].setChecked(True)

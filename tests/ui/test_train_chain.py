@@ -28,12 +28,14 @@ RECIPE = {
          "model": {"layers": 1, "width": 32, "heads": 2, "feed_forward": 48, "context": 256}},
         {"stage": "sft", "parent": "pretrain", "data": ["world/sft.jsonl"], "steps": 60, "batch_size": 4, "lr": 0.01, **TINY,
          "sample_prompts": ["Who founded it?"], "sample_every": 30, "sample_tokens": 8},
-        {"stage": "preferences", "parent": "sft", "prompts": ["world/prompts.jsonl"], "samples": 4, "use_candidates": True,
-         "labeller": "models.world.verdicts:label", "max_new_tokens": 8, "batch_size": 64, "device": "cpu"},
-        {"stage": "reward", "parent": "sft", "pairs": ["preferences/pairs.jsonl"], "steps": 10, "batch_size": 8, **TINY},
+        {"stage": "preferences", "parent": "sft", "prompts": ["world/prompts.jsonl"], "samples": 4,
+         "labeller": "models.training.labels:shortest", "max_new_tokens": 8, "batch_size": 64, "device": "cpu"},
+        {"stage": "reward", "parent": "sft", "pairs": ["preferences/pairs.jsonl"], "steps": 10, "batch_size": 8, **TINY,
+         "bad_rows": "skip"},
         {"stage": "ppo", "parent": "sft", "reward_model": "reward", "prompts": ["world/prompts.jsonl"], "rollouts": 2,
          "rollout_size": 8, "minibatch": 8, "max_new_tokens": 8, **TINY},
-        {"stage": "dpo", "parent": "sft", "pairs": ["preferences/pairs.jsonl"], "steps": 6, "batch_size": 8, **TINY},
+        {"stage": "dpo", "parent": "sft", "pairs": ["preferences/pairs.jsonl"], "steps": 6, "batch_size": 8, **TINY,
+         "bad_rows": "skip"},
     ],
 }  # fmt: skip
 

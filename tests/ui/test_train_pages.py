@@ -97,10 +97,10 @@ def test_answers_that_changed_stand_out() -> None:
     step = TrainingStep("sft", "sft", "done", (), np.zeros(0), nothing, nothing, prompts=("p", "q"), answers=answers)
     header, rows, changed = answer_rows([("r", step)])
     assert (header, rows[1], changed) == (["Optimizer step", "p", "q"], [5, "a", "c"], {(1, 2), (2, 1)})
-    other = replace(step, prompts=("q",), answers=(StepAnswers(0, ("z",)),))
+    other = replace(step, prompts=("q",), answers=(StepAnswers(0, ("",)),))
     header, rows, _changed = answer_rows([("r", step), ("s", other)])
     assert header == ["Run", "Optimizer step", "p", "q"]
-    assert rows[-1] == ["s", 0, "", "z"]
+    assert rows[-1] == ["s", 0, "", "∅"]  # never asked, and an answer that ended at once
 
 
 def test_prompts_with_commas_survive_the_form() -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from evals.hallucination import remedies
 from lab.ui.widgets.answer_log import MARKS, verdict_name
-from lab.ui.widgets.colors import Rgb
+from lab.ui.widgets.colors import Rgb, Scheme
 from lab.ui.widgets.text import number
 from lab.ui.widgets.xy_plot import Curve
 from models.columns import Column
 from models.records.hallucination import AnswerColumn, HallucinationRun, QuestionAnswer, Rate
 from models.uncertainty import scores
+from models.uncertainty.pieces import normalised
 from models.words import _
 
 MOST_COLUMNS = 4
+DIFFERENCE = 5
+"""Place of the difference in the table; its p comes next."""
 FILTERS = ("all", "differ", "hallucinated", "abstained", "correct")
 Answers = Mapping[str, Sequence[QuestionAnswer]]
 
@@ -182,9 +186,27 @@ def filter_name(which: str) -> str:
 
 
 def score_text(answer: QuestionAnswer) -> str:
-    """Return the scores of an answer, a line for three of them."""
-    parts = [f"{scores.title(name)} {number(value, 3)}" for name, value in answer.scores.items()]
-    return "\n".join(" · ".join(parts[i : i + 3]) for i in range(0, len(parts), 3))
+    """Return the scores of an answer, one on each line."""
+    return "\n".join(f"{scores.title(name)}: {number(value, 3)}" for name, value in answer.scores.items())
+
+
+def relabelled(answers: Mapping[str, list[QuestionAnswer]], id: str, said: str, verdict: str) -> dict[str, list[QuestionAnswer]]:
+    """Return the answers with a person's verdict on one text of one question, whoever gave it."""
+
+    def one(answer: QuestionAnswer) -> QuestionAnswer:
+        same = answer.id == id and normalised(answer.said) == normalised(said)
+        return replace(answer, verdict=verdict, word=verdict, source="person") if same else answer
+
+    return {name: [one(answer) for answer in found] for name, found in answers.items()}
+
+
+def cell_color(one: AnswerColumn, column: int, own: Rgb | None, colors: Scheme) -> Rgb | None:
+    """Return the colour of a cell of the table: the checkpoint's, what is sure about a difference, an error."""
+    if column == 0:
+        return own
+    if column in (DIFFERENCE, DIFFERENCE + 1) and one.p < 0.05:
+        return colors.good if one.difference.value < 0 else colors.bad
+    return colors.bad if one.error and column == 3 else None
 
 
 def opening(columns: Sequence[AnswerColumn], checkpoint: str, answer: QuestionAnswer) -> tuple[str, tuple[Column, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QItemSelection, Qt, Signal
@@ -19,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from lab.ui.views import _hallucination_data as data
-from lab.ui.widgets.answer_log import MARKS, AnswerLog, answer_turns
+from lab.ui.widgets.answer_log import MARKS, AnswerLog, answer_turns, verdict_name
 from lab.ui.widgets.chat_log import Turn
 from lab.ui.widgets.colors import Rgb, scheme
 from lab.ui.widgets.flow import ToolRow
@@ -39,6 +40,8 @@ class AnswersPart(QWidget):
     """Id of the question that was selected."""
     opened = Signal(str, str)
     """Name of another view, and the checkpoint whose answer it is to show."""
+    labelled = Signal(str, str)
+    """Checkpoint, and what a person says of its answer to the selected question."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,17 +56,22 @@ class AnswersPart(QWidget):
         self.search.setPlaceholderText(_("Search in questions and answers"))
         self.search.setAccessibleName(_("Search in questions and answers"))
         self.search.setClearButtonEnabled(True)
-        self.search.setMinimumWidth(180)
+        self.search.setMinimumWidth(130)
         self.tools = ToolRow(self)
         self.tools.add(self.filter, self.search, self.count)
         self.who = QComboBox(self)
         self.to_tokens, self.to_attention = QPushButton(_("Tokens"), self), QPushButton(_("Attention"), self)
-        self.tools.labelled(_("Open the answer of"), self.who, _("Whose answer, with its exact tokens"))
+        self.tools.labelled(_("Answer of"), self.who, _("Whose answer is opened in another view, or labelled"))
         self.to_tokens.setToolTip(_("Show prompt and answer in the Tokens view, with their exact tokens"))
         self.to_attention.setToolTip(_("Show prompt and answer in the Attention view, with their exact tokens"))
         self.tools.add(self.to_tokens, self.to_attention)
         for button in (self.to_tokens, self.to_attention):
             button.clicked.connect(self._on_open)
+        self.verdicts = {name: QPushButton(MARKS[name], self) for name in ("correct", "hallucinated", "abstained")}
+        for name, button in self.verdicts.items():
+            button.setToolTip(_("Say that this answer is: {verdict}").format(verdict=verdict_name(name)))
+            button.clicked.connect(partial(self._on_label, name))
+        self.tools.add(*self.verdicts.values())
         self.grid, self.full = RowsTable(self), AnswerLog(self)
         self.grid.setAccessibleName(_("Questions and answers"))
         self.grid.rows.color = self._color
@@ -99,7 +107,7 @@ class AnswersPart(QWidget):
         for column in range(len(header) if fresh else 0):
             self.grid.setColumnWidth(column, min(self.grid.columnWidth(column), 210))
         total = len({one.id for found in self.answers.values() for one in found})
-        self.count.setText(_("{shown} of {n} questions").format(shown=len(rows), n=total))
+        self.count.setText(_("{shown} of {n}").format(shown=len(rows), n=total))
         if rows and not self.grid.selectedIndexes():
             self.grid.show_row(0)
         self._show_full()
@@ -121,6 +129,10 @@ class AnswersPart(QWidget):
     def _on_open(self) -> None:
         if self.who.currentText() in self.chosen():
             self.opened.emit("tokens" if self.sender() is self.to_tokens else "attention", self.who.currentText())
+
+    def _on_label(self, verdict: str) -> None:
+        if self.who.currentText() in self.chosen():
+            self.labelled.emit(self.who.currentText(), verdict)
 
     def _show_full(self) -> dict[str, QuestionAnswer]:
         found = self.chosen()

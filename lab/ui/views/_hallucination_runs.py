@@ -28,8 +28,6 @@ from models.words import _
 
 POLL_MILLISECONDS = 2000
 KIND = "hallucination"
-DIFFERENCE = 5
-"""Place of the difference in the table; its p comes next."""
 
 
 class RunsPage(ViewWidget):
@@ -48,6 +46,7 @@ class RunsPage(ViewWidget):
         self._tick = self._starts = self._revision = 0
         self._argv: tuple[str, ...] = ()
         self._stopping = ""
+        self._label: dict[str, str] = {}
         self._wanted_run, self._wanted_remedy = "", remedies.PLAIN
         self._known: list[Any] | None = None
         self._build()
@@ -83,7 +82,7 @@ class RunsPage(ViewWidget):
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(self.above)
         self.splitter.addWidget(self.below)
-        self.splitter.setSizes([220, 380])
+        self.splitter.setSizes([160, 440])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
@@ -105,6 +104,7 @@ class RunsPage(ViewWidget):
         self.below.changed.connect(self.redraw_soon)
         self.below.answers.picked.connect(self._on_picked)
         self.below.answers.opened.connect(self._on_open)
+        self.below.answers.labelled.connect(self._on_label)
         add_menu(self.grid, self.table, self.message.emit)
         add_menu(self.below.answers.grid, self._answer_table, self.message.emit)
         for plot in self.below.curves.plots:
@@ -138,6 +138,8 @@ class RunsPage(ViewWidget):
         if self._argv:
             title = _("Hallucination of {n} checkpoints").format(n=len(self.form.paths))
             found.append(Want("start", "start_job", {"argv": self._argv, "title": title}, fresh=self._starts, opens=False))
+        if self._label:
+            found.append(Want("label", "label_answer", self._label, fresh=self._starts, opens=False))
         if self._stopping:
             found.append(Want("stop", "stop_job", {"id": self._stopping}, fresh=self._starts, opens=False))
         return found
@@ -151,6 +153,9 @@ class RunsPage(ViewWidget):
             self._take_jobs(tuple(value))
         elif want.slot.startswith("answers/"):
             self._take_answers(want, value)
+        elif want.slot == "label":
+            self._label = {}
+            self.message.emit(_("Kept; the table counts it when the run is started again."))
         elif want.slot in {"start", "stop"}:
             self._argv, self._stopping = (), ""
             self._poll.start()
@@ -181,10 +186,8 @@ class RunsPage(ViewWidget):
         """Show why there is no answer."""
         slot = want.slot.partition("/")[0]
         self.failures[slot] = failure
-        if slot == "start":
-            self._argv = ()
-        elif slot == "stop":
-            self._stopping = ""
+        if slot in ("start", "stop", "label"):
+            self._argv, self._stopping, self._label = (), "", {}
         elif slot == "answers":
             self.totals[str(want.params["checkpoint"])] = 0
         self.redraw_soon()
@@ -272,14 +275,12 @@ class RunsPage(ViewWidget):
 
     def _show_status(self) -> None:
         running = self._busy_jobs()
-        failed = self.failures.get("start") or self.failures.get("stop") or self.failures.get("jobs")
+        failed = next((self.failures[slot] for slot in ("start", "stop", "label", "jobs") if slot in self.failures), None)
         self.status.set_whole(f"{failed.what} {failed.hint}".strip() if failed else job_text(running))
         self.status.setVisible(bool(self.status.whole()))
         self.stop.setVisible(bool(running))
-        share = -1.0
-        if running:
-            share = running[0].done / running[0].total if running[0].total > 0 else 2.0
-        self.busy.set_share(share)
+        first = running[0] if running else None
+        self.busy.set_share(-1.0 if first is None else first.done / first.total if first.total > 0 else 2.0)
         if self._poll.isActive() and not running:
             self._poll.stop()
 
@@ -308,12 +309,8 @@ class RunsPage(ViewWidget):
         shown = self.shown()
         if shown is None or row >= len(shown.columns):
             return None
-        one, colors = shown.columns[row], scheme(self.palette())
-        if column == 0:
-            return self._colors().get(one.checkpoint)
-        if column in (DIFFERENCE, DIFFERENCE + 1) and one.p < 0.05:
-            return colors.good if one.difference.value < 0 else colors.bad
-        return colors.bad if one.error and column == 3 else None
+        one = shown.columns[row]
+        return data.cell_color(one, column, self._colors().get(one.checkpoint), scheme(self.palette()))
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""
@@ -364,6 +361,15 @@ class RunsPage(ViewWidget):
         shown, answer = self.shown(), self.below.answers.chosen().get(checkpoint)
         if shown is not None and answer is not None:
             self.open_requested.emit(view, *data.opening(data.chosen(shown, self._wanted_remedy), checkpoint, answer))
+
+    def _on_label(self, checkpoint: str, verdict: str) -> None:
+        shown, answer = self.shown(), self.below.answers.chosen().get(checkpoint)
+        if shown is not None and answer is not None:
+            self._label = {"run": shown.path, "id": answer.id, "answer": answer.said, "verdict": verdict}
+            self._starts += 1
+            self.answers, self._loaded = data.relabelled(self.answers, answer.id, answer.said, verdict), ("", "", 0)
+            self.redraw_soon()
+            self.changed.emit()
 
     def _on_start(self) -> None:
         self._argv = self.form.command()

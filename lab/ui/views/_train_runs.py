@@ -228,6 +228,7 @@ class RunsPage(ViewWidget):
         steps = self.shown_steps()
         self.tools.fill_forks(self.chosen())
         self._show_words(steps)
+        self.list.setHidden(self.new.isChecked())  # a recipe needs the room
         if self.new.isChecked():
             self.stack.setCurrentWidget(self.editor)
         elif steps:
@@ -252,7 +253,7 @@ class RunsPage(ViewWidget):
         failed = next((self.failures[slot] for slot in (*first, *self.failures) if slot in self.failures), None)
         errors = [run.error for run in self.chosen() if run.error]
         said = f"{failed.what} {failed.hint}".strip() if failed else "; ".join(errors)
-        if not said and steps:
+        if not said and steps and not self.new.isChecked():
             said = "    ".join(f"{name}: {step_text(step)}" if len(steps) > 1 else step_text(step) for name, step in steps)
         self.status.set_whole(said)
         self.status.setVisible(bool(said))

@@ -14,6 +14,9 @@ from lab.ui.widgets.rows import RowsTable
 from models.records.curves import TrainingStep
 from models.words import _
 
+NOTHING = "∅"
+"""An answer that ended at once."""
+
 
 def answer_rows(steps: Sequence[tuple[str, TrainingStep]]) -> tuple[list[str], list[list[Any]], set[tuple[int, int]]]:
     """Return header, rows and the (row, column) of answers that are not those of the step before.
@@ -28,7 +31,7 @@ def answer_rows(steps: Sequence[tuple[str, TrainingStep]]) -> tuple[list[str], l
         before: list[str] = []
         for answers in step.answers:
             texts = dict(zip(step.prompts, answers.texts, strict=False))
-            now = [texts.get(prompt, "") for prompt in prompts]
+            now = [texts[prompt] or NOTHING if prompt in texts else "" for prompt in prompts]
             for at, text in enumerate(now):
                 if before and text != before[at]:
                     changed.add((len(rows), len(first) + 1 + at))

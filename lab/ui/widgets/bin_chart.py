@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QWidget
 from lab.ui.widgets.colors import Rgb, qcolor, scheme
 from lab.ui.widgets.text import tooltip
 
-LEFT, TOP, BOTTOM = 40, 28, 34
+LEFT, TOP, BOTTOM = 46, 28, 34
 
 
 @dataclass(frozen=True)

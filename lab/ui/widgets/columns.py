@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,6 +22,8 @@ from models.records.tokens import ExactText
 from models.words import _
 
 REDRAW_MILLISECONDS = 25
+SLICE_SECONDS = 0.008
+"""Panels that are left after so long are drawn in the next turn of the event loop."""
 LOOK = "look inside"
 Key = tuple[str, int]
 
@@ -135,7 +139,13 @@ class ColumnView(ViewWidget):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REDRAW_MILLISECONDS)
-        self._timer.timeout.connect(self.redraw)
+        self._timer.timeout.connect(self._redraw_slice)
+        self._next = QTimer(self)
+        self._next.setSingleShot(True)
+        self._next.setInterval(0)
+        self._next.timeout.connect(self._redraw_slice)
+        self._undrawn: list[int] = []
+        self._deadline = math.inf
         self.setMinimumSize(260, 160)
 
     def add_difference(self) -> None:
@@ -273,9 +283,29 @@ class ColumnView(ViewWidget):
         return found[1] if found else None
 
     def redraw_soon(self) -> None:
-        """Redraw once, shortly, however often this is called."""
+        """Redraw once, shortly, however often this is called, and in slices: what waits longest first."""
+        self._undrawn += [index for index in range(len(self.columns)) if index not in self._undrawn]
         if not self._timer.isActive():
             self._timer.start()
+
+    def _redraw_slice(self) -> None:
+        self._deadline = time.perf_counter() + SLICE_SECONDS
+        try:
+            self.redraw()
+        finally:
+            self._deadline = math.inf
+
+    def _redraw_panels(self) -> None:
+        """Draw all panels, or, in a slice, those that wait until its time is over."""
+        whole = self._deadline == math.inf
+        waiting = list(range(len(self.columns))) if whole else [i for i in self._undrawn if i < len(self.columns)]
+        while waiting:
+            self._redraw_panel(waiting.pop(0))
+            if time.perf_counter() > self._deadline:
+                break
+        self._undrawn = waiting
+        if waiting:
+            self._next.start()
 
     def redraw(self) -> None:
         """Draw every panel now."""
@@ -291,8 +321,7 @@ class ColumnView(ViewWidget):
         elif pair:
             self._redraw_difference(*pair)
         else:
-            for index in range(len(self.columns)):
-                self._redraw_panel(index)
+            self._redraw_panels()
         if self._needs() != self._asked:  # an answer, or a setter, has opened the way to the next question
             self.changed.emit()
 

@@ -102,6 +102,7 @@ class DataPreviewPanel(QWidget):
         self.strip, self._group = TokenStrip(self), StripGroup(self)
         self.strip.setAccessibleName(_("The row as tokens"))
         self.strip.tip = self._tip
+        self.strip.setMinimumHeight(6 * self.strip.row_height())
         self._group.set_strips([self.strip])
         tools = ToolRow(self)
         tools.labelled(_("Row"), self.row, _("One of the first rows, in the order of training"))

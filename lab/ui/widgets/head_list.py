@@ -19,7 +19,7 @@ from models.records.arrays import Array
 from models.records.attention import rank_heads
 from models.words import _
 
-PADDING = 15
+PADDING = 20
 _HEAD = re.compile(r"(?:L(\d+))?(?:H(\d+))?", re.IGNORECASE)
 _BOUND = re.compile(r"([<>])\s*(-?\d*\.?\d+)")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QPushButton, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from lab.ui.widgets.colors import scheme
 from lab.ui.widgets.data_preview import DataPreviewPanel
@@ -84,9 +84,12 @@ class DataAhead(Ahead):
     """The first rows of the chosen step's data, and which benchmarks to look for in it."""
 
     def __init__(self, benchmarks: Sequence[str], parent: QWidget | None = None) -> None:
-        self.panel = DataPreviewPanel()
+        self.panel, content = DataPreviewPanel(), QScrollArea()
+        content.setWidgetResizable(True)
+        content.setFrameShape(QScrollArea.Shape.NoFrame)
+        content.setWidget(self.panel)
         empty = _("Shows the first rows after template, masking and packing, and counts over all of the data.")
-        super().__init__(self.panel, _("Show the data"), empty, parent)
+        super().__init__(content, _("Show the data"), empty, parent)
         self.ask.setToolTip(_("Read the data of the chosen step as the loss will see it, token by token"))
         self.against = QComboBox(self)
         self.against.setEditable(True)

@@ -71,7 +71,7 @@ def story(example: PpoExample) -> list[str]:
         _("3  Reward: the reward model gives {learned:+.3f}; the answer is paid {paid:+.3f}.").format(
             learned=example.learned, paid=example.paid
         ),
-        _("4  KL to the reference: {kl:+.3f} nats over the answer; at β = {beta:g} it costs {cost:+.3f}{scaled}.").format(
+        _("4  KL to the reference: {kl:+.3f} nats in all; at β = {beta:g} it adds {cost:+.3f} to the reward{scaled}.").format(
             kl=kl, beta=example.beta, cost=-example.beta * kl, scaled=scaled
         ),
         _("5  Advantage: γ = {gamma:g}, λ = {lam:g}; the value head expected {value:+.3f}, it became {got:+.3f}.").format(

@@ -81,7 +81,9 @@ def test_the_files_hold_what_was_found(first):
     assert len(one.samples) == 2
     assert one.scores["sequence_surprisal"] == pytest.approx(-float(one.tokens.logprobs.sum()), abs=1e-4)
     assert one.question in one.whole
-    assert one.passages
+    assert one.passages == ()
+    read = files.read_answers(files.answers_file(output, "sft", "retrieval"))[0]
+    assert all(1 <= len(other.passages) <= 2 for other in read)
     page = files.page(output, "sft", "plain", 5)
     assert (page.start, page.total, len(page.answers)) == (5, 10, 5)
     assert page.answers[0].id == answers[5].id
@@ -150,6 +152,15 @@ def test_questions_from_a_file_are_judged_by_reference_and_by_people(small_world
     assert found[0].correct.value == 1.0
     answers, _total = files.read_answers(files.answers_file(tmp_path / "one", "sft", "plain"))
     assert {one.source for one in answers} == {"person"}
+    files.add_label(tmp_path / "one", "q1", answers[1].said, "abstained")
+    files.add_label(tmp_path / "one", "q0", answers[0].said, "abstained")
+    files.add_label(tmp_path / "one", "q0", answers[0].said, "")
+    _events, found = drain(run([str(small_world / "sft")], replace(settings, labels=str(labels)), tmp_path / "one"))
+    assert (found[0].correct.value, found[0].abstained.value) == (0.75, 0.25)
+    with pytest.raises(UserError, match="cannot be kept"):
+        files.add_label(tmp_path / "one", "q1", "x", "maybe")
+    with pytest.raises(UserError, match="cannot be kept"):
+        files.add_label(tmp_path, "q1", "x", "correct")
 
 
 def test_an_encoder_has_columns_with_the_reason(tiny, small_world, tmp_path, drain):
