@@ -58,9 +58,8 @@ def run(
 
 def _shares(ray: Any, checkpoints: Sequence[str], benchmarks: Sequence[str], settings: EvalSettings, output: Path) -> Work[None]:
     """Answer all requests; a share that fails for good is said, and left to whoever scores."""
-    n_gpus = int(ray.cluster_resources().get("GPU", 0))
-    count = n_gpus or sum(bool(node["Alive"]) for node in ray.nodes())
-    task = ray.remote(num_cpus=1, num_gpus=1 if n_gpus else 0, max_retries=RETRIES)(answer_share)
+    count, needs = _room(ray)
+    task = ray.remote(**needs, max_retries=RETRIES)(answer_share)
     pending = {}
     for path, name, n in product(checkpoints, benchmarks, range(1, count + 1)):
         one = task.remote(str(Path(path).resolve()), name, asdict(settings), str(output), (n, count))
@@ -68,17 +67,27 @@ def _shares(ray: Any, checkpoints: Sequence[str], benchmarks: Sequence[str], set
     total = len(pending)
     try:
         while pending:
-            yield Progress(total - len(pending), total, _("answering on {n} nodes").format(n=count))
+            yield Progress(total - len(pending), total, _("answering in {n} shares").format(n=count))
             ready, _rest = ray.wait(list(pending), num_returns=1, timeout=LOOK_SECONDS)
             for one in ready:
                 problem = _problem(ray, one)
                 name = pending.pop(one)
                 if problem:
                     yield Note(f"{name}: {problem}", "error")
-        yield Progress(total, total, _("answering on {n} nodes").format(n=count))
+        yield Progress(total, total, _("answering in {n} shares").format(n=count))
     finally:
         for one in pending:
             ray.cancel(one, force=True)
+
+
+def _room(ray: Any) -> tuple[int, dict[str, int]]:
+    """Return into how many shares a cell is cut, and what a task takes: a GPU, or all processors of the smallest node."""
+    n_gpus = int(ray.cluster_resources().get("GPU", 0))
+    if n_gpus:
+        return n_gpus, {"num_cpus": 1, "num_gpus": 1}
+    processors = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    usable = [n for n in processors if n] or [1]
+    return len(usable), {"num_cpus": min(usable)}
 
 
 def _problem(ray: Any, one: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ FOLDER, PLAN = "shards", "plan.json"
 KINDS = {
     "multiple_choice": "score", "loglikelihood": "score", "loglikelihood_rolling": "rolling", "generate_until": "generate"
 }  # fmt: skip
-PLACEHOLDERS: dict[str, Any] = {"score": [0.0, False], "rolling": 0.0, "generate": {"text": "", "stop": "eos"}}
+PLACEHOLDERS: dict[str, Any] = {"rolling": 0.0, "generate": {"text": "", "stop": "eos"}}
+SCORED = [0.0, False]
+"""The placeholder of every other kind of request."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,13 @@ class Others:
         for key, request in requests.items():
             asked.add(request.kind)
             if key not in self:
-                self.pretended[key] = PLACEHOLDERS[request.kind]
+                self.pretended[key] = PLACEHOLDERS.get(request.kind, SCORED)
         return asked >= kinds(planned)
+
+    def told(self, base: Cell, computed: int) -> Cell:
+        """Return a cell that says how many answers of one benchmark the share has computed, in place of a score."""
+        text = _("share {i} of {n}; `triptych merge` scores them all").format(i=self.shard.index, n=self.shard.count)
+        return replace(base, metric=_("answers"), value=float(computed), n=computed, signature=text)
 
 
 @dataclass(frozen=True)
@@ -198,4 +205,5 @@ def store_of(shard: Shard, output: Path, name: str) -> Others:
 
 def kinds(planned: Any) -> set[str]:
     """Return the kinds of requests that the tasks of a plan make."""
-    return {KINDS[str(task.get_config("output_type") or task.OUTPUT_TYPE)] for task in planned.tasks.values()}
+    names = {str(task.get_config("output_type") or task.OUTPUT_TYPE) for task in planned.tasks.values()}
+    return {KINDS.get(name, name) for name in names}

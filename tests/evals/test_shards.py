@@ -68,8 +68,10 @@ def merged(output, drain):
 def test_three_shares_are_one_evaluation(asked, drain, tmp_path):
     output = tmp_path / "run"
     for text in ("1/3", "2/3", "3/3", "2/3"):  # one of them twice
-        _events, failed = share(asked, output, text, drain)
-        assert failed == []
+        _events, told = share(asked, output, text, drain)
+        assert [(cell.state, cell.metric) for cell in told] == [("done", "answers")] * 2
+        assert f"share {text[0]} of 3" in told[0].signature
+    assert [cell.value for cell in told] == [0.0, 0.0]  # the second time
     parts = [stored(path) for path in sorted((output / shards.FOLDER).rglob(FILE))]
     assert [len(part) > 0 for part in parts] == [True, True, True]
     notes, cells = merged(output, drain)
