@@ -46,7 +46,7 @@ class Question:
         """Return the verdict on an answer: the oracle's, or by the references."""
         if self.item:
             return verdicts.by_world(self.item, answer, truncated)
-        return verdicts.by_reference(answer, self.references, truncated)
+        return verdicts.by_reference(answer, self.references, truncated, self.text)
 
 
 def questions(benchmark: str, checkpoint: str, limit: int = 0) -> list[Question]:

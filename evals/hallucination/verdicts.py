@@ -43,15 +43,17 @@ class Judged:
     good: bool
 
 
-def by_reference(answer: str, references: Sequence[str], truncated: bool = False) -> Judged:
+def by_reference(answer: str, references: Sequence[str], truncated: bool = False, question: str = "") -> Judged:
     """Judge an answer by its references.
 
-    Correct: the words of a reference stand in the answer, next to each other (folded, without punctuation). Abstained: a listed
-    phrase and no reference. Anything else is hallucinated, an empty or cut-off answer too. Without references the question has no
-    answer that can be known, and abstaining is good.
+    Correct: the words of a reference stand in the answer, next to each other (folded, without punctuation). A reference that
+    stands in the question itself must be the whole answer: to repeat the question is no answer. Abstained: a listed phrase and no
+    reference. Anything else is hallucinated, an empty or cut-off answer too. Without references the question has no answer that
+    can be known, and abstaining is good. Meant for short answers; long ones need a judge or a person.
     """
-    said = words(answer)
-    holds = any(within(words(reference), said) for reference in references if words(reference))
+    said, asked = words(answer), words(question)
+    wanted = [words(reference) for reference in references if words(reference)]
+    holds = any(said == right if within(right, asked) else within(right, said) for right in wanted)
     if not said or (truncated and not holds):
         return Judged(HALLUCINATED, "empty" if not said else "cut", "reference", False)
     if holds:

@@ -56,7 +56,7 @@ class AnswersPart(QWidget):
         self.search.setPlaceholderText(_("Search in questions and answers"))
         self.search.setAccessibleName(_("Search in questions and answers"))
         self.search.setClearButtonEnabled(True)
-        self.search.setMinimumWidth(180)
+        self.search.setMinimumWidth(130)
         self.tools = ToolRow(self)
         self.tools.add(self.filter, self.search, self.count)
         self.who = QComboBox(self)
@@ -107,7 +107,7 @@ class AnswersPart(QWidget):
         for column in range(len(header) if fresh else 0):
             self.grid.setColumnWidth(column, min(self.grid.columnWidth(column), 210))
         total = len({one.id for found in self.answers.values() for one in found})
-        self.count.setText(_("{shown} of {n} questions").format(shown=len(rows), n=total))
+        self.count.setText(_("{shown} of {n}").format(shown=len(rows), n=total))
         if rows and not self.grid.selectedIndexes():
             self.grid.show_row(0)
         self._show_full()

@@ -82,7 +82,7 @@ class RunsPage(ViewWidget):
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(self.above)
         self.splitter.addWidget(self.below)
-        self.splitter.setSizes([220, 380])
+        self.splitter.setSizes([160, 440])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)

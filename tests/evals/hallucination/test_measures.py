@@ -181,6 +181,14 @@ def test_by_reference(answer, references, cut, verdict, good):
     assert (found.verdict, found.good, found.source) == (verdict, good, "reference")
 
 
+def test_to_repeat_the_question_is_no_answer():
+    asked = "What happens if you eat seeds, red or blue?"
+    assert verdicts.by_reference("If you eat seeds you go blind", ["you eat seeds"], question=asked).verdict == "hallucinated"
+    assert verdicts.by_reference("You eat seeds.", ["you eat seeds"], question=asked).verdict == "correct"
+    assert verdicts.by_reference("Blue!", ["blue"], question=asked).verdict == "correct"
+    assert verdicts.by_reference("They are green", ["green"], question=asked).verdict == "correct"
+
+
 def test_every_word_of_the_oracle_counts_as_something():
     from evals.metrics.hallucination_rate import METRIC
     from models.world.verdicts import GOOD
