@@ -15,23 +15,45 @@ if TYPE_CHECKING:
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 MOMENTUM = 0.95
+ITERATIONS = 5
+AT_ONCE = 1 << 24  # so many numbers in one product, which bounds the memory that an update takes
 
 
-def orthogonalised(gradients: Tensor, steps: int = 5) -> Tensor:
+def orthogonalised(gradients: Tensor, steps: int = ITERATIONS) -> Tensor:
     """Return matrices ``(n, rows, columns)`` with their singular values pushed towards 1 by Newton-Schulz iterations.
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks",
     https://kellerjordan.github.io/posts/muon/.
     """
-    a, b, c = COEFFICIENTS
     wide = gradients.shape[1] <= gradients.shape[2]
-    x = (gradients if wide else gradients.mT).bfloat16()  # (n, small, large)
-    x = x / (x.float().norm(dim=(1, 2), keepdim=True).bfloat16() + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.mT  # (n, small, small)
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    result: Tensor = (x if wide else x.mT).to(gradients.dtype)
-    return result
+    x = (gradients if wide else gradients.mT).to(_iterated_in(gradients.device.type), copy=True)  # (n, small, large)
+    result = _iterate(x.contiguous(), steps)
+    return (result if wide else result.mT).to(gradients.dtype)
+
+
+def _iterated_in(device: str) -> Any:
+    """Return bfloat16, which the iteration bears, where the device multiplies in it at full speed; else float32."""
+    import torch
+
+    from models.training.llama import uses_bf16
+
+    return torch.bfloat16 if uses_bf16("auto", device) else torch.float32
+
+
+def _iterate(x: Tensor, steps: int) -> Tensor:
+    """Do the iterations on ``(n, small, large)``, all matrices in each product; ``x`` is overwritten."""
+    import torch
+
+    a, b, c = COEFFICIENTS
+    x /= torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=torch.float32).to(x.dtype) + 1e-7
+    n, small, _large = x.shape
+    spare, first, second = torch.empty_like(x), x.new_empty(n, small, small), x.new_empty(n, small, small)
+    for _ in range(steps):  # into the same memory each time: fresh pages cost as much as the products
+        gram = torch.bmm(x, x.mT, out=first)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c, out=second)
+        torch.baddbmm(x, polynomial, x, beta=a, out=spare)
+        x, spare = spare, x
+    return x
 
 
 @cache
@@ -55,57 +77,77 @@ def muon_class() -> type[Any]:
             """Update every parameter that has a gradient."""
             for group in self.param_groups:
                 parameters = [value for value in group["params"] if value.grad is not None]
-                for parameter in parameters:
-                    if group["weight_decay"]:
-                        parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 if group["muon"]:
                     for alike in _by_shape(parameters):
                         _update_matrices(alike, self.state, group)
-                else:
-                    for parameter in parameters:
-                        _update_adam(parameter, self.state[parameter], group)
+                elif parameters:
+                    _update_adam(parameters, self.state, group)
 
     return Muon
 
 
 def _by_shape(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Gather matrices of one shape, so that they are made orthogonal together."""
+    """Gather matrices of one shape, also if it is turned over, so that they are made orthogonal together."""
     groups: dict[Any, list[Tensor]] = {}
     for parameter in parameters:
-        groups.setdefault(parameter.shape, []).append(parameter)
-    yield from groups.values()
+        groups.setdefault((*sorted(parameter.shape), parameter.device), []).append(parameter)
+    for alike in groups.values():
+        most = max(1, AT_ONCE // alike[0].numel())
+        for start in range(0, len(alike), most):
+            yield alike[start : start + most]
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
 
 
 def _update_matrices(parameters: list[Tensor], states: Mapping[Tensor, dict[str, Any]], group: Mapping[str, Any]) -> None:
     import torch
 
-    updates = []
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     for parameter in parameters:
-        gradient = parameter.grad
-        assert gradient is not None
-        buffer = states[parameter].setdefault("momentum", torch.zeros_like(parameter))
-        buffer.lerp_(gradient, 1 - group["momentum"])
-        updates.append(gradient.lerp(buffer, group["momentum"]))
-    size = 0.2 * math.sqrt(max(parameters[0].shape))
-    for parameter, update in zip(parameters, orthogonalised(torch.stack(updates)), strict=True):
-        parameter.add_(update, alpha=-group["lr"] * size)
+        if "momentum" not in states[parameter]:
+            states[parameter]["momentum"] = torch.zeros_like(parameter)
+    buffers = [states[parameter]["momentum"] for parameter in parameters]
+    torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
+    updates = torch._foreach_lerp(gradients, buffers, group["momentum"])
+    first = _wide(parameters[0])
+    x = torch.empty((len(parameters), *first.shape), dtype=_iterated_in(first.device.type), device=first.device)
+    for place, update in zip(x, updates, strict=True):
+        place.copy_(_wide(update))
+    if group["weight_decay"]:
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+    size = 0.2 * math.sqrt(first.shape[1])
+    for parameter, update in zip(parameters, _iterate(x, ITERATIONS), strict=True):
+        _wide(parameter).add_(update, alpha=-group["lr"] * size)
 
 
-def _update_adam(parameter: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+def _update_adam(parameters: list[Tensor], states: Mapping[Tensor, dict[str, Any]], group: Mapping[str, Any]) -> None:
+    """Do AdamW's step (Loshchilov and Hutter 2017, arXiv 1711.05101) for all parameters of a group at once."""
     import torch
+    from torch.optim.adamw import adamw
 
-    gradient = parameter.grad
-    assert gradient is not None
-    if not state:
-        state["step"] = torch.zeros(())
-        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-    beta1, beta2 = group["betas"]
-    state["step"] += 1
-    count = int(state["step"])
-    state["exp_avg"].lerp_(gradient, 1 - beta1)
-    state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    spread = (state["exp_avg_sq"].sqrt() / math.sqrt(1 - beta2**count)).add_(group["eps"])
-    parameter.addcdiv_(state["exp_avg"], spread, value=-group["lr"] / (1 - beta1**count))
+    for parameter in parameters:
+        if not states[parameter]:
+            moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            states[parameter].update(step=torch.zeros(()), **moments)
+    kept = [states[parameter] for parameter in parameters]
+    adamw(
+        parameters,
+        [parameter.grad for parameter in parameters if parameter.grad is not None],
+        [state["exp_avg"] for state in kept],
+        [state["exp_avg_sq"] for state in kept],
+        [],
+        [state["step"] for state in kept],
+        fused=True,
+        amsgrad=False,
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        lr=group["lr"],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        maximize=False,
+    )
 
 
 def muon_for(modules: Mapping[str, Any], *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float) -> Any:

@@ -35,6 +35,29 @@ def test_other_groups_follow_torch_adamw():
     assert torch.allclose(weights[0], weights[1], atol=1e-7)
 
 
+def test_matrices_and_turned_matrices_that_share_a_product_move_as_if_each_were_alone():
+    generator = torch.Generator().manual_seed(2)
+    start = [torch.randn(*shape, generator=generator) for shape in ((8, 24), (24, 8), (8, 24), (8, 8))]
+    gradients = [torch.randn(*value.shape, generator=generator) for value in start]
+
+    def moved(groups):
+        weights = [value.clone().requires_grad_() for value in start]
+        for chosen in groups:
+            optimizer = muon_class()(
+                [{"params": [weights[i] for i in chosen], "muon": True, "weight_decay": 0.1}], 0.1, (0.9, 0.95), 1e-8
+            )
+            for i in chosen:
+                weights[i].grad = gradients[i]
+            optimizer.step()
+            optimizer.step()
+        return weights
+
+    for weight, alone, begun, gradient in zip(moved([[0, 1, 2, 3]]), moved([[0], [1], [2], [3]]), start, gradients, strict=True):
+        assert torch.allclose(weight, alone, atol=2e-3)
+        size = 0.1 * 0.2 * max(begun.shape) ** 0.5
+        assert torch.allclose(begun - weight, 0.02 * begun + 2 * size * orthogonalised(gradient[None])[0], atol=0.02)
+
+
 def test_every_parameter_is_in_one_group_and_only_block_matrices_are_turned():
     model = new_llama(SHAPE, 50, (1, 2, 0), seed=0)
     optimizer = muon_for({"model": model}, lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
