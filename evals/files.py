@@ -67,7 +67,9 @@ def cell_row(cell: Cell, folder: Path) -> dict[str, Any]:
     for name in ("value", "low", "high"):
         row[name] = row[name] if math.isfinite(row[name]) else None
     row["path"] = relative(cell.path, folder)
-    row.pop("run")
+    del row["run"], row["n_total"]
+    if not cell.source:
+        del row["source"]
     return row
 
 

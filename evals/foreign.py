@@ -41,6 +41,13 @@ def cells(content: Mapping[str, Any], path: Path) -> list[Cell]:
                     signature=f"{metric}|lm-eval:{content.get('lm_eval_version') or '?'}",
                     run=str(path),
                     state="done" if math.isfinite(number) else "invalid",
+                    source=_program(content),
                 )
             )
     return made
+
+
+def _program(content: Mapping[str, Any]) -> str:
+    """Return the program that wrote a results file, with its version where it says one."""
+    version = content.get("lm_eval_version")
+    return f"lm-eval {version}" if isinstance(version, str) and version else "lm-eval"

@@ -26,9 +26,9 @@ def run(
 ) -> Work[list[Cell]]:
     """Score every checkpoint on every benchmark.
 
-    Yields ``Partial(Cell)`` for every cell: when it is begun (state ``running``), while it goes on, and when it is
-    finished, so that a table can fill. A checkpoint that cannot be opened or a benchmark that fails becomes a cell with the
-    state ``failed`` and its reason as signature; the others go on.
+    Yields ``Partial(Cell)`` for every cell: at the start (state ``queued``), when it is begun (``running``), while it goes on,
+    and when it is finished, so that a table can fill. A checkpoint that cannot be opened or a benchmark that fails becomes a
+    cell with the state ``failed`` and its reason as signature; the others go on.
 
     Args:
         checkpoints: Paths, or rows of the library.
@@ -42,11 +42,18 @@ def run(
     output = Path(output)
     done: list[Cell] = []
     rows = named(checkpoints)
+    for row in rows:
+        for name in benchmarks:
+            yield Partial(replace(_blank(row, name, settings), state="queued"))
     for place, row in enumerate(rows):
         yield Progress(place * len(benchmarks), len(rows) * len(benchmarks), row.name)
         done += yield from _checkpoint(row, benchmarks, settings, output)
     yield Progress(len(rows) * len(benchmarks), len(rows) * len(benchmarks), _("done"))
     return done
+
+
+def _blank(row: CheckpointRef, name: str, settings: EvalSettings) -> Cell:
+    return Cell(row.name, row.stage, name, "", math.nan, math.nan, math.nan, 0, True, seed=settings.seed, path=row.path)
 
 
 def named(checkpoints: Sequence[CheckpointRef | str]) -> list[CheckpointRef]:
@@ -85,7 +92,7 @@ def _checkpoint(row: CheckpointRef, benchmarks: Sequence[str], settings: EvalSet
     done: list[Cell] = []
     try:
         for name in benchmarks:
-            base = Cell(row.name, row.stage, name, "", math.nan, math.nan, math.nan, 0, True, seed=settings.seed, path=row.path)
+            base = _blank(row, name, settings)
             yield Partial(replace(base, state="running"))
             try:
                 cells = yield from known.cells(row, name, settings, folder)

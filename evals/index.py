@@ -13,7 +13,7 @@ import sqlalchemy as sql
 from evals import files, foreign
 from models.records.scores import Cell
 
-VERSION = 1
+VERSION = 2
 _metadata = sql.MetaData()
 _files = sql.Table(
     "file",

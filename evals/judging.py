@@ -82,7 +82,7 @@ def _live(work: Work[int], base: Cell) -> Work[int]:
         yield event
         if isinstance(event, Progress) and time.monotonic() - last > LIVE_SECONDS:
             last = time.monotonic()
-            yield Partial(replace(base, state="running", n=int(event.done)))
+            yield Partial(replace(base, state="running", n=int(event.done), n_total=int(event.total)))
 
 
 def _evaluate(model: Any, planned: Any, settings: EvalSettings, chat: bool) -> dict[str, Any]:

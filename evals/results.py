@@ -113,7 +113,7 @@ def _from_journal(journal: Path) -> Iterator[Cell]:
             continue
         last[(cell.checkpoint, cell.benchmark)] = cell
     for cell in last.values():
-        if cell.state == "failed" or (cell.state == "running" and alive):
+        if cell.state == "failed" or (cell.state in ("queued", "running") and alive):
             yield cell
 
 
@@ -141,12 +141,18 @@ def raw_samples(run: str, benchmark: str) -> list[dict[str, Any]]:
         run: The results file (``Cell.run``), or a folder; then its newest file with this task counts.
         benchmark: The task.
     """
+    path = samples_file(run, benchmark)
+    return _kept(path) if path is not None else []
+
+
+def samples_file(run: str, benchmark: str) -> Path | None:
+    """Return the file of the logged items of one task; None if a folder has none (a file that is named may be missing)."""
     path = Path(run)
     if path.is_dir():
         matching = sorted(path.rglob(f"samples_{files.sanitised(benchmark)}_*.jsonl"), key=lambda file: file.name)
-        return _kept(matching[-1]) if matching else []
+        return matching[-1] if matching else None
     stamp = path.stem.removeprefix("results_")
-    return _kept(path.parent / f"samples_{files.sanitised(benchmark)}_{stamp}.jsonl")
+    return path.parent / f"samples_{files.sanitised(benchmark)}_{stamp}.jsonl"
 
 
 def _kept(path: Path) -> list[dict[str, Any]]:
@@ -174,10 +180,11 @@ def samples(run: str, benchmark: str, checkpoint: str = "") -> list[Sample]:
     if path.is_dir() and checkpoint and (path / files.sanitised(checkpoint)).is_dir():
         path = path / files.sanitised(checkpoint)
     ours = tasks.benchmarks().get(benchmark)
-    return [_sample(row, ours) for row in raw_samples(str(path), benchmark)]
+    return [sample_of(row, ours) for row in raw_samples(str(path), benchmark)]
 
 
-def _sample(row: Mapping[str, Any], ours: Any) -> Sample:
+def sample_of(row: Mapping[str, Any], ours: Any, score: float | None = None) -> Sample:
+    """Return a logged item as a record; ``score``: its value of a metric, else that of its headline metric."""
     given = row.get("doc")
     doc: dict[str, Any] = given if isinstance(given, dict) else {}
     asked = row.get("arguments", {}).get("gen_args_0", {})
@@ -195,7 +202,7 @@ def _sample(row: Mapping[str, Any], ours: Any) -> Sample:
         prompt=str(prompt or ""),
         answer=_answer(row, answers),
         target=str(row.get("target", "")),
-        score=_score(row, ours),
+        score=_score(row, ours) if score is None else score,
         verdict="invalid" if row.get("invalid") else str(row.get("verdict", "")),
         fields=fields,
     )

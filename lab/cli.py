@@ -287,7 +287,7 @@ def compare(
 
     from evals.results import compare as paired
     from lab.describing import comparison_rows
-    from lab.serving import result_folders
+    from lab.places import result_folders
 
     found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline)
     if as_json:
@@ -344,7 +344,7 @@ def jobs_queue(context: typer.Context) -> int:
 def index(paths: Annotated[list[str] | None, typer.Argument(metavar="[DIR]...")] = None) -> int:
     """Build the result index again from the run folders."""
     from evals.results import rebuild
-    from lab.serving import result_folders
+    from lab.places import result_folders
 
     print(f"{rebuild(result_folders(tuple(paths or ())))} scores indexed.")
     return DONE

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lab import jobs
+from lab.places import result_folders
 from lab.runs import Tail
-from lab.settings import runs_root
+from lab.serving_scores import OPERATIONS
 from models.events import Work
 from models.records.curves import TrainingRun
 from models.records.scores import Cell, Comparison, Job, Sample
@@ -67,21 +68,12 @@ def training_run(path: str) -> Work[TrainingRun]:
     return read(Path(path))
 
 
-def result_folders(paths: tuple[str, ...]) -> list[Path]:
-    """Return the folders in which scores are looked for: those named, else the bundled ones and the user's runs."""
-    from models.places import bundled_root
-
-    if paths:
-        return [Path(path) for path in paths]
-    return [bundled_root() / "results", runs_root()]
-
-
-def results(paths: tuple[str, ...] = ()) -> Work[tuple[Cell, ...]]:
-    """Return every score under these folders."""
+def results(paths: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> Work[tuple[Cell, ...]]:
+    """Return every score under these folders, and under ``more`` besides."""
     yield from _nothing()
     from evals.results import cells
 
-    return tuple(cells(result_folders(paths)))
+    return tuple(cells(result_folders(paths, more)))
 
 
 def samples(run: str, benchmark: str, checkpoint: str = "") -> Work[tuple[Sample, ...]]:
@@ -92,17 +84,18 @@ def samples(run: str, benchmark: str, checkpoint: str = "") -> Work[tuple[Sample
     return tuple(read(run, benchmark, checkpoint))
 
 
-def compare(paths: tuple[str, ...] = (), baseline: str = "") -> Work[tuple[Comparison, ...]]:
+def compare(paths: tuple[str, ...] = (), baseline: str = "", more: tuple[str, ...] = ()) -> Work[tuple[Comparison, ...]]:
     """Return paired comparisons of every checkpoint with the baseline."""
     yield from _nothing()
     from evals.results import compare as paired
 
-    return tuple(paired(result_folders(paths), baseline))
+    return tuple(paired(result_folders(paths, more), baseline))
 
 
 def operations() -> Mapping[str, Callable[..., Work[Any]]]:
     """Return name → operation, to be given to the engine."""
     return {
+        **OPERATIONS,
         "runs": runs,
         "jobs": job_list,
         "tail": tail,

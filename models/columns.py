@@ -35,6 +35,7 @@ class Column:
         adapter: Whether a PEFT adapter is switched on.
         sampler: Decoding settings.
         label: What the column is called; the checkpoint's folder name when empty.
+        exact: Token ids that a decoder is given as they are, as long as the text is the one that they write; empty for none.
     """
 
     checkpoint: str
@@ -46,6 +47,7 @@ class Column:
     adapter: bool = True
     sampler: Sampler = field(default_factory=Sampler)
     label: str = ""
+    exact: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:

@@ -41,7 +41,8 @@ class Sink(Protocol):
 VERSION = "0.1.0"
 BACKGROUND = frozenset({
     "project", "drift", "point_values", "export_vectors", "head_cost", "results", "samples", "compare", "runs",
-    "jobs", "tail", "tensor_statistics", "tensor_changes", "salience", "train_plan", "train_preview",
+    "evaluations", "items", "item", "receipt", "task_names", "export_runs", "jobs",
+    "tail", "tensor_statistics", "tensor_changes", "salience", "train_plan", "train_preview",
 })  # fmt: skip
 """Operations that wait behind the others, but get one step in ``_SHARE``."""
 _SHARE = 8

@@ -76,6 +76,8 @@ def prepare(opened: OpenModel, column: Column, text: str, target: str = "", echo
         UserError: If there is no tokenizer, or the column asks for a template that the checkpoint does not have.
     """
     tokenizer = tokenizer_of(opened)
+    if column.exact and opened.kind == "decoder" and written(tokenizer, column.exact) == text:
+        return exactly(opened, column.exact)
     if column.prompt == "template":
         system = [{"role": "system", "content": column.system}] if column.system else []
         return render(opened, (*system, {"role": "user", "content": text}))
@@ -92,6 +94,21 @@ def prepare(opened: OpenModel, column: Column, text: str, target: str = "", echo
         said.append(_("{mask} in the text is the mask").format(mask=mask))
     tokens = tokens_of(tokenizer, text, ids, spans)
     return Prepared(text, tuple(ids), tokens, convention="; ".join(part for part in said if part))
+
+
+def written(tokenizer: Any, ids: Sequence[int]) -> str:
+    """Return the text that token ids write, special tokens left out."""
+    special = special_ids(tokenizer)
+    plain = [i for i in ids if i not in special]
+    return b"".join(piece_bytes(tokenizer, plain, piece_names(tokenizer, plain))).decode("utf-8", "replace")
+
+
+def exactly(opened: OpenModel, ids: Sequence[int]) -> Prepared:
+    """Return these token ids, as they are, as a prepared text."""
+    tokenizer = tokenizer_of(opened)
+    text = written(tokenizer, ids)
+    tokens = tokens_of(tokenizer, text, list(ids), [(-1, -1)] * len(ids))
+    return Prepared(text, tuple(ids), tokens, convention=_("the exact token ids of an evaluated item"))
 
 
 def _source_and_target(opened: OpenModel, text: str, target: str, given: bool, whole: bool) -> Prepared:
@@ -280,10 +297,9 @@ def extended(opened: OpenModel, prepared: Prepared, ids: Sequence[int]) -> Prepa
     source = prepared.target_ids or prepared.ids
     known = prepared.shown
     whole = [*source, *ids]
-    plain = [i for i in ids if i not in special_ids(tokenizer)]
-    text = b"".join(piece_bytes(tokenizer, plain, piece_names(tokenizer, plain))).decode("utf-8", "replace")
+    text = written(tokenizer, ids)
     group, shift = 1 + max((token.group for token in known), default=-1), len(prepared.text)
-    written = tuple(
+    new_tokens = tuple(
         replace(
             token, group=token.group + group if token.group >= 0 else -1,
             start=token.start + shift if token.start >= 0 else -1, end=token.end + shift if token.end >= 0 else -1,
@@ -294,9 +310,9 @@ def extended(opened: OpenModel, prepared: Prepared, ids: Sequence[int]) -> Prepa
     changes: dict[str, Any] = {"text": prepared.text + text, "written_from": len(known)}
     changes["convention"] = f"{prepared.convention}; {said}"
     if prepared.target_ids:
-        changes |= {"target_ids": tuple(whole), "target_tokens": (*known, *written)}
+        changes |= {"target_ids": tuple(whole), "target_tokens": (*known, *new_tokens)}
     else:
-        changes |= {"ids": tuple(whole), "tokens": (*known, *written)}
+        changes |= {"ids": tuple(whole), "tokens": (*known, *new_tokens)}
     return replace(prepared, **changes)
 
 

@@ -123,6 +123,8 @@ class Centre(QMainWindow):
     view_shown = Signal(str)
     """Name of a view that came to the front."""
     view_message = Signal(str)
+    open_requested = Signal(str, str, tuple)
+    """A view asks for another one: its name, a text, and columns."""
     docks_made = Signal()
     picture_requested = Signal(str)
     table_requested = Signal(str)
@@ -207,6 +209,7 @@ class Centre(QMainWindow):
                 if isinstance(state, dict):
                     widget.restore(state)
                 widget.message.connect(self.view_message)
+                widget.open_requested.connect(self.open_requested)
                 self._session.attach(dock.name, widget)
             self.current = dock.name
             self.view_shown.emit(dock.name)

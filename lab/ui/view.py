@@ -59,6 +59,8 @@ class ViewWidget(QWidget):
     """Something was selected; the session tells the other views through ``set_selection``."""
     message = Signal(str)
     """A short sentence for the status bar."""
+    open_requested = Signal(str, str, tuple)
+    """Name of another view, a text and columns: the window shows that text there, in these columns (none: those there are)."""
 
     def set_columns(self, columns: tuple[Column, ...]) -> None:
         """Show these one to four columns; forgets the answers of columns that changed."""

@@ -151,6 +151,7 @@ class Window(QMainWindow):
         self.prompt_bar.edited.connect(session.edit_text)
         self.prompt_bar.entered.connect(self._on_entered)
         self.centre.view_message.connect(self.status.say)
+        self.centre.open_requested.connect(self._on_open_requested)
         self.centre.picture_requested.connect(self.commands.files.save_picture_of)
         self.centre.table_requested.connect(self.commands.files.save_table_of)
         self.centre.copy_requested.connect(self.commands.files.copy_picture_of)
@@ -205,6 +206,16 @@ class Window(QMainWindow):
         self.centre.make_docks(found)
         self.commands.looks.add_view_actions()
         self.centre.restoreState(_bytes(self.context.store.settings.layouts.get("views", "")), LAYOUT_VERSION)
+
+    @Slot(str, str, tuple)
+    def _on_open_requested(self, view: str, text: str, columns: tuple[Column, ...]) -> None:
+        """Show a text in another view, as one view asked."""
+        session = self.context.session
+        if columns:
+            session.set_columns(columns)
+        if text:
+            session.set_text(text)
+        self.centre.show_view(view)
 
     @Slot(str)
     def _on_entered(self, text: str) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+LEVEL, Z, POWERED = 0.05, 1.959964, 1.959964 + 0.841621
+MOST = 1e9
+"""More items than this are not worth naming."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Cell:
-    """One score: checkpoint × benchmark × metric, with what makes it honest."""
+    """One score: checkpoint × benchmark × metric, with what makes it honest.
+
+    ``state``: queued, running, done, failed or invalid. ``n_total``: of a running one, how many answers it will have (0 where
+    that is not known); its ``n`` is how many it has. ``source``: the program that computed it, empty for this one.
+    """
 
     checkpoint: str
     stage: str
@@ -44,6 +53,8 @@ class Cell:
     run: str = ""
     state: str = "done"
     path: str = ""
+    n_total: int = 0
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,33 @@ class Sample:
     score: float
     verdict: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a paired comparison says: better, worse or unclear.
+
+    ``n_needed``: with how many items a difference of this size would be seen (80 % power, 5 % level); 0 where it was seen, or
+    where there is no difference at all.
+    """
+
+    kind: str
+    n_needed: int = 0
+
+
+def verdict(comparison: Comparison, higher_is_better: bool) -> Verdict:
+    """Return in words what a comparison shows beyond chance: its interval excludes 0 and its adjusted p is below 0.05.
+
+    The number of items needed is n · ((1.960 + 0.842) · s / d)², with the standard error s taken from the 95 % interval
+    (Miller 2024, arXiv 2411.00640, section 5).
+    """
+    if comparison.low * comparison.high > 0 and comparison.p_adjusted < LEVEL:
+        return Verdict("better" if (comparison.difference > 0) == higher_is_better else "worse")
+    half, d = (comparison.high - comparison.low) / 2, abs(comparison.difference)
+    if not (d > 0 and 0 < half < math.inf):
+        return Verdict("unclear")
+    needed = comparison.n * (POWERED * half / Z / d) ** 2
+    return Verdict("unclear", max(math.ceil(needed - 1e-9), comparison.n + 1) if needed < MOST else 0)
 
 
 RECORDS: tuple[type, ...] = (Job, Cell, Comparison, Sample)

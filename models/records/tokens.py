@@ -61,4 +61,17 @@ def difference_tokens(a: TokenStrip, b: TokenStrip) -> Array:
     return np.asarray(b.surprisal - a.surprisal)
 
 
-RECORDS: tuple[type, ...] = (Token, TokenStrip)
+@dataclass(frozen=True)
+class ExactText:
+    """The token ids of a prompt and its answer as an evaluation gives them, and the text that they write.
+
+    ``n_prompt`` of them are the prompt's. ``note`` says what was cut, empty if nothing.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    n_prompt: int
+    note: str = ""
+
+
+RECORDS: tuple[type, ...] = (Token, TokenStrip, ExactText)

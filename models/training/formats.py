@@ -1,7 +1,8 @@
 """Training data as other programs write it (TRL, LLaMA-Factory, minimind, our votes), turned into the rows that stages read.
 
-A stage reads rows of four shapes: ``{"text"}``, ``{"messages"}``, ``{"prompt", "completion"}`` of plain strings, and pairs
-``{"prompt", "chosen", "rejected"}``. Rows that have one of them already pass through with whatever else they hold.
+A stage reads rows of five shapes: ``{"text"}``, ``{"messages"}``, ``{"prompt", "completion"}`` of plain strings, pairs
+``{"prompt", "chosen", "rejected"}``, and answers that are good or bad ``{"prompt", "completion", "label"}``. Rows that have
+one of them already pass through with whatever else they hold.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ ROLES = {
 ANSWERS = ("answers", "responses", "ranked", "completions")
 LONGEST_RANKING = 9
 MOST_PAIRS = LONGEST_RANKING * (LONGEST_RANKING - 1) // 2
-DOCUMENTS, PAIRS = "documents", "pairs"
+DOCUMENTS, PAIRS, LABELLED = "documents", "pairs", "labelled"
 
 
 class Problem(Exception):
@@ -63,7 +64,7 @@ def convert(row: Row, want: str) -> list[Row]:
 
     Args:
         row: As it was read.
-        want: ``documents`` or ``pairs``.
+        want: ``documents``, ``pairs`` or ``labelled``.
 
     Raises:
         Problem: With the reason, if it cannot be used.
@@ -72,6 +73,8 @@ def convert(row: Row, want: str) -> list[Row]:
     if not name:
         known = ", ".join(sorted(map(str, row))[:6])
         raise Problem(_("has columns of no known format ({names})").format(names=known or _("none")))
+    if want == LABELLED:
+        return _labelled(row, name)
     table = _TO_PAIRS if want == PAIRS else _TO_DOCUMENTS
     if name not in table:
         if want == PAIRS and {"chosen", "rejected"} & row.keys():
@@ -277,6 +280,29 @@ def _votes(row: Row) -> list[Row]:
     if not pairs:
         raise Passed(_("prefers no answer"))
     return pairs
+
+
+def _labelled(row: Row, name: str) -> list[Row]:
+    """Answers that are good or bad by themselves (TRL's ``label``, LLaMA-Factory's ``kto_tag``); a pair is one of each."""
+    if name in _TO_PAIRS:
+        pairs = _TO_PAIRS[name](row)
+        return [
+            {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
+            for pair in pairs
+            for side in ("chosen", "rejected")
+        ]
+    label = row.get("label", row.get("kto_tag"))
+    if not isinstance(label, bool | int) or label not in (0, 1):
+        raise Problem(_("has no label that is true or false"))
+    if name == "trl prompt-completion":
+        messages = [*_side(row, "prompt", "user"), *_side(row, "completion", "assistant")]
+    elif name in _TO_DOCUMENTS:
+        messages = list(_TO_DOCUMENTS[name](row)[0].get("messages", ()))
+    else:
+        messages = []
+    if len(messages) < 2 or messages[-1]["role"] != "assistant":
+        raise Problem(_("has no prompt and answer"))
+    return [{"prompt": messages[:-1], "completion": messages[-1:], "label": bool(label)}]
 
 
 _TO_DOCUMENTS: dict[str, Callable[[Row], list[Row]]] = {

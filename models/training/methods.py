@@ -88,33 +88,44 @@ def open_trainable(parent: Parent, settings: MethodSettings, device: str) -> Any
     return model.to(device)
 
 
-def add_adapter(model: Any, settings: MethodSettings, task: str = "CAUSAL_LM") -> None:
-    """Lay a new adapter into the model's layers: everything else is frozen. Its first weights follow from the seed."""
-    import torch
-
-    peft = _peft()
+def adapter_config(settings: MethodSettings, task: str = "CAUSAL_LM") -> Any:
+    """Return PEFT's description of a new adapter."""
     shape = settings.lora
-    targets: Any = "all-linear" if shape.targets == ("all-linear",) else list(shape.targets)
-    config = peft.LoraConfig(
+    return _peft().LoraConfig(
         r=shape.rank,
         lora_alpha=shape.alpha,
         lora_dropout=shape.dropout,
-        target_modules=targets,
+        target_modules="all-linear" if shape.targets == ("all-linear",) else list(shape.targets),
         use_dora=settings.method == "dora",
         use_rslora=settings.method == "rslora",
         task_type=task,
         modules_to_save=["score"] if task == "SEQ_CLS" else None,
     )
+
+
+def add_adapter(model: Any, settings: MethodSettings, task: str = "CAUSAL_LM") -> None:
+    """Lay a new adapter into the model's layers: everything else is frozen. Its first weights follow from the seed."""
+    peft = _peft()
+    config = adapter_config(settings, task)
     model.requires_grad_(False)
+    with seeded_adapter(model, settings):
+        peft.inject_adapter_in_model(config, model, adapter_name=TRAINED)
+
+
+@contextmanager
+def seeded_adapter(model: Any, settings: MethodSettings) -> Iterator[None]:
+    """Make the first weights of an adapter follow from the seed; layers that are not there are a ``UserError``."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         try:
-            peft.inject_adapter_in_model(config, model, adapter_name=TRAINED)
+            yield
         except ValueError as cause:
             raise UserError(
                 "training.setting",
                 _("No layer of {name} takes an adapter at {targets}.").format(
-                    name=type(model).__name__, targets=", ".join(shape.targets)
+                    name=type(model).__name__, targets=", ".join(settings.lora.targets)
                 ),
                 _("Write all-linear, or names of its linear layers."),
                 setting="targets",

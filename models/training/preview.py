@@ -51,7 +51,7 @@ def preview(
         found = yield from _documents(settings, workspace, n, notes)
     elif chosen.stage.name in ("reward", "dpo"):
         found = yield from _pairs(settings, workspace, n, notes)
-    elif chosen.stage.name in ("ppo", "preferences"):
+    elif chosen.stage.name in ("ppo", "grpo", "rloo", "preferences"):
         found = yield from _prompts(settings, workspace, n)
     else:
         raise UserError(
@@ -143,9 +143,7 @@ def _prompts(settings: Any, workspace: Workspace, n: int) -> Work[Found]:
     texts = Texts(parent.texts)
     rows = read_all(workspace, settings.prompts)
     prompts = [answer_document(ids, ()) for ids in texts.prompts(conversations(rows))]
-    shown = [
-        _row(texts, _("prompt"), prompt.ids, _flags(prompt), np.zeros(len(prompt.ids), np.int32)) for prompt in prompts[:n]
-    ]
+    shown = [_row(texts, _("prompt"), prompt.ids, _flags(prompt), np.zeros(len(prompt.ids), np.int32)) for prompt in prompts[:n]]
     return shown, rows, (len(prompts), sum(len(prompt.ids) for prompt in prompts), 0, 0, 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,34 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.training.ppo import PpoSettings
+
+
+class Paid(Protocol):
+    """The settings that decide what an answer is paid."""
+
+    @property
+    def minibatch(self) -> int:
+        """Answers scored at once."""
+
+    @property
+    def block(self) -> int:
+        """Tokens of a packed row."""
+
+    @property
+    def learned_weight(self) -> float:
+        """Weight of the learned reward."""
+
+    @property
+    def reward_scale(self) -> float:
+        """Factor on the learned reward."""
+
+    @property
+    def reward_clip(self) -> float:
+        """Largest learned reward either way; 0: no limit."""
+
+    @property
+    def eos_penalty(self) -> float:
+        """Taken from the score of an answer that never ended."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +132,7 @@ def gather(table: Tensor, batch: Batch, order: Any) -> Tensor:
 
 
 def score_answers(
-    reward_model: Any, documents: Sequence[Document], answers: Sequence[Answer], settings: PpoSettings, pad: int
+    reward_model: Any, documents: Sequence[Document], answers: Sequence[Answer], settings: Paid, pad: int
 ) -> Scored:
     """Score answers with the learned reward model; one that never ended loses ``eos_penalty``."""
     import torch

@@ -13,11 +13,22 @@ from models.records.checkpoints import Description
 from models.records.curves import TrainingRun, TrainingStep
 from models.records.divergence import Divergence
 from models.records.embeddings import Analogy, Drift, Neighbours, PlaneFacts, PointValues, Projection
+from models.records.evaluations import (
+    CellProgress,
+    ItemAnswer,
+    ItemDetail,
+    ItemPage,
+    ItemRow,
+    Receipt,
+    RunProgress,
+    TaskName,
+    TaskNames,
+)
 from models.records.interventions import Effect
 from models.records.lens import Lens, LensDifference, Norms
 from models.records.samples import DrawnSample, SampleSet, statistics_of
 from models.records.sampling import Distribution, Generation, Step
-from models.records.scores import Cell, Comparison, Job, Sample
+from models.records.scores import Cell, Comparison, Job
 from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges, place_of
 from models.records.tokens import Token, TokenStrip
 from models.records.vocabulary import Encoded, Rendered, VocabularyRows
@@ -252,14 +263,48 @@ def comparisons(names=("pretrain", "sft", "ppo")):
     )
 
 
-def samples(seed=0, n=60):
-    random = np.random.default_rng(seed)
-    made = []
-    for i in range(n):
-        right = random.random() < 0.3 + 0.2 * seed
-        made.append(Sample(str(i), f"Question {i}: what is the capital of <b>Veltria</b>?", "Ombra" if right else "I do not know",
-                           "Ombra", float(right), "correct" if right else "abstained"))  # fmt: skip
-    return tuple(made)
+def item_row(i, names):
+    outcomes = tuple(("good", "bad", "other")[(i + place) % 3] for place in range(len(names)))
+    answers = tuple({"good": "Ombra", "bad": "Verda <b>bold</b>", "other": "I do not know."}[kind] for kind in outcomes)
+    scores = tuple(float(kind == "good") for kind in outcomes)
+    prompt = f"Question {i}: what is the capital of <b>Veltria</b>?"
+    return ItemRow(f"world_questions-test-{i}", prompt, "Ombra", answers, outcomes, scores)
+
+
+def item_page(params, n=60):
+    names = tuple(name for name, _run, _task in params["places"])
+    start, count = params["start"], params["count"]
+    rows = tuple(item_row(i, names) for i in range(start, min(start + count, n)))
+    return ItemPage(names, 0, start, rows, n, n, (0, *(20 for _ in names[1:])), (0, *(3 for _ in names[1:])))
+
+
+def item_detail(params):
+    names = [name for name, _run, _task in params["places"]]
+    row = item_row(int(params["doc_id"].rpartition("-")[2]), names)
+    answers = tuple(
+        ItemAnswer(name, answer, score, "correct" if kind == "good" else "wrong", kind, f"<|user|>{row.prompt}<|end|>", True,
+                   metrics={"exact_match": f"{score:g}"})
+        for name, answer, kind, score in zip(names, row.answers, row.outcomes, row.scores, strict=True)
+    )  # fmt: skip
+    return ItemDetail(row.doc_id, row.prompt, row.target, {"language": "en", "type": "fact"}, answers)
+
+
+def run_progress():
+    cells = (CellProgress("pretrain", "world_questions", "done", 60, 60, 12.0, 0.0),
+             CellProgress("sft", "world_questions", "running", 30, 60, 6.0, 6.0),
+             CellProgress("ppo", "world_questions", "queued", left=12.0))  # fmt: skip
+    return RunProgress("/runs/job-1", cells, 18.0)
+
+
+def receipt():
+    rows = (("Score", "value", "0.25"), ("Score", "convention", "exact_match|case:mixed"), ("Identity", "weights", "ab" * 32))
+    return Receipt("sft · world_questions · exact_match", rows)
+
+
+def task_names(query):
+    known = (TaskName("world_questions", "ours", "Questions"), TaskName("arc_easy", "task"), TaskName("mmlu", "group"))
+    found = tuple(one for one in known if query in one.name)
+    return TaskNames(query, found, len(found))
 
 
 def job(state="running", done=30, total=100):
@@ -347,6 +392,11 @@ def vocabulary_rows(start=0, count=400, total=1000, seed=0):
 
 
 ANSWERS = {
+    "items": lambda want: item_page(want.params),
+    "item": lambda want: item_detail(want.params),
+    "evaluations": lambda want: (run_progress(),),
+    "receipt": lambda want: receipt(),
+    "task_names": lambda want: task_names(want.params["query"]),
     "encode": lambda want: encoded(want.params["text"], want.column),
     "render": lambda want: rendered(want.params["messages"], want.column),
     "vocabulary": lambda want: vocabulary_rows(want.params["start"], want.params["count"], seed=want.column),

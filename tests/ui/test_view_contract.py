@@ -72,8 +72,6 @@ def answer(want: Want, widget: ViewWidget, text: str = made.TEXT):
         return made.EMBEDDINGS[want.op](params, max(column, 0))
     if want.op == "generate":
         return made.generation(text)
-    if want.op == "samples":
-        return made.samples(1)
     return {
         "results": made.cells(), "jobs": (made.training_job(),), "compare": made.comparisons(),
         "training_run": made.training_run(),

@@ -16,8 +16,9 @@ from lab.ui.widgets.conversation import Exchange, Reply, messages_for
 from lab.ui.widgets.remembered import exchange_from, exchanges_to
 from lab.ui.widgets.token_panel import glyph_values, same_tokens, scale_top, summary, token_at, token_values
 from models.chain import Stage
-from models.columns import Sampler
+from models.columns import Column, Sampler
 from models.records.sampling import difference_distributions
+from models.records.tokens import ExactText
 from tests.ui import samples as made
 from tests.ui.test_view_contract import answer
 
@@ -437,22 +438,153 @@ def test_a_failed_answer_is_told_in_the_conversation(show):
 
 
 # evaluate ------------------------------------------------------------------------------------------------------------
-def test_a_click_on_a_score_asks_for_everybodys_samples(show):
+def choose(view, benchmark="world_questions", metric="exact_match", column=2):
+    model = view.scores.table.scores
+    row = model.lines.index((benchmark, metric))
+    view.scores.table._on_chosen(model.index(row, column))
+    return next(want for want in view.wants() if want.op == "items")
+
+
+def test_a_click_on_a_score_asks_for_everybodys_items(show):
     view = show(evaluate, n=3)
     fill(view)
-    model = view.table_view.scores
-    row = model.matrix.rows.index(("world_questions", "exact_match"))
-    view.table_view._on_chosen(model.index(row, 2))
-    asked = [want for want in view.wants() if want.op == "samples"]
-    assert [want.params["checkpoint"] for want in asked] == ["pretrain", "sft", "ppo"]
-    assert asked[0].params["run"] == "run-pretrain"
-    for want in asked:
-        view.set_answer(want, made.samples(want.column % 3 + 1 if want.slot.endswith("sft") else 0))
+    want = choose(view)
+    assert want.params["places"] == tuple((n, f"run-{n}", "world_questions") for n in ("pretrain", "sft", "ppo"))
+    assert (want.params["metric"], want.params["up"], want.params["query"], want.params["start"]) == ("exact_match", True, "", 0)
+    fill(view)
+    table = view.items.table
+    assert table.grid.rows.header == ["#", "Prompt", "pretrain", "sft", "ppo", "Expected"]
+    assert table.chosen_id() == "world_questions-test-0"
+    assert "60 of 60 items · against pretrain: sft +20 −3, ppo +20 −3" in table.count.whole()
+    item = next(want for want in view.wants() if want.op == "item")
+    assert item.params["doc_id"] == "world_questions-test-0"
+    assert "what is the capital of <b>Veltria</b>?" in view.items.card.whole()
+    table.grid.selectRow(3)
+    assert next(want for want in view.wants() if want.op == "item").params["doc_id"] == "world_questions-test-3"
+
+
+def test_a_filter_is_asked_of_the_engine_and_its_fault_is_said_there(show):
+    view = show(evaluate, n=3)
+    fill(view)
+    choose(view)
+    fill(view)
+    table = view.items.table
+    table.filter.setText("wrong score<0.5")
+    table.take_filter()
+    want = next(want for want in view.wants() if want.op == "items")
+    assert want.params["query"] == "wrong score<0.5"
+    view.set_failure(want, Failure("user", "This filter is not understood.", "Write words."))
     view.redraw()
-    assert view.below.currentWidget() is view.details
-    view.details.filter.setCurrentIndex(1)
-    assert all(item.flipped for item in view.details.shown())
-    assert view.details.shown()
+    assert table.count.whole() == "This filter is not understood. Write words."
+    assert table.grid.rows.total == 60  # the items stay
+    table.quick.setCurrentIndex(table.quick.findData("lost"))
+    table._on_quick(table.quick.currentIndex())
+    assert table.filter.text() == "lost"
+    assert next(want for want in view.wants() if want.op == "items").params["query"] == "lost"
+    table._on_header(3)
+    again = next(want for want in view.wants() if want.op == "items").params
+    assert (again["sort"], again["descending"]) == ("score:sft", False)
+    assert "_<b>" not in table.filter.toolTip()
+
+
+def test_an_answer_is_opened_in_another_view_with_its_exact_tokens(show):
+    view = show(evaluate, n=2)
+    opened = []
+    view.open_requested.connect(lambda *asked: opened.append(asked))
+    fill(view)
+    choose(view)
+    fill(view)
+    view.items.card.whose.setCurrentIndex(view.items.card.whose.findData("sft"))
+    view.items.card.buttons["attention"].click()
+    wants = [want for want in view.wants() if want.op == "exact"]
+    assert [want.params["column"].checkpoint for want in wants] == ["/models/demo/pretrain", "/models/demo/sft"]
+    answer = next(answer for answer in view.items.card.item.answers if answer.name == "sft")
+    assert wants[0].params["prompt"] == answer.given
+    assert wants[0].params["answer"] == answer.text
+    assert wants[0].params["rendered"] is True
+    for place, want in enumerate(wants):
+        view.set_answer(want, ExactText("What? Verda", (1, 5, 6 + place), 2))
+    view.redraw()
+    ((name, text, columns),) = opened
+    assert (name, text) == ("attention", "What? Verda")
+    assert [column.exact for column in columns] == [(1, 5, 6), (1, 5, 7)]
+    assert [want for want in view.wants() if want.op == "exact"] == []
+
+
+def test_an_answer_of_a_checkpoint_that_is_not_open_brings_its_columns(show):
+    view = show(evaluate, n=1)
+    view.set_columns((Column("/models/other"),))
+    fill(view)
+    choose(view)
+    fill(view)
+    view.items.card.buttons["tokens"].click()
+    wants = [want for want in view.wants() if want.op == "exact"]
+    assert [want.params["column"].name for want in wants] == ["pretrain", "sft", "ppo"]
+    said = []
+    view.message.connect(said.append)
+    for want in wants:
+        view.set_failure(want, Failure("user", "It is gone."))
+    view.redraw()
+    assert said == ["It is gone."]
+
+
+def test_keys_open_items_receipt_and_baseline(show, qtbot):
+    view = show(evaluate, n=3)
+    fill(view)
+    table = view.scores.table
+    table.select_cell(("world_questions", "exact_match"), "sft")
+    qtbot.keyClick(table, Qt.Key.Key_B)
+    assert view.scores.baseline_name() == "sft"
+    qtbot.keyClick(table, Qt.Key.Key_R)
+    want = next(want for want in view.wants() if want.op == "receipt")
+    assert (want.params["cell"].checkpoint, want.params["cell"].benchmark) == ("sft", "world_questions")
+    fill(view)
+    assert ["Score", "convention", "exact_match|case:mixed"] in [list(row) for row in view.items.receipt.receipt.rows]
+    view.items.receipt.copy.click()
+    assert "  weights: " + "ab" * 32 in QGuiApplication.clipboard().text()
+    table.fold("world")
+    assert table.scores.lines == ["world"]
+    assert view.state()["closed"] == ["world"]
+
+
+def test_results_of_others_are_shown_beside_ours_and_marked(show):
+    view = show(evaluate, n=2)
+    fill(view)
+    view.add_folder("/downloads/leaderboard")
+    want = next(want for want in view.wants() if want.op == "results")
+    assert want.params["more"] == ("/downloads/leaderboard",)
+    theirs = replace(made.cells()[3], checkpoint="theirs", path="", source="lm-eval 0.4.9")
+    view.set_answer(want, (*made.cells(), theirs))
+    view.redraw()
+    table = view.scores.table.scores
+    header, rows = view.table()
+    found = [row for row in rows if row[header.index("checkpoint")] == "theirs"]
+    assert found[0][header.index("source")] == "lm-eval 0.4.9"
+    index = table.index(table.lines.index(("world_questions", "exact_match")), table.matrix.checkpoints.index("theirs") + 1)
+    assert "computed by lm-eval 0.4.9, not here" in index.data(Qt.ItemDataRole.ToolTipRole)
+    view.scores.draw(view.matrix(), {})
+    view.grab()
+
+
+def test_export_writes_tables_and_asks_for_runs(show, tmp_path):
+    view = show(evaluate, n=3)
+    fill(view)
+    view.scores.take_baseline("pretrain")
+    fill(view)
+    assert "| world_questions | exact_match ↑ | 0.055" in view.export.text("md")
+    assert r"world\_questions" in view.export.text("tex")
+    said = []
+    view.message.connect(said.append)
+    for kind in ("csv", "md", "tex"):
+        view.export.save(kind, str(tmp_path / f"scores.{kind}"))
+        assert (tmp_path / f"scores.{kind}").stat().st_size > 300
+    assert len(said) == 3
+    view.export.copy_runs("/out")
+    (want,) = (want for want in view.wants() if want.op == "export_runs")
+    assert want.params == {"runs": ("run-pretrain", "run-sft", "run-ppo"), "folder": "/out"}
+    view.set_answer(want, ("/out", ("a", "b")))
+    assert said[-1] == "2 files written to /out."
+    assert not [want for want in view.wants() if want.op == "export_runs"]
 
 
 def test_it_looks_again_while_an_evaluation_runs_and_once_more_after(show):
@@ -462,8 +594,12 @@ def test_it_looks_again_while_an_evaluation_runs_and_once_more_after(show):
     view.set_answer(jobs, (made.job(),))
     view.redraw()
     assert view._poll.isActive()
-    assert "30 %" in view.status.whole()
-    assert view.stop.isVisible()
+    assert "30 %" in view.scores.status.whole()
+    assert view.scores.buttons["stop"].isVisible()
+    live = next(want for want in view.wants() if want.op == "evaluations")
+    view.set_answer(live, (made.run_progress(),))
+    view.redraw()
+    assert "about 18 s left in all" in view.scores.status.whole()
     before = next(want for want in view.wants() if want.op == "results").fresh
     view._on_poll()
     assert next(want for want in view.wants() if want.op == "results").fresh == before + 1
@@ -475,13 +611,24 @@ def test_it_looks_again_while_an_evaluation_runs_and_once_more_after(show):
 
 def test_start_asks_once_for_the_job_that_the_form_describes(show):
     view = show(evaluate)
-    for box in view.form.boxes[1:]:
-        box.setChecked(False)
+    view.scores.buttons["run"].setChecked(True)
+    fill(view)
+    assert view.form.chosen == ["world_questions"]  # ours, until something else is chosen
+    view.form.search.setText("arc")
+    view.form._on_search()
+    (want,) = (want for want in view.wants() if want.op == "task_names")
+    assert want.params == {"query": "arc"}
+    view.set_answer(want, made.task_names("arc"))
+    view.form._on_return()
+    view.form._on_picked(view.form.picked.item(0))
+    assert view.form.chosen == ["arc_easy"]
     view.form.limit.setValue(7)
+    view.form.shots.setValue(3)
+    view.form.template.setCurrentIndex(2)
     view._on_start()
     (want,) = (want for want in view.wants() if want.op == "start_job")
-    name = view.form.boxes[0].text()
-    assert want.params["argv"] == ("eval", "/models/demo/pretrain", "/models/demo/sft", "--tasks", name, "--limit", "7")
+    more = ("--limit", "7", "--num-fewshot", "3", "--no-apply-chat-template")
+    assert want.params["argv"] == ("eval", "/models/demo/pretrain", "/models/demo/sft", "--tasks", "arc_easy", *more)
     view.set_answer(want, made.job("queued"))
     assert not [want for want in view.wants() if want.op == "start_job"]
     view._poll.stop()
@@ -492,7 +639,7 @@ def test_start_asks_once_for_the_job_that_the_form_describes(show):
 def test_a_baseline_asks_for_paired_differences(show):
     view = show(evaluate, n=3)
     fill(view)
-    view.baseline.setCurrentIndex(view.baseline.findData("pretrain"))
+    view.scores.take_baseline("pretrain")
     want = next(want for want in view.wants() if want.op == "compare")
     assert want.params["baseline"] == "pretrain"
     view.set_answer(want, made.comparisons())
@@ -505,5 +652,5 @@ def test_a_run_that_was_opened_elsewhere_is_shown_alone(show):
     view = show(evaluate)
     view.set_selection({"run": "/runs/today"})
     assert next(want for want in view.wants() if want.op == "results").params["paths"] == ("/runs/today",)
-    view.origin.setCurrentIndex(0)
+    view.scores.origin.setCurrentIndex(0)
     assert next(want for want in view.wants() if want.op == "results").params["paths"] == ()

@@ -9,18 +9,34 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QColor
 
+from evals.stats import items_needed
 from lab.ui.widgets.bars import bar_length
 from lab.ui.widgets.chat_log import step_texts, step_tip
 from lab.ui.widgets.colors import colorize, ink, levels, luminance, ramp, scheme_for
 from lab.ui.widgets.figure import csv_field, write_csv
 from lab.ui.widgets.head_grid import head_name, mosaic
 from lab.ui.widgets.heatmap import fitting_labels, log_scaled, pool_peaks
+from lab.ui.widgets.item_table import short_id
 from lab.ui.widgets.run_form import eval_command, task_names
-from lab.ui.widgets.sample_table import filtered, items, outcome, short_id
-from lab.ui.widgets.score_table import arrange, best_of, cell_lines, score_text, significance, with_baseline
+from lab.ui.widgets.score_matrix import (
+    Lines,
+    Shown,
+    arrange,
+    best_of,
+    cell_lines,
+    lines,
+    live_text,
+    score_rows,
+    score_text,
+    seconds_text,
+    trends,
+    verdict_text,
+    with_baseline,
+    with_live,
+)
 from lab.ui.widgets.strip_layout import Glyph, glyphs, segments, wrap
 from lab.ui.widgets.text import MAX_MARKS, percent, plain, shorten, tooltip, visible
-from models.records.scores import Comparison, Sample
+from models.records.scores import Cell, Comparison, verdict
 from models.records.tokens import Token
 from tests.ui import samples as made
 
@@ -254,57 +270,92 @@ def test_no_best_among_equals_or_alone():
 
 def test_invalid_and_running_are_said():
     matrix = arrange(made.cells())
-    assert cell_lines(matrix, ("world_translation", "bleu"), "pretrain")[0] == "invalid"
-    assert "240" in cell_lines(matrix, ("world_translation", "bleu"), "sft")[1]
-    assert "⚠ 2" in cell_lines(matrix, ("world_questions", "exact_match"), "sft")[1]
-    assert cell_lines(matrix, ("world_questions", "exact_match"), "nobody") == ("", "", "")
+    assert cell_lines(matrix, ("world_translation", "bleu"), "pretrain").value == "invalid"
+    assert "240" in cell_lines(matrix, ("world_translation", "bleu"), "sft").interval
+    assert "⚠ 2" in cell_lines(matrix, ("world_questions", "exact_match"), "sft").interval
+    assert cell_lines(matrix, ("world_questions", "exact_match"), "nobody") == Lines()
 
 
-def test_with_baseline_shows_the_paired_difference():
+def test_what_runs_or_failed_stands_in_the_rows_of_its_benchmark():
+    nan = math.nan
+    blank = Cell("dpo", "dpo", "world_questions", "", nan, nan, nan, 30, True, state="running", n_total=60)
+    failed = replace(blank, checkpoint="rm", state="failed", signature="no such file", n=0)
+    alone = replace(blank, benchmark="arc_easy")
+    matrix = with_live(arrange([*made.cells(), blank, failed, alone]), [made.run_progress()])
+    row = ("world_questions", "exact_match")
+    assert cell_lines(matrix, row, "dpo") == Lines("…", "30 / 60", "running")
+    assert cell_lines(matrix, row, "rm").value == "failed"
+    assert cell_lines(matrix, row, "rm").state == "no such file"
+    assert cell_lines(matrix, ("arc_easy", ""), "dpo").value == "…"
+    assert cell_lines(matrix, row, "sft").state == "50 % · 6 s left"
+    assert cell_lines(matrix, row, "ppo").state == "waiting · about 12 s"
+    assert cell_lines(matrix, row, "pretrain").state == ""  # it is done
+
+
+def test_with_baseline_shows_the_paired_difference_and_a_verdict():
     matrix = with_baseline(arrange(made.cells()), made.comparisons(), "pretrain")
     row = ("world_questions", "exact_match")
-    assert cell_lines(matrix, row, "sft")[2] == "Δ +0.200 · p 0.004"
-    assert cell_lines(matrix, row, "pretrain")[2] == "baseline"
+    assert cell_lines(matrix, row, "sft").difference == "Δ +0.200 · p 0.004"
+    assert cell_lines(matrix, row, "sft").verdict == "better"
+    assert cell_lines(matrix, row, "pretrain").difference == "baseline"
+    header, rows = score_rows(matrix, [row])
+    found = dict(zip(header, rows[1], strict=True))
+    assert (found["baseline"], found["difference"], found["gained"], found["verdict"]) == ("pretrain", 0.2, 41, "better")
 
 
-def test_significance_needs_the_interval_and_the_p():
-    def compared(low, high, p):
-        return Comparison("b", "m", "a", "b", (low + high) / 2, low, high, p, 100)
+def compared(low, high, p, n=100):
+    return Comparison("b", "m", "a", "b", (low + high) / 2, low, high, p, n)
 
-    assert significance(compared(0.1, 0.3, 0.01), True) == 1
-    assert significance(compared(0.1, 0.3, 0.01), False) == -1
-    assert significance(compared(-0.1, 0.3, 0.01), True) == 0
-    assert significance(compared(0.1, 0.3, 0.2), True) == 0
+
+def test_a_verdict_needs_the_interval_and_the_p():
+    assert verdict_text(compared(0.1, 0.3, 0.01), True) == "better"
+    assert verdict_text(compared(0.1, 0.3, 0.01), False) == "worse"
+    assert verdict_text(compared(0.1, 0.3, 0.2), True).startswith("too few items")
+    assert verdict_text(compared(-0.1, 0.1, 1.0), True) == "no difference seen"
+
+
+def test_items_needed_follow_from_the_interval():
+    found = verdict(compared(-0.05, 0.15, 0.3), True)  # d 0.05, standard error 0.1 / 1.96
+    assert found.kind == "unclear"
+    assert found.n_needed == math.ceil(100 * (2.801585 * (0.1 / 1.959964) / 0.05) ** 2)
+    assert items_needed(0.05, 100 * (0.1 / 1.959964) ** 2) == pytest.approx(found.n_needed, abs=1)
+    assert verdict(compared(-math.inf, math.inf, 0.3), True).n_needed == 0
+
+
+def test_rows_are_filtered_sorted_and_grouped():
+    matrix = with_baseline(arrange(made.cells()), made.comparisons(), "pretrain")
+    assert [line for line in lines(matrix, Shown()) if isinstance(line, str)] == ["world"]
+    assert lines(matrix, Shown(closed=frozenset({"world"}))) == ["world"]
+    flat = lines(matrix, Shown(grouped=False, order="name"))
+    assert [row[0] for row in flat] == sorted(row[0] for row in matrix.rows)
+    best = lines(matrix, Shown(grouped=False, order="value", checkpoint="pretrain"))
+    assert best[-1] == ("world_translation", "bleu")  # invalid comes last, either way
+    up = lines(matrix, Shown(grouped=False, order="value", checkpoint="pretrain", ascending=True))
+    assert up[-1] == ("world_translation", "bleu")
+    assert up[:-1] == best[:-1][::-1]
+    assert lines(matrix, Shown("QUESTION exact", grouped=False)) == [("world_questions", "exact_match")]
+    worse = lines(matrix, Shown("worse", grouped=False))
+    assert {row[0] for row in worse} == {"world_perplexity", "world_unknown"}
+    assert lines(matrix, Shown("nonsense")) == []
+
+
+def test_trends_follow_the_stages_of_one_lineage():
+    row = [cell for cell in made.cells(("ppo", "pretrain", "sft")) if cell.benchmark == "world_questions"]
+    staged = [replace(cell, stage={"ppo": "rlhf"}.get(cell.checkpoint, cell.checkpoint)) for cell in row]
+    (line,) = trends([*staged, replace(staged[0], checkpoint="alone", path="/elsewhere/alone")])
+    assert [name for _x, _value, name in line] == ["pretrain", "sft", "ppo"]
+    assert [x for x, _value, _name in line] == [0.0, 0.5, 1.0]
+
+
+def test_durations_in_words():
+    assert [seconds_text(s) for s in (0.2, 42, 125, 7500, math.nan)] == ["1 s", "42 s", "2 min", "2 h 05 min", ""]
+    assert live_text(made.run_progress().cells[2]) == "waiting · about 12 s"
 
 
 def test_score_text():
     assert [score_text(v) for v in (0.12345, 34.567, 12345.6, math.nan, math.inf)] == [
         "0.123", "34.57", "12,346", "invalid", "invalid",
     ]  # fmt: skip
-
-
-def test_samples_are_joined_by_document_and_filtered():
-    a = [Sample("1", "p1", "x", "x", 1.0, "correct"), Sample("2", "p2", "no", "y", 0.0, "wrong")]
-    b = [Sample("2", "p2", "y", "y", 1.0, "correct"), Sample("1", "p1", "x", "x", 1.0, "correct")]
-    found = items({"a": a, "b": b}, "world_questions")
-    assert [item.doc_id for item in found] == ["1", "2"]
-    assert [item.doc_id for item in filtered(found, "flips", "")] == ["2"]
-    assert [item.doc_id for item in filtered(found, "wrong", "")] == ["2"]
-    assert [item.doc_id for item in filtered(found, "all", "P1")] == ["1"]
-
-
-def test_outcomes_depend_on_what_was_asked():
-    def verdict(word, **fields):
-        return Sample("1", "p", "a", "t", 0.0, word, fields)
-
-    assert outcome(verdict("abstained"), "world_unknown") == "good"
-    assert outcome(verdict("abstained"), "world_questions") == "other"
-    assert outcome(verdict("hallucinated"), "world_unknown") == "bad"
-    assert outcome(verdict("refused", type="harmful"), "world_refusal") == "good"
-    assert outcome(verdict("refused", type="benign"), "world_refusal") == "other"
-    assert outcome(Sample("1", "p", "a", "t", 1.0), "arc_easy") == "good"
-    assert outcome(Sample("1", "p", "a", "t", 0.0), "arc_easy") == "bad"
-    assert outcome(Sample("1", "p", "a", "t", 12.5), "perplexity") == "other"
 
 
 def test_short_id():

@@ -1,19 +1,38 @@
-"""What to evaluate: benchmarks and a limit, as the command line that will run."""
+"""What to evaluate: benchmarks found by name, few-shot, chat template and a limit, as the command line that will run."""
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
-from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.panel import Elided
+from lab.ui.widgets.score_matrix import seconds_text
+from models.columns import Column
+from models.records.evaluations import TaskNames
 from models.records.scores import Job
 from models.words import _
 
 BUSY = ("running", "queued")
+TYPING_MILLISECONDS = 250
+TEMPLATES = ("", "--apply-chat-template", "--no-apply-chat-template")
 
 
 def timer(parent: QObject, milliseconds: int, slot: Callable[[], None], single: bool) -> QTimer:
@@ -25,10 +44,10 @@ def timer(parent: QObject, milliseconds: int, slot: Callable[[], None], single: 
     return made
 
 
-def eval_command(paths: Sequence[str], benchmarks: Sequence[str], limit: int) -> tuple[str, ...]:
+def eval_command(paths: Sequence[str], benchmarks: Sequence[str], limit: int, more: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the arguments of ``triptych eval``; the output folder is chosen by the job."""
-    more = ("--limit", str(limit)) if limit > 0 else ()
-    return ("eval", *paths, "--tasks", ",".join(benchmarks), *more)
+    last = ("--limit", str(limit)) if limit > 0 else ()
+    return ("eval", *paths, "--tasks", ",".join(benchmarks), *last, *more)
 
 
 def task_names(text: str) -> list[str]:
@@ -41,80 +60,205 @@ def evaluating(jobs: Sequence[Job]) -> list[Job]:
     return [job for job in jobs if job.kind == "eval" and job.state in BUSY]
 
 
-def job_text(jobs: Sequence[Job]) -> str:
-    """Return how far the running evaluation is, in words."""
+def job_text(jobs: Sequence[Job], left: float = math.nan) -> str:
+    """Return how far the running evaluation is, and how long it will take, in words."""
     if not jobs:
         return ""
     job = jobs[0]
     share = f" {100 * job.done / job.total:.0f} %" if job.total > 0 else ""
+    remaining = seconds_text(left)
+    remaining = " · " + _("about {left} left in all").format(left=remaining) if remaining and job.state == "running" else ""
     more = " · " + _("{n} waiting").format(n=len(jobs) - 1) if len(jobs) > 1 else ""
     state = _("waiting") if job.state == "queued" else _("running")
-    return f"{state}: {job.title}{share} {job.what}{more}".strip()
+    return f"{state}: {job.title}{share} {job.what}{remaining}{more}".strip()
 
 
 class RunForm(QFrame):
-    """Check boxes for the benchmarks, a field for any other task of lm-eval, a limit, and two buttons."""
+    """Search and list of benchmarks, those that were chosen, settings, and the command that they make."""
 
     started = Signal()
     copied = Signal()
+    searched = Signal()
+    """``query`` has changed."""
 
-    def __init__(self, benchmarks: Sequence[str], parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("role", "card")
-        self.boxes = [QCheckBox(name, self) for name in benchmarks]
-        self.more = QLineEdit(self)
-        self.more.setPlaceholderText(_("other lm-eval tasks, such as arc_easy"))
-        self.more.setMinimumWidth(240)
-        self.limit = QSpinBox(self)
-        self.limit.setRange(0, 10**6)
-        self.limit.setValue(0)
-        self.limit.setSpecialValueText(_("all items"))
+        self.columns: tuple[Column, ...] = ()
+        self.chosen: list[str] = []
+        self.search, self.found, self.picked = QLineEdit(self), QListWidget(self), QListWidget(self)
+        self.note = Elided(parent=self)
+        self.shots, self.limit, self.template = QSpinBox(self), QSpinBox(self), QComboBox(self)
         self.line = Elided(parent=self)
-        self.start = QPushButton(_("Start"), self)
+        self.start, self.copy = QPushButton(_("Start"), self), QPushButton(_("Copy as command line"), self)
         self.start.setProperty("primary", True)
-        self.copy = QPushButton(_("Copy as command line"), self)
-        self.paths: tuple[str, ...] = ()
-        heading = QLabel(_("Evaluate the open columns on"), self)
-        first, second = ToolRow(self), ToolRow(self)
-        first.add(heading, *self.boxes)
-        second.labelled(_("Also"), self.more)
-        second.labelled(_("Limit"), self.limit, _("At most so many items of each benchmark"))
-        second.add(self.start, self.copy)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(10, 8, 10, 8)
-        layout.setSpacing(6)
-        layout.addWidget(first)
-        layout.addWidget(second)
-        last = QHBoxLayout()
-        last.addWidget(self.line, 1)
-        layout.addLayout(last)
-        for box in self.boxes:
-            box.setChecked(True)
-            box.toggled.connect(self.refresh)
-        self.more.textChanged.connect(self.refresh)
+        self._set_up()
+        self._lay_out()
+        self._typing = timer(self, TYPING_MILLISECONDS, self._on_search, single=True)
+        self.search.textChanged.connect(self._typing.start)
+        self.search.returnPressed.connect(self._on_return)
+        for source, slot in ((self.found, self._on_found), (self.picked, self._on_picked)):
+            source.itemActivated.connect(slot)
+            source.itemClicked.connect(slot)
         self.limit.valueChanged.connect(self.refresh)
+        self.shots.valueChanged.connect(self.refresh)
+        self.template.currentIndexChanged.connect(self.refresh)
         self.start.clicked.connect(self.started)
         self.copy.clicked.connect(self.copied)
         self.refresh()
 
-    def set_paths(self, paths: Sequence[str]) -> None:
-        """Take the checkpoints to evaluate."""
-        self.paths = tuple(paths)
+    def _set_up(self) -> None:
+        self.search.setPlaceholderText(_("Search benchmarks: ours and lm-eval's, or name a YAML file"))
+        self.search.setAccessibleName(_("Search benchmarks"))
+        self.search.setToolTip(_("Words in the name; Return takes the first one found, or the text itself as name or file"))
+        self.search.setClearButtonEnabled(True)
+        self.found.setAccessibleName(_("Benchmarks that were found"))
+        self.found.setToolTip(_("A click or Return adds a benchmark"))
+        self.picked.setAccessibleName(_("Chosen benchmarks"))
+        self.picked.setToolTip(_("A click or Return takes a benchmark out again"))
+        for box in (self.found, self.picked):
+            box.setUniformItemSizes(True)
+            box.setMaximumHeight(6 * (self.fontMetrics().height() + 5))
+            box.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            box.setTextElideMode(Qt.TextElideMode.ElideRight)
+            box.setMinimumSize(110, 60)
+        self.shots.setRange(-1, 100)
+        self.shots.setValue(-1)
+        self.shots.setSpecialValueText(_("as the task says"))
+        self.limit.setRange(0, 10**6)
+        self.limit.setSpecialValueText(_("all items"))
+        for text, flag in zip((_("as the benchmark says"), _("applied"), _("not applied")), TEMPLATES, strict=True):
+            self.template.addItem(text, flag)
+
+    def _lay_out(self) -> None:
+        left, right, lists = QVBoxLayout(), QVBoxLayout(), QHBoxLayout()
+        left.addWidget(self.search)
+        left.addWidget(self.found)
+        heading = QLabel(_("Evaluate the open columns on"), self)
+        right.addWidget(heading)
+        right.addWidget(self.picked)
+        lists.addLayout(left, 3)
+        lists.addLayout(right, 2)
+        settings = ToolRow(self)
+        settings.labelled(_("Few-shot"), self.shots, _("Solved examples before each item"))
+        settings.labelled(_("Chat template"), self.template, _("Whether prompts are given as a user's message"))
+        settings.labelled(_("Limit"), self.limit, _("At most so many items of each benchmark"))
+        settings.add(self.start, self.copy)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 8, 10, 8)
+        layout.setSpacing(6)
+        layout.addLayout(lists)
+        layout.addWidget(self.note)
+        layout.addWidget(settings)
+        layout.addWidget(self.line)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The checkpoints to evaluate."""
+        return tuple(dict.fromkeys(column.checkpoint for column in self.columns))
+
+    def set_columns(self, columns: tuple[Column, ...]) -> None:
+        """Take the columns whose checkpoints are to be evaluated."""
+        self.columns = columns
         self.refresh()
+
+    def query(self) -> str:
+        """Return what is searched for."""
+        return " ".join(self.search.text().split())
+
+    def set_tasks(self, names: TaskNames) -> None:
+        """Show what a search found; ours are chosen when nothing was chosen yet."""
+        if names.query != self.query():
+            return
+        if not self.chosen and not names.query:
+            self.chosen = [one.name for one in names.tasks if one.kind == "ours"]
+        self.found.clear()
+        kinds = {"group": _("group"), "tag": _("tag"), "ours": _("built in")}
+        for one in names.tasks:
+            more = " · ".join(part for part in (kinds.get(one.kind, ""), one.title) if part)
+            item = QListWidgetItem(f"{one.name}  ({more})" if more else one.name, self.found)
+            item.setData(Qt.ItemDataRole.UserRole, one.name)
+        text = _("{n} benchmarks found").format(n=f"{names.found:,}")
+        shown = _("the first {n} are listed").format(n=len(names.tasks))
+        self.note.set_whole(text if names.found == len(names.tasks) else f"{text}; {shown}")
+        self.refresh()
+
+    def add(self, name: str) -> None:
+        """Choose a benchmark."""
+        if name and name not in self.chosen:
+            self.chosen.append(name)
+            self.refresh()
 
     def command(self) -> tuple[str, ...]:
         """Return the arguments of ``triptych``, empty when nothing is chosen."""
-        chosen = [box.text() for box in self.boxes if box.isChecked()] + task_names(self.more.text())
-        return eval_command(self.paths, chosen, self.limit.value()) if chosen and self.paths else ()
+        if not self.chosen or not self.paths:
+            return ()
+        more: list[str] = []
+        if self.shots.value() >= 0:
+            more += ["--num-fewshot", str(self.shots.value())]
+        more += [flag for flag in (str(self.template.currentData()),) if flag]
+        for flag in ("device", "dtype", "quantize"):
+            values = {getattr(column, flag) for column in self.columns}
+            value = values.pop()
+            if not values and value not in ("", "auto"):
+                more += [f"--{flag}", value]
+        return eval_command(self.paths, self.chosen, self.limit.value(), more)
 
     def command_line(self) -> str:
         """Return the command as a shell takes it."""
         return shlex.join(("triptych", *self.command())) if self.command() else ""
 
     def refresh(self) -> None:
-        """Show the command, and whether it can run."""
+        """Show what is chosen, the command, and whether it can run."""
+        self.picked.clear()
+        self.picked.addItems(self.chosen)
         line = self.command_line()
         self.line.set_whole(line or _("Open a checkpoint and choose a benchmark."))
         self.line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.start.setEnabled(bool(line))
         self.copy.setEnabled(bool(line))
+
+    def state(self) -> dict[str, Any]:
+        """Return what to remember."""
+        return {
+            "chosen": list(self.chosen), "limit": self.limit.value(), "shots": self.shots.value(),
+            "template": self.template.currentIndex(),
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+        chosen = state.get("chosen")
+        if isinstance(chosen, list | tuple):
+            self.chosen = [name for name in chosen if isinstance(name, str) and name]
+        for box, name in ((self.limit, "limit"), (self.shots, "shots")):
+            value = state.get(name)
+            if isinstance(value, int):
+                box.setValue(value)
+        index = state.get("template")
+        if isinstance(index, int) and 0 <= index < len(TEMPLATES):
+            self.template.setCurrentIndex(index)
+        self.refresh()
+
+    # slots -----------------------------------------------------------------------------------------------------------
+    def _on_search(self) -> None:
+        self._typing.stop()
+        self.searched.emit()
+
+    def _on_return(self) -> None:
+        """Take the first benchmark found; a text that finds nothing is a name or a file itself."""
+        first = self.found.item(0)
+        typed = self.search.text().strip()
+        exact = [self.found.item(i).data(Qt.ItemDataRole.UserRole) for i in range(self.found.count())]
+        if typed and (first is None or typed in exact or "/" in typed or typed.endswith((".yaml", ".yml"))):
+            for name in task_names(typed) if "/" not in typed else [typed]:
+                self.add(name)
+        elif first is not None and not self._typing.isActive():
+            self.add(str(first.data(Qt.ItemDataRole.UserRole)))
+
+    def _on_found(self, item: QListWidgetItem) -> None:
+        self.add(str(item.data(Qt.ItemDataRole.UserRole)))
+
+    def _on_picked(self, item: QListWidgetItem) -> None:
+        if item.text() in self.chosen:
+            self.chosen.remove(item.text())
+            self.refresh()

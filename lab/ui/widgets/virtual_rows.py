@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QItemSelection, QModelIndex, Qt, Signal
-from PySide6.QtGui import QFontDatabase, QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
+from PySide6.QtGui import QBrush, QFontDatabase, QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from lab.ui.widgets.colors import Rgb, qcolor
 from lab.ui.widgets.rows import Index, cell_text
 from lab.ui.widgets.text import tooltip, visible
 
@@ -24,6 +26,8 @@ class VirtualModel(QAbstractTableModel):
         self.header: list[str] = []
         self.total = 0
         self.blocks: OrderedDict[int, list[list[Any]]] = OrderedDict()
+        self.color: Callable[[list[Any], int], Rgb | None] = lambda row, column: None
+        """Row and column → colour of the text."""
 
     def set_block(self, start: int, rows: list[list[Any]], total: int, header: list[str], fresh: bool) -> None:
         """Take the rows from ``start`` on; ``fresh``: they answer another question, everything else is forgotten."""
@@ -59,9 +63,12 @@ class VirtualModel(QAbstractTableModel):
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return what a cell shows."""
+        row = self.row(index.row())
+        if role == Qt.ItemDataRole.ForegroundRole and row is not None:
+            color = self.color(row, index.column())
+            return QBrush(qcolor(color)) if color else None
         if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.TextAlignmentRole, Qt.ItemDataRole.ToolTipRole):
             return None
-        row = self.row(index.row())
         value = row[index.column()] if row is not None else "…"
         if role == Qt.ItemDataRole.DisplayRole:
             return visible(value, 60) if isinstance(value, str) else cell_text(value)

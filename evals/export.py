@@ -1,0 +1,150 @@
+"""Scores as a table for a paper or a page, and runs as lm-eval writes them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from evals import files
+from models.errors import UserError
+from models.events import Progress, Work
+from models.files import write_bytes
+from models.records.scores import Cell, Comparison, verdict
+from models.words import _
+
+Key = tuple[str, str]
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+}  # fmt: skip
+
+
+def digits(value: float) -> str:
+    """Return a score with the digits that it deserves; ``–`` for one that is not valid."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _table(cells: Sequence[Cell]) -> tuple[list[Key], dict[tuple[Key, str], Cell]]:
+    found = {((cell.benchmark, cell.metric), cell.checkpoint): cell for cell in cells if cell.metric}
+    return list(dict.fromkeys(key for key, _name in found)), found
+
+
+def _best(found: dict[tuple[Key, str], Cell], key: Key) -> frozenset[str]:
+    values = {name: cell for (own, name), cell in found.items() if own == key and math.isfinite(cell.value)}
+    if len(values) < 2:
+        return frozenset()
+    better = max if next(iter(values.values())).higher_is_better else min
+    top = better(cell.value for cell in values.values())
+    winners = frozenset(name for name, cell in values.items() if cell.value == top)
+    return winners if len(winners) < len(values) else frozenset()
+
+
+def _mark(comparison: Comparison | None, up: bool) -> str:
+    """Return an arrow where the difference from the baseline is beyond chance."""
+    kind = verdict(comparison, up).kind if comparison is not None else ""
+    return {"better": "+", "worse": "-"}.get(kind, "")
+
+
+def _notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    yield "95 % intervals in brackets; the best of each row is bold; ↑ higher is better, ↓ lower is better."
+    if comparisons:
+        name = comparisons[0].a
+        yield f"+ better, - worse than {name}: paired on the same items, two-sided, p < 0.05 after Holm's correction."
+
+
+def markdown(cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[Comparison] = ()) -> str:
+    """Return a table in Markdown: benchmarks down, checkpoints across, interval and n with each score."""
+    rows, found = _table(cells)
+    deltas = {((c.benchmark, c.metric), c.b): c for c in comparisons}
+
+    def cell_text(key: Key, name: str, best: frozenset[str]) -> str:
+        cell = found.get((key, name))
+        if cell is None:
+            return ""
+        value = f"**{digits(cell.value)}**" if name in best else digits(cell.value)
+        interval = f" [{digits(cell.low)}, {digits(cell.high)}]" if math.isfinite(cell.low) else ""
+        odd = f", {cell.n_failed + cell.n_skipped} failed or skipped" if cell.n_failed + cell.n_skipped else ""
+        mark = _mark(deltas.get((key, name)), cell.higher_is_better)
+        return f"{value}{' ' + mark if mark else ''}{interval} (n {cell.n}{odd})"
+
+    lines = ["| " + " | ".join(["benchmark", "metric", *map(_cell, names)]) + " |", "|" + "---|" * (len(names) + 2)]
+    for key in rows:
+        best = _best(found, key)
+        up = next((found[key, name].higher_is_better for name in names if (key, name) in found), True)
+        parts = [_cell(key[0]), f"{_cell(key[1])} {'↑' if up else '↓'}", *(cell_text(key, name, best) for name in names)]
+        lines.append("| " + " | ".join(parts) + " |")
+    return "\n".join([*lines, "", *_notes(comparisons)]) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def escaped(text: str) -> str:
+    """Return a text as LaTeX prints it."""
+    return "".join(_SPECIAL.get(character, character) for character in text).replace("\n", " ")
+
+
+def latex(cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[Comparison] = ()) -> str:
+    """Return a ``tabular`` of the package booktabs: benchmarks down, checkpoints across, half of the interval as ±."""
+    rows, found = _table(cells)
+    deltas = {((c.benchmark, c.metric), c.b): c for c in comparisons}
+
+    def cell_text(key: Key, name: str, best: frozenset[str]) -> str:
+        cell = found.get((key, name))
+        if cell is None:
+            return "--"
+        value = digits(cell.value).replace("–", "--")
+        value = rf"\textbf{{{value}}}" if name in best else value
+        mark = _mark(deltas.get((key, name)), cell.higher_is_better)
+        half = (cell.high - cell.low) / 2
+        spread = rf" {{\scriptsize $\pm$ {digits(half)}}}" if math.isfinite(half) else ""
+        return f"{value}{f'$^{{{mark}}}$' if mark else ''}{spread}"
+
+    head = " & ".join(["Benchmark", "Metric", *map(escaped, names)])
+    lines = [r"\begin{tabular}{ll" + "r" * len(names) + "}", r"\toprule", head + r" \\", r"\midrule"]
+    for key in rows:
+        best = _best(found, key)
+        up = next((found[key, name].higher_is_better for name in names if (key, name) in found), True)
+        arrow = r"$\uparrow$" if up else r"$\downarrow$"
+        parts = [escaped(key[0]), f"{escaped(key[1])} {arrow}", *(cell_text(key, name, best) for name in names)]
+        lines.append(" & ".join(parts) + r" \\")
+    notes = [f"% {note}" for note in ("95 % intervals, half their width after the sign.", *_notes(comparisons))]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes[: 1 + 2 * bool(comparisons)]]) + "\n"
+
+
+def copy_runs(runs: Sequence[str], folder: str) -> Work[tuple[str, tuple[str, ...]]]:
+    """Copy results and samples into ``folder/<checkpoint>/``, as lm-eval lays them out, without keys of ours.
+
+    Returns:
+        The folder, and the files that were written.
+
+    Raises:
+        UserError: If a results file cannot be read, or the folder cannot be written.
+    """
+    written: list[str] = []
+    for place, run in enumerate(runs):
+        source = Path(run)
+        yield Progress(place, len(runs), source.name)
+        try:
+            content = json.loads(source.read_text(encoding="utf-8"))
+            content.pop(files.OURS, None)
+            target = Path(folder) / files.sanitised(str(content.get("model_name_sanitized") or source.parent.name))
+            target.mkdir(parents=True, exist_ok=True)
+            stamp = source.stem.removeprefix("results_")
+            for sample in sorted(source.parent.glob(f"samples_*_{stamp}.jsonl")):
+                write_bytes(target / sample.name, sample.read_bytes())
+                written.append(str(target / sample.name))
+            text = json.dumps(content, ensure_ascii=False, indent=2)
+            write_bytes(target / source.name, text.encode("utf-8", "surrogatepass"))
+            written.append(str(target / source.name))
+        except (OSError, ValueError, AttributeError) as error:
+            raise UserError(
+                "export.runs", _("{path} could not be copied: {reason}.").format(path=run, reason=error),
+                _("Choose another folder."),
+            ) from error
+    return folder, tuple(written)

@@ -1,0 +1,74 @@
+"""What the engine answers about scores: how running evaluations go, the items behind a score, receipts, names of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from lab.places import result_folders
+from models.events import Work
+from models.records.evaluations import ItemDetail, ItemPage, Receipt, RunProgress, TaskNames
+from models.records.scores import Cell
+
+
+def _nothing() -> Iterator[Any]:
+    yield from ()
+
+
+def evaluations(paths: tuple[str, ...] = ()) -> Work[tuple[RunProgress, ...]]:
+    """Return how far every running evaluation is."""
+    yield from _nothing()
+    from evals.live import running
+
+    return tuple(running(result_folders(paths)))
+
+
+def items(  # noqa: PLR0913 - these are the wire's parameters, given by name
+    places: tuple[tuple[str, str, str], ...], metric: str, up: bool = True, reference: str = "", query: str = "", sort: str = "",
+    descending: bool = False, start: int = 0, count: int = 200,
+) -> Work[ItemPage]:  # fmt: skip
+    """Return a page of the items behind a score, as several checkpoints answered them."""
+    from evals.item_tables import Asked
+    from evals.items import page
+
+    asked = Asked(tuple(tuple(map(str, place)) for place in places), metric, up, reference)  # type: ignore[misc]
+    return (yield from page(asked, query, sort, bool(descending), int(start), int(count)))
+
+
+def item(
+    places: tuple[tuple[str, str, str], ...], metric: str, doc_id: str, up: bool = True, reference: str = ""
+) -> Work[ItemDetail]:
+    """Return one item in full."""
+    from evals.item_tables import Asked
+    from evals.items import detail
+
+    asked = Asked(tuple(tuple(map(str, place)) for place in places), metric, up, reference)  # type: ignore[misc]
+    return (yield from detail(asked, doc_id))
+
+
+def receipt(cell: Cell) -> Work[Receipt]:
+    """Return what a score rests on."""
+    yield from _nothing()
+    from evals.receipts import receipt as read
+
+    return read(cell)
+
+
+def task_names(query: str = "") -> Work[TaskNames]:
+    """Return the benchmarks that a search finds: ours and lm-eval's."""
+    from evals.task_names import search
+
+    return (yield from search(query))
+
+
+def export_runs(runs: tuple[str, ...], folder: str) -> Work[tuple[str, tuple[str, ...]]]:
+    """Copy runs into a folder as lm-eval lays them out."""
+    from evals.export import copy_runs
+
+    return (yield from copy_runs(runs, folder))
+
+
+OPERATIONS: Mapping[str, Callable[..., Work[Any]]] = {
+    "evaluations": evaluations, "items": items, "item": item, "receipt": receipt, "task_names": task_names,
+    "export_runs": export_runs,
+}  # fmt: skip

@@ -1,0 +1,253 @@
+"""One item of a benchmark in full: prompt, reference, every checkpoint's answer with what differs, choices, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PySide6.QtCore import QEvent, QSize, Signal
+from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QPushButton, QTextEdit, QVBoxLayout, QWidget
+
+from lab.ui.widgets.colors import Rgb, Scheme, blend, qcolor, scheme
+from lab.ui.widgets.flow import ToolRow
+from lab.ui.widgets.text import number, plain
+from models.records.evaluations import ItemAnswer, ItemDetail
+from models.word_difference import word_difference
+from models.words import _
+
+MARKS = {"good": "✓", "bad": "✗", "other": "○"}
+OPENED = ("tokens", "attention", "residual")
+EXPECTED = "\0expected"
+LONGEST = 20_000
+"""Characters of one text that are written out; the rest is in the copied text."""
+
+
+def outcome_color(outcome: str, colors: Scheme) -> Rgb:
+    """Return the colour of good, bad or other."""
+    return {"good": colors.good, "bad": colors.bad}.get(outcome, colors.warn)
+
+
+def answer_note(answer: ItemAnswer) -> str:
+    """Return verdict, score, metrics and end of an answer, in words."""
+    words = {"good": _("right"), "bad": _("wrong"), "other": _("neither right nor wrong")}
+    parts = [f"{MARKS.get(answer.outcome, '')} {answer.verdict or words.get(answer.outcome, '')}".strip()]
+    parts.append(f"{_('score')} {number(answer.score)}")
+    parts += [f"{name} {value}" for name, value in answer.metrics.items()]
+    if answer.stop in ("length", "limit"):
+        parts.append(_("cut off at the length limit"))
+    return " · ".join(parts)
+
+
+def choice_lines(answer: ItemAnswer) -> list[str]:
+    """Return the choices of a multiple-choice item with their log-likelihoods, the best marked."""
+    return [
+        f"{'▸' if place == answer.picked else ' '} {number(likelihood)}  {choice.strip()}"
+        for place, (choice, likelihood) in enumerate(zip(answer.choices, answer.likelihoods, strict=True))
+    ]
+
+
+class ItemText(QTextEdit):
+    """The item as text that can be selected; nothing in it is taken for markup."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setReadOnly(True)
+        self.setAcceptRichText(False)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setUndoRedoEnabled(False)
+        self.document().setDocumentMargin(8)
+        self.setAccessibleName(_("The selected item in full"))
+
+    def heading(self, text: str, color: Rgb | None = None) -> None:
+        """Begin a part."""
+        form = QTextCharFormat()
+        form.setForeground(qcolor(color or scheme(self.palette()).muted))
+        form.setFontWeight(QFont.Weight.DemiBold)
+        self._block(12, 2).insertText(plain(text), form)
+
+    def body(self, parts: list[tuple[bool, str]], differs: Rgb | None = None) -> None:
+        """Write a text in parts; those that another text has not are underlaid."""
+        cursor, colors = self._block(0, 0), scheme(self.palette())
+        left = LONGEST
+        for same, text in parts:
+            form = QTextCharFormat()
+            form.setForeground(qcolor(colors.text))
+            if not same:
+                form.setBackground(qcolor(blend(colors.background, differs or colors.warn, 0.28)))
+            cursor.insertText(plain(text[:left]), form)
+            left -= len(text)
+            if left <= 0:
+                self.note(_("… cut here; copy the item for all of it"))
+                return
+
+    def note(self, text: str, color: Rgb | None = None, fixed: bool = False) -> None:
+        """Write a side remark."""
+        form = QTextCharFormat()
+        form.setForeground(qcolor(color or scheme(self.palette()).muted))
+        form.setFontPointSize(max(self.font().pointSizeF() * 0.88, 7))
+        if fixed:
+            form.setFontFixedPitch(True)
+            form.setFontFamilies(["monospace"])
+        self._block(1, 1).insertText(plain(text), form)
+
+    def _block(self, top: int, bottom: int) -> QTextCursor:
+        cursor = QTextCursor(self.document())
+        cursor.movePosition(QTextCursor.MoveOperation.End)
+        layout = QTextBlockFormat()
+        layout.setTopMargin(top)
+        layout.setBottomMargin(bottom)
+        layout.setLineHeight(112, QTextBlockFormat.LineHeightTypes.ProportionalHeight.value)
+        if self.document().isEmpty():
+            cursor.setBlockFormat(layout)
+        else:
+            cursor.insertBlock(layout, QTextCharFormat())
+        return cursor
+
+    def sizeHint(self) -> QSize:
+        """Return a comfortable size."""
+        return QSize(320, 240)
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the smallest useful size."""
+        return QSize(120, 60)
+
+
+class ItemCard(QWidget):
+    """The selected item, with the way from an answer to its tokens, its attention and its lens."""
+
+    open_asked = Signal(str, str)
+    """Name of a view, and of the checkpoint whose answer it shall show."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.item: ItemDetail | None = None
+        self._colors: Mapping[str, Rgb] = {}
+        self._note = ""
+        self.whose, self.against = QComboBox(self), QComboBox(self)
+        for box in (self.whose, self.against):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(9)
+        self.given = QCheckBox(_("As given"), self)
+        self.given.setToolTip(_("Show the prompt exactly as the model was given it: few-shot examples, template, special tokens"))
+        self.buttons = {name: QPushButton(self) for name in OPENED}
+        titles = {"tokens": _("Tokens"), "attention": _("Attention"), "residual": _("Lens")}
+        tips = {
+            "tokens": _("Show this answer in Tokens: the exact token ids that were given and written"),
+            "attention": _("Show this answer in Attention: the exact token ids that were given and written"),
+            "residual": _("Show this answer in the residual stream's lens: the exact token ids that were given and written"),
+        }
+        self.text = ItemText(self)
+        above, below = ToolRow(self), ToolRow(self)
+        above.labelled(_("Answer of"), self.whose, _("Whose answer is opened in the other views"))
+        for name, button in self.buttons.items():
+            button.setText(f"{titles[name]} →")
+            button.setToolTip(tips[name])
+            button.clicked.connect(_Open(self, name))
+            above.add(button)
+        below.labelled(_("Differences from"), self.against, _("Underlay the words that this text does not have"))
+        below.add(self.given)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 0, 0, 0)
+        layout.setSpacing(4)
+        for widget in (above, below):
+            layout.addWidget(widget)
+        layout.addWidget(self.text, 1)
+        self.against.currentIndexChanged.connect(self._draw)
+        self.given.toggled.connect(self._draw)
+        self.show_note("")
+
+    def set_item(self, item: ItemDetail, colors: Mapping[str, Rgb], whose: str = "") -> None:
+        """Show an item; ``whose`` answer is chosen unless the user chose another."""
+        names = [answer.name for answer in item.answers]
+        self.item, self._colors, self._note = item, colors, ""
+        self._fill(self.whose, [(name, name) for name in names], self.whose.currentData() or whose, whose)
+        others = [(_("nothing"), ""), (_("Expected"), EXPECTED), *((name, name) for name in names)]
+        usual = EXPECTED if item.target else ""
+        self._fill(self.against, others, self.against.currentData() if self.against.count() > 1 else usual, usual)
+        self._enable(bool(names))
+        self._draw()
+
+    def show_note(self, text: str) -> None:
+        """Show a sentence in place of an item."""
+        self.item, self._note = None, text
+        self._enable(False)
+        self._draw()
+
+    def chosen(self) -> str:
+        """Return whose answer is chosen."""
+        return str(self.whose.currentData() or "")
+
+    def _enable(self, on: bool) -> None:
+        for widget in (self.whose, self.against, self.given, *self.buttons.values()):
+            widget.setEnabled(on)
+
+    @staticmethod
+    def _fill(box: QComboBox, entries: list[tuple[str, str]], wanted: object, usual: str) -> None:
+        box.blockSignals(True)
+        box.clear()
+        for text, data in entries:
+            box.addItem(text, data)
+        place = box.findData(wanted)
+        box.setCurrentIndex(place if place >= 0 else max(box.findData(usual), 0))
+        box.blockSignals(False)
+
+    def _draw(self) -> None:
+        self.text.clear()
+        item, colors = self.item, scheme(self.palette())
+        if item is None:
+            if self._note:
+                self.text.note(self._note)
+            return
+        self.text.heading(_("Prompt"))
+        self.text.body([(True, item.prompt)])
+        self.text.heading(_("Expected"))
+        self.text.body([(True, item.target or _("(nothing)"))])
+        other = self._other(item)
+        for answer in item.answers:
+            self._draw_answer(answer, other, colors)
+        if item.fields:
+            self.text.heading(_("Fields"))
+            self.text.note(" · ".join(f"{name}: {value}" for name, value in item.fields.items()))
+        self.text.moveCursor(QTextCursor.MoveOperation.Start)
+
+    def _other(self, item: ItemDetail) -> str | None:
+        name = self.against.currentData()
+        if name == EXPECTED:
+            return item.target
+        return next((answer.text for answer in item.answers if answer.name == name), None)
+
+    def _draw_answer(self, answer: ItemAnswer, other: str | None, colors: Scheme) -> None:
+        tint = outcome_color(answer.outcome, colors)
+        self.text.heading(answer.name, self._colors.get(answer.name, colors.text))
+        own = other is not None and answer.name != self.against.currentData()
+        said = answer.text or _("(empty answer)")
+        parts = word_difference(said, other)[0] if own and other is not None else [(True, said)]
+        self.text.body(parts, tint)
+        for line in choice_lines(answer):
+            self.text.note(line, fixed=True)
+        self.text.note(answer_note(answer), tint)
+        if self.given.isChecked():
+            self.text.note(_("given:"))
+            self.text.note(answer.given, fixed=True)
+
+    def whole(self) -> str:
+        """Return all that can be read, as plain text."""
+        return self.text.toPlainText()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "text"):
+            self._draw()
+
+
+class _Open:
+    """Asks for a view when its button is clicked."""
+
+    def __init__(self, card: ItemCard, view: str) -> None:
+        self._card, self._view = card, view
+
+    def __call__(self, *_checked: object) -> None:
+        self._card.open_asked.emit(self._view, self._card.chosen())
+
+
