@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from evals import stats
+from evals import paired, stats
 from evals.scores import Scored
 from models.records.scores import Cell, Comparison
 
 
 @dataclass(frozen=True)
 class Table:
-    """A cell with the items behind it; ``hashes`` tell whether two items of one name are really the same."""
+    """A cell with the items behind it.
+
+    ``hashes`` tell whether two items of one name are really the same; ``categories``: item → field → value.
+    """
 
     cell: Cell
     scored: Scored
     hashes: tuple[str, ...]
+    categories: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def paired_rows(a: Table, b: Table) -> tuple[Scored, Scored]:
@@ -40,48 +44,44 @@ def _take(scored: Scored, places: Sequence[int]) -> Scored:
     )
 
 
-def difference(a: Table, b: Table) -> tuple[stats.Interval, stats.Flips | None] | None:
-    """Return b − a with interval and p, and which items flipped (0/1 metrics only); None without common items."""
+def difference(a: Table, b: Table, test: str = "bootstrap") -> tuple[paired.Outcome, stats.Flips | None] | None:
+    """Return what a paired test finds, and which items flipped (0/1 metrics only); None without common items.
+
+    ``test`` is that of corpus scores: ``bootstrap`` or ``randomisation``.
+    """
     left, right = paired_rows(a, b)
     if not left.ids:
         return None
     if not left.mean:
         assert left.pool is not None
-        seed = a.cell.seed
-        return stats.paired_bootstrap(left.statistics, right.statistics, left.pool, left.clusters, seed=seed), None
+        one = paired.of_corpora(left.statistics, right.statistics, left.pool, left.clusters, seed=a.cell.seed, test=test)
+        return one, None
     x, y = left.statistics[:, 0], right.statistics[:, 0]
-    found = stats.paired_difference(x, y, left.clusters)
+    found = paired.of_items(x, y, left.clusters)
     if not np.all(np.isin(np.concatenate([x, y]), (0.0, 1.0))):
         return found, None
     good = (x, y) if a.cell.higher_is_better else (1 - x, 1 - y)
-    one, other = (dict(zip(left.ids, map(float, values), strict=True)) for values in good)
-    return found, stats.flips(one, other)
+    before, after = (dict(zip(left.ids, map(float, values), strict=True)) for values in good)
+    return found, stats.flips(before, after)
 
 
-def compare_tables(pairs: Sequence[tuple[Table, Table]]) -> list[Comparison]:
-    """Return one comparison per pair (a, b), p adjusted by Holm over all of them."""
-    rows = []
-    for a, b in pairs:
-        found = difference(a, b)
-        if found is None:
-            continue
-        result, flipped = found
-        gained, lost = (-1, -1) if flipped is None else (len(flipped.gained), len(flipped.lost))
-        cell = a.cell
-        rows.append(
-            Comparison(
-                benchmark=cell.benchmark,
-                metric=cell.metric,
-                a=cell.checkpoint,
-                b=b.cell.checkpoint,
-                difference=result.value,
-                low=result.low,
-                high=result.high,
-                p_adjusted=result.p,
-                n=result.n,
-                gained=gained,
-                lost=lost,
-            )
-        )
-    adjusted = stats.holm([row.p_adjusted for row in rows])
-    return [replace(row, p_adjusted=p) for row, p in zip(rows, adjusted, strict=True)]
+def compare_tables(pairs: Sequence[tuple[Table, Table]], test: str = "bootstrap") -> list[Comparison]:
+    """Return one comparison per pair (a, b), p adjusted by Holm over all of them, and the verdict."""
+    found = [(a, b, one) for a, b in pairs if (one := difference(a, b, test)) is not None]
+    adjusted = stats.holm([outcome.found.p for _a, _b, (outcome, _flips) in found])
+    return [_row(a, b, outcome, flips, p) for (a, b, (outcome, flips)), p in zip(found, adjusted, strict=True)]
+
+
+def _row(a: Table, b: Table, outcome: paired.Outcome, flips: stats.Flips | None, p_adjusted: float) -> Comparison:
+    result, cell = outcome.found, a.cell
+    verdict = paired.verdict(result, p_adjusted, cell.higher_is_better)
+    needed = paired.needed(result.value, outcome.error, result.n) if verdict == "unclear" else 0
+    row = Comparison(
+        benchmark=cell.benchmark, metric=cell.metric, a=cell.checkpoint, b=b.cell.checkpoint, difference=result.value,
+        low=result.low, high=result.high, p_adjusted=p_adjusted, n=result.n, p=result.p, test=outcome.test,
+        detectable=paired.detectable(outcome.error), n_needed=max(needed, result.n + 1) if needed else 0, verdict=verdict,
+    )  # fmt: skip
+    if flips is None:
+        return row
+    by = tuple(paired.flips_by(flips.gained, flips.lost, a.categories))
+    return replace(row, gained=len(flips.gained), lost=len(flips.lost), by=by)

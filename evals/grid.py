@@ -8,8 +8,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from evals import files, known
+from evals import files, known, shards
 from evals.options import EvalSettings
+from evals.shards import Others, Shard
 from evals.store import FILE, ResponseStore
 from models.errors import UserError
 from models.events import Note, Partial, Progress, Work
@@ -22,8 +23,9 @@ __all__ = ["EvalSettings", "named", "run"]
 
 
 def run(
-    checkpoints: Sequence[CheckpointRef | str], benchmarks: Sequence[str], settings: EvalSettings, output: Path
-) -> Work[list[Cell]]:
+    checkpoints: Sequence[CheckpointRef | str], benchmarks: Sequence[str], settings: EvalSettings, output: Path,
+    shard: Shard | None = None,
+) -> Work[list[Cell]]:  # fmt: skip
     """Score every checkpoint on every benchmark.
 
     Yields ``Partial(Cell)`` for every cell: at the start (state ``queued``), when it is begun (``running``), while it goes on,
@@ -35,9 +37,10 @@ def run(
         benchmarks: Names of ours, of lm-eval's tasks, or YAML files.
         settings: How.
         output: Folder for answers, samples and results; what is there already is not computed again.
+        shard: Answer only this share of the requests, score nothing (``evals.shards.merge`` does).
 
     Returns:
-        The finished cells, in order.
+        The finished cells, in order; of a share how many answers were computed instead.
     """
     output = Path(output)
     done: list[Cell] = []
@@ -47,7 +50,7 @@ def run(
             yield Partial(replace(_blank(row, name, settings), state="queued"))
     for place, row in enumerate(rows):
         yield Progress(place * len(benchmarks), len(rows) * len(benchmarks), row.name)
-        done += yield from _checkpoint(row, benchmarks, settings, output)
+        done += yield from _checkpoint(row, benchmarks, settings, output, shard)
     yield Progress(len(rows) * len(benchmarks), len(rows) * len(benchmarks), _("done"))
     return done
 
@@ -84,11 +87,13 @@ def _in_lineage(path: Path, read_lineage: Any) -> CheckpointRef | None:
     return None
 
 
-def _checkpoint(row: CheckpointRef, benchmarks: Sequence[str], settings: EvalSettings, output: Path) -> Work[list[Cell]]:
+def _checkpoint(
+    row: CheckpointRef, benchmarks: Sequence[str], settings: EvalSettings, output: Path, shard: Shard | None
+) -> Work[list[Cell]]:
     """Run all benchmarks of one checkpoint; it is opened when the first one needs it."""
     folder = output / files.sanitised(row.name)
     opened: OpenModel | None = None
-    store: ResponseStore | None = None
+    store: ResponseStore | Others | None = None
     done: list[Cell] = []
     try:
         for name in benchmarks:
@@ -99,7 +104,7 @@ def _checkpoint(row: CheckpointRef, benchmarks: Sequence[str], settings: EvalSet
                 if cells is None:
                     if opened is None or store is None:
                         opened = yield from _open(row, settings)
-                        store = ResponseStore(folder / FILE)
+                        store = ResponseStore(folder / FILE) if shard is None else shards.store_of(shard, output, row.name)
                     from evals import judging  # lm-eval and torch
 
                     cells = yield from judging.run(opened, store, base, settings, folder)

@@ -8,7 +8,6 @@ crash is not a special case, it is the only way this works.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,18 +16,13 @@ from typing import Any
 from lm_eval.api.model import TemplateLM
 
 from evals.benchmark import Answer, Likelihood
+from evals.identity import digest
+from evals.identity import identity as identity
+from evals.shards import Others
 from evals.store import Identity, Request, ResponseStore, response_key, unnumber
 from models.errors import UserError
-from models.events import Work
 from models.opened import OpenModel
 from models.words import _
-
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
-    "merges.txt", "tokenizer.model", "spiece.model",
-)  # fmt: skip
-SETTINGS_FILES = ("config.json", "generation_config.json", "adapter_config.json")
-"""What weights mean, where an answer ends, and how strong an adapter is."""
 
 
 class Missing(Exception):
@@ -48,42 +42,10 @@ class Rendered(str):
     ids: tuple[int, ...] = ()
 
 
-def identity(opened: OpenModel) -> Work[Identity]:
-    """Return what identifies an open checkpoint; weights are hashed once and remembered by path, size and times.
-
-    Raises:
-        UserError: If the manifest says that a file is damaged.
-    """
-    from models.manifest import verify, weights_hash
-
-    folder = Path(opened.folder or opened.path)
-    weights = yield from (verify(folder) if folder.is_dir() else weights_hash(folder))
-    asked = Path(opened.path)
-    if asked != folder and asked.exists():  # an adapter over its base, or a converted GGUF file
-        weights = _digest(weights, (yield from weights_hash(asked)))
-    texts = asked if any((asked / name).is_file() for name in TOKENIZER_FILES) else folder
-    return Identity(
-        weights=_digest(weights, *(_content(folder / name) + _content(asked / name) for name in SETTINGS_FILES)),
-        tokenizer=_digest(*(_content(texts / name) for name in TOKENIZER_FILES)),
-        template=_digest(opened.chat_template),
-        dtype=opened.dtype,
-        quantize=opened.quantize,
-        device_kind=opened.device.split(":")[0],
-    )
-
-
-def _content(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
 class CheckpointLM(TemplateLM):  # type: ignore[misc]
     """An open checkpoint as lm-eval sees it."""
 
-    def __init__(self, opened: OpenModel, who: Identity, store: ResponseStore, seed: int = 0) -> None:
+    def __init__(self, opened: OpenModel, who: Identity, store: ResponseStore | Others, seed: int = 0) -> None:
         """Answer for an open checkpoint from a store.
 
         Raises:
@@ -158,7 +120,7 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         Raises:
             UserError: If there is no template, or it fails.
         """
-        key = _digest(repr([list(map(dict, chat_history)), add_generation_prompt]))
+        key = digest(repr([list(map(dict, chat_history)), add_generation_prompt]))
         if key not in self._rendered:
             self._rendered[key] = self._render(chat_history, add_generation_prompt)
         return self._rendered[key]

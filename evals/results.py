@@ -242,16 +242,18 @@ def table(cell: Cell) -> Table | None:
     found = scores.scored(rows, metric, tasks.benchmarks().get(cell.benchmark), cell.value) if rows else None
     if found is None or cell.state != "done":
         return None
-    hashes = tuple(str(row.get("doc_hash", "")) for row in rows if metric in row)
-    return Table(cell, found, hashes)
+    chosen_rows = [row for row in rows if metric in row]
+    hashes = tuple(str(row.get("doc_hash", "")) for row in chosen_rows)
+    return Table(cell, found, hashes, scores.categories(chosen_rows))
 
 
-def compare(paths: Sequence[Path], baseline: str = "") -> list[Comparison]:
+def compare(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap") -> list[Comparison]:
     """Return paired comparisons of every checkpoint with the baseline, p adjusted over all of them.
 
     Args:
         paths: Folders of runs.
         baseline: Name of a checkpoint; empty for the earliest stage.
+        test: Of corpus scores: ``bootstrap`` or ``randomisation``.
 
     Raises:
         UserError: If no checkpoint has the baseline's name.
@@ -267,10 +269,10 @@ def compare(paths: Sequence[Path], baseline: str = "") -> list[Comparison]:
             _("Choose among {names}.").format(names=", ".join(names)),
         )
     first = baseline or names[0]
-    return compare_pairs(found, [(first, name) for name in names if name != first])
+    return compare_pairs(found, [(first, name) for name in names if name != first], test)
 
 
-def compare_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
+def compare_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]], test: str = "bootstrap") -> list[Comparison]:
     """Return the comparisons of these pairs (a, b) on every benchmark and metric that both have, Holm-adjusted over all."""
     by_key = {(cell.checkpoint, cell.benchmark, cell.metric): cell for cell in found}
     tables: dict[Key, Table | None] = {}
@@ -286,7 +288,7 @@ def compare_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> li
             left, right = get((a, benchmark, metric)), get((b, benchmark, metric))
             if left is not None and right is not None:
                 rows.append((left, right))
-    return compare_tables(rows)
+    return compare_tables(rows, test)
 
 
 def flips(a: Cell, b: Cell) -> Flips:

@@ -16,6 +16,8 @@ from evals.metrics import _perplexity
 from evals.metrics._spec import MetricSpec, pool_ratio, unlogged
 from models.records.scores import Cell
 
+CLUSTER = "cluster"
+"""Field of other people's items whose equal values tie items together, such as questions about one passage."""
 POOLED = {
     "word_perplexity": _perplexity.pool_exp,
     "byte_perplexity": _perplexity.pool_exp,
@@ -64,8 +66,7 @@ def scored(
         pool = pool_ratio
     if pool is None or len(width) != 1:
         return None
-    cluster = benchmark.cluster if benchmark is not None else ""
-    clusters = tuple(str(sample["doc"].get(cluster, "")) for sample in rows) if cluster else None
+    clusters = _clusters(rows, benchmark.cluster if benchmark is not None else CLUSTER)
     mean = pool is pool_ratio
     ids = tuple(item_id(sample) for sample in rows)
     table = np.asarray(statistics, dtype=np.float64)
@@ -74,11 +75,34 @@ def scored(
     return Scored(ids, table, clusters, pool, mean)
 
 
+def _clusters(rows: Sequence[Mapping[str, Any]], field: str) -> tuple[str, ...] | None:
+    """Return the name of each item's cluster, empty where it has none; None if no item has one."""
+    docs = [row["doc"] if isinstance(row.get("doc"), Mapping) else {} for row in rows]
+    names = tuple(str(doc.get(field, "")) for doc in docs) if field else ()
+    return names if any(names) else None
+
+
 def item_id(sample: Mapping[str, Any]) -> str:
     """Return the name of an item: its own id where it has one, else its number in the task."""
     doc = sample.get("doc")
     own = doc.get("id") if isinstance(doc, Mapping) else None
     return str(own if own not in (None, "") else sample.get("doc_id", ""))
+
+
+CATEGORIES = ("language", "category", "subject", "topic", "cell", "type", "level", "difficulty")
+"""Fields of an item that say what kind of item it is."""
+MOST_VALUES = 24
+
+
+def categories(samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return item → field → value for fields that divide the items into 2 to 24 kinds."""
+    docs = {item_id(sample): sample["doc"] for sample in samples if isinstance(sample.get("doc"), Mapping)}
+    kept = []
+    for name in CATEGORIES:
+        values = {str(doc[name]) for doc in docs.values() if isinstance(doc.get(name), str | int) and doc[name] != ""}
+        if 2 <= len(values) <= MOST_VALUES:
+            kept.append(name)
+    return {item: {name: str(doc[name]) for name in kept if doc.get(name) not in (None, "")} for item, doc in docs.items()}
 
 
 def _spec(metric: str, benchmark: Benchmark | None) -> MetricSpec | None:

@@ -1,7 +1,8 @@
 """Answered requests, kept on disk as they come, so that a killed evaluation computes only what is missing.
 
-One file of JSON lines, append-only. A line is whole or it is not there: what a kill tore off at the end is cut away when
-the file is opened. The key of a request is a hash of everything that its answer depends on.
+One file of JSON lines, append-only; the answers of one batch are one line. A line is whole or it is not there: what a kill
+tore off at the end is cut away when the file is opened. So a batch is known or it is not, and one that is computed again
+comes out the same to the last bit. The key of a request is a hash of everything that its answer depends on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -76,18 +77,12 @@ class ResponseStore:
         self._file: IO[bytes] | None = None
 
     def _read(self) -> dict[str, Any]:
-        known: dict[str, Any] = {}
         if not self.path.exists():
-            return known
-        whole = 0
-        with self.path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                whole += len(line)
-                row = _parsed(line)
-                if row is not None:
-                    known[row["key"]] = row["value"]
+            return {}
+        whole, known = 0, {}
+        for line in _lines(self.path):
+            whole += len(line)
+            known.update(_parsed(line))
         if whole < self.path.stat().st_size:
             os.truncate(self.path, whole)
         return known
@@ -102,11 +97,13 @@ class ResponseStore:
         return self._known[key]
 
     def put(self, rows: Mapping[str, Any], sync: bool = False) -> None:
-        """Keep answers: one write for all, flushed to the system, and to the disk if ``sync``."""
+        """Keep answers: one line for all, written to the system, and to the disk if ``sync``."""
+        if not rows:
+            return
         if self._file is None:
             self._file = self.path.open("ab", buffering=0)
-        lines = [json.dumps({"key": key, "value": value}, ensure_ascii=False) + "\n" for key, value in rows.items()]
-        left = memoryview("".join(lines).encode("utf-8", "surrogatepass"))
+        line = json.dumps({"answers": dict(rows)}, ensure_ascii=False) + "\n"
+        left = memoryview(line.encode("utf-8", "surrogatepass"))
         while left:  # a disk that is nearly full takes a part and says so
             left = left[self._file.write(left) :]
         if sync:
@@ -121,13 +118,39 @@ class ResponseStore:
             self._file = None
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """Return a line's row, or None for one that something else damaged: its answer is computed again."""
+def batches_in(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the answers of each whole line of a store's file; the file is not touched, somebody may be writing it."""
+    if path.exists():
+        for line in _lines(path):
+            yield _parsed(line)
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """Return all answers of a store's file, as :func:`batches_in` reads it."""
+    return {key: value for batch in batches_in(path) for key, value in batch.items()}
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines that are whole, up to the first that is not."""
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            yield line
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """Return a line's answers by key; none of one that something else damaged: they are computed again."""
     try:
         row = json.loads(line.decode("utf-8", "surrogatepass"))
     except ValueError:
-        return None
-    return row if isinstance(row, dict) and isinstance(row.get("key"), str) and "value" in row else None
+        return {}
+    found = row.get("answers") if isinstance(row, dict) else None
+    if isinstance(found, dict):
+        return found
+    if isinstance(row, dict) and isinstance(row.get("key"), str) and "value" in row:  # as the first version wrote it
+        return {row["key"]: row["value"]}
+    return {}
 
 
 def number(value: float) -> float | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_generate, cli_inspect
+from lab import cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
 from models.errors import UserError
 from models.words import _
 
@@ -177,10 +177,15 @@ def models_convert(
     return DONE
 
 
+models_app.command("merge")(cli_finetune.models_merge)
+
+
 app.command()(cli_inspect.command())
-
-
 app.command()(cli_generate.generate)
+app.command()(cli_hallucination.hallucination)
+
+
+app.command("bench-finetune")(cli_finetune.bench_finetune)
 
 
 @app.command()
@@ -191,6 +196,7 @@ def train(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
+    begin: Annotated[str, typer.Option("--from", help="Begin from a saved step of another run: RUN/STEP/step-N.")] = "",
     plan: Annotated[bool, typer.Option("--plan", help="Only say what it will take: memory, time, disk.")] = False,
     preview: Annotated[int, typer.Option("--preview", help="Only show so many rows of the data as the loss sees them.")] = 0,
     step: Annotated[str, typer.Option("--step", help="The step to plan or preview; empty for every one that can be.")] = "",
@@ -210,28 +216,24 @@ def train(
         return look_ahead(loaded, output, step, (plan, preview, against), as_json)
     folder = output or runs_root() / f"train-{recipe.stem}"
     if launched()[0]:  # another process of the same run: it computes, the first one writes
-        return _help_training(run_recipe(loaded, output=folder, resume=resume))
+        from lab.cli_train import help_training
+
+        return help_training(run_recipe(loaded, output=folder, resume=resume or bool(begin)))
     if folder.exists() and any(folder.glob("*/done.json")) and not resume:
         raise UserError(
             "train.exists",
             _("{folder} already holds a run.").format(folder=folder),
             _("Go on with --resume, or name another --output."),
         )
+    if begin:
+        from models.training.forking import find_origin, fork
+
+        fork(find_origin(begin), loaded, folder)
+        resume = True
     command = ("triptych", "train", str(recipe), *(settings or []), "--output", str(folder), "--resume")
     done = journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
     print(folder)
     return STOPPED if done.stopped else DONE
-
-
-def _help_training(work: Any) -> int:
-    """Follow the first process of a shared training, silently; signals are for that one, which tells the others."""
-    import signal
-
-    from models.events import finish
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    return STOPPED if finish(work).stopped else DONE
 
 
 @app.command("eval")
@@ -253,11 +255,14 @@ def evaluate(
         bool, typer.Option("--allow-code", help="Let task YAML from outside run the Python that it names.")
     ] = False,
     seed: Annotated[int, typer.Option()] = 0,
+    shard: Annotated[str, typer.Option(metavar="i/n", help="Answer only this share; `triptych merge` scores all.")] = "",
+    engine: Annotated[str, typer.Option(help="ray: shares as tasks of a cluster.")] = "",
+    address: Annotated[str, typer.Option(help="Of the Ray cluster, or auto; empty starts one here.")] = "",
     as_json: Json = False,
 ) -> int:
     """Score checkpoints on benchmarks; started again after a crash, it computes only what is missing."""
     from evals.grid import EvalSettings
-    from evals.grid import run as run_grid
+    from lab.cli_shares import work_of
     from lab.work import journalled
 
     wanted = EvalSettings(
@@ -265,8 +270,9 @@ def evaluate(
         apply_chat_template=apply_chat_template, include_path=include_path, allow_code=allow_code, seed=seed,
     )  # fmt: skip
     names = [name.strip() for name in tasks.split(",") if name.strip()]
-    command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path))
-    cells = journalled(run_grid(checkpoints, names, wanted, output_path), output_path, "eval", f"eval {tasks}", command)
+    work, folder, flags = work_of(checkpoints, names, wanted, output_path, (shard, engine, address))
+    command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path), *flags)
+    cells = journalled(work, folder, "eval", f"eval {tasks} {shard}".strip(), command)
     if as_json:
         show([cell.__dict__ for cell in cells])
     else:
@@ -276,20 +282,27 @@ def evaluate(
     return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE
 
 
+app.command()(cli_shares.merge)
+
+
 @app.command()
 def compare(
     paths: Annotated[list[str], typer.Argument(metavar="DIR|CKPT...")],
     baseline: Annotated[str, typer.Option(help="The checkpoint that the others are compared with; default: the first.")] = "",
+    test: Annotated[str, typer.Option(help="Of corpus scores such as BLEU: bootstrap or randomisation.")] = "bootstrap",
+    by: Annotated[str, typer.Option(help="Count flips by a field of the items too, such as language or category.")] = "",
     as_json: Json = False,
 ) -> int:
-    """Compare results pairwise on the same items: difference, interval, Holm-adjusted p, flips."""
+    """Compare results pairwise on the same items: difference, interval, Holm-adjusted p, flips, and a verdict."""
     import dataclasses
 
     from evals.results import compare as paired
-    from lab.describing import comparison_rows
+    from lab.describing import COMPARISON_HEADER, FLIP_HEADER, comparison_rows, flip_rows
     from lab.places import result_folders
 
-    found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline)
+    if test not in ("bootstrap", "randomisation"):
+        raise UserError("compare.test", _("--test is {test!r}; it must be bootstrap or randomisation.").format(test=test))
+    found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline, test)
     if as_json:
         show([dataclasses.asdict(row) for row in found])
     elif not found:
@@ -299,11 +312,10 @@ def compare(
             _("Run `triptych eval` for both first."),
         )
     else:
-        show_table(
-            "Paired differences",
-            ["benchmark", "metric", "a", "b", "b - a", "95% interval", "p (Holm)", "n", "won / lost"],
-            comparison_rows(found),
-        )
+        show_table("Paired differences", COMPARISON_HEADER, comparison_rows(found))
+        print("Tests: " + "; ".join(sorted({row.test for row in found if row.test})) + ". p is Holm-adjusted over the table.")
+        if by:
+            show_table(f"Flips by {by}", FLIP_HEADER, flip_rows(found, by))
     return DONE
 
 

@@ -33,6 +33,9 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "descending": (Annotated[bool, typer.Option("--descending", help="The largest first.")], False),
     "suspects": (Annotated[bool, typer.Option("--suspects", help="Only entries that were perhaps never trained.")], False),
     "chat": (Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")], False),
+    "system": (Annotated[str, typer.Option(help="System message that stands before it (with --chat).")], ""),
+    "no_adapter": (Annotated[bool, typer.Option("--no-adapter", help="Switch the adapter off: the base model.")], False),
+    "exact": (Annotated[str, typer.Option(metavar="ID+ID", help="Token ids that the text is, joined by +.")], ""),
     "device": (Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")], "auto"),
     "dtype": (Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")], "auto"),
     "quantize": (Annotated[str, typer.Option(help="int8 or int4; empty for none.")], ""),
@@ -46,9 +49,13 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
     """Look into one text: tokens, attention, next tokens, and more; tokens where no flag says what."""
     from lab.cli import follow, show, show_table
     from lab.inspecting import _run
+    from lab.inspecting.sampler import ids_of
 
     prompt = "template" if given["chat"] else "plain"
-    column = Column(checkpoint, given["device"], given["dtype"], given["quantize"], prompt=prompt)
+    column = Column(
+        checkpoint, given["device"], given["dtype"], given["quantize"], prompt, given["system"],
+        adapter=not given["no_adapter"], exact=ids_of(given["exact"]),
+    )  # fmt: skip
     wanted = {section.name: given[section.name] for section in sections()}
     if not text and needs_text(wanted):
         raise typer.BadParameter(_("--text is needed."))

@@ -130,3 +130,15 @@ def marked(texts: Sequence[str], flags: Sequence[int], documents: Sequence[int])
         parts.append(f"{edge}{MARKS[flag]}{text!r:.40}"[:60].replace("'", ""))
     filling = sum(flag == PADDING for flag in flags)
     return " ".join(parts) + (f" _×{filling}" if filling else "")
+
+
+def help_training(work: Any) -> int:
+    """Follow the first process of a shared training, silently; signals are for that one, which tells the others."""
+    import signal
+
+    from lab.cli import DONE, STOPPED
+    from models.events import finish
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    return STOPPED if finish(work).stopped else DONE

@@ -12,11 +12,14 @@ import numpy as np
 
 from lab.runs import Tail, summarise
 from models.errors import UserError
-from models.records.curves import TrainingRun, TrainingStep
+from models.records.curves import StepAnswers, TrainingRun, TrainingStep
+from models.records.ppo import PpoExample, example_from
+from models.training.forking import FORKED
 from models.words import _
 
 MOST_POINTS = 4000
 """Reports of one step that are sent; of more, each n-th is."""
+MOST_ANSWERS = 200
 NOTES = 40
 KEPT = 64
 _journals: dict[Path, _Journal] = {}
@@ -31,6 +34,9 @@ class _Journal:
         self.rows: list[tuple[int, dict[str, float]]] = []
         self.notes: list[str] = []
         self.done = self.total = self.first = self.last = 0.0
+        self.prompts: tuple[str, ...] = ()
+        self.answers: dict[int, tuple[str, ...]] = {}
+        self.examples: dict[int, dict[str, Any]] = {}
 
     def read_on(self) -> None:
         """Take in what was written since the last time."""
@@ -51,6 +57,18 @@ class _Journal:
             self.done, self.total = _number(row.get("done", 0)), _number(row.get("total", 0))
         elif row.get("event") == "note":
             self.notes = [*self.notes, str(row.get("text", ""))][-NOTES:]
+        elif isinstance(row.get("values"), dict) and isinstance(row.get("step"), int):
+            self._record(str(row.get("event")), row["step"], row["values"])
+
+    def _record(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Add answers or an example; those of an earlier step (after a resume) take the place of later ones."""
+        if kind == "answers" and isinstance(values.get("texts"), list):
+            self.prompts = tuple(map(str, values.get("prompts", ())))
+            self.answers = {at: texts for at, texts in self.answers.items() if at < step}
+            self.answers[step] = tuple(map(str, values["texts"]))
+        elif kind == "ppo":
+            self.examples = {at: example for at, example in self.examples.items() if at < step}
+            self.examples[step] = values
 
     def _add(self, step: int, values: dict[str, float]) -> None:
         """Add a report; one of the same step completes it, one of an earlier step (after a resume) takes its place."""
@@ -83,7 +101,17 @@ def training_run(path: Path) -> TrainingRun:
     job = summarise(path)
     names = [(str(raw.get("name") or raw.get("stage")), str(raw.get("stage"))) for raw in content if isinstance(raw, dict)]
     steps = tuple(_step(path / name, name, stage, job.state) for name, stage in names)
-    return TrainingRun(str(path), job.title, job.state, steps, job.command, job.error)
+    return TrainingRun(str(path), job.title, job.state, steps, job.command, job.error, _forked_from(path, names))
+
+
+def _forked_from(path: Path, names: list[tuple[str, str]]) -> str:
+    """Return the state that one of the steps began from, empty if none did."""
+    for name, _stage in names:
+        try:
+            return str(json.loads((path / name / FORKED).read_text(encoding="utf-8"))["from"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ""
 
 
 def _recipe(path: Path) -> list[Any] | None:
@@ -115,7 +143,37 @@ def _step(folder: Path, name: str, stage: str, run_state: str) -> TrainingStep:
     return TrainingStep(
         name, stage, state, metrics, np.array([row[0] for row in rows], np.int64), table, not_finite, journal.done,
         journal.total, max(0.0, journal.last - journal.first), _settings(folder), tuple(journal.notes), stride,
+        journal.prompts, _answers(journal), tuple(journal.examples), *_kept(folder),
     )  # fmt: skip
+
+
+def _answers(journal: _Journal) -> tuple[StepAnswers, ...]:
+    """Return the answers, thinned out evenly if they are many; the last ones stay."""
+    steps = list(journal.answers)
+    stride = max(1, -(-len(steps) // MOST_ANSWERS))
+    return tuple(StepAnswers(step, journal.answers[step]) for step in [*steps[:-1][::stride], *steps[-1:]])
+
+
+def _kept(folder: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the steps whose state is kept, and those of which a copy of the weights is."""
+    found = []
+    for name in ("state", "snapshots"):
+        paths = (folder / name).glob("step-*") if (folder / name).is_dir() else ()
+        found.append(tuple(sorted(int(path.name[5:]) for path in paths if path.name[5:].isdigit())))
+    return found[0], found[1]
+
+
+def ppo_example(path: Path, name: str, step: int) -> PpoExample:
+    """Return the example that a PPO step wrote down after ``step`` optimizer steps.
+
+    Raises:
+        UserError: If there is none.
+    """
+    journal = _journal(path / name / "events.jsonl")
+    values = journal.examples.get(step) if journal is not None else None
+    if values is None:
+        raise UserError("curves.example", _("{name} wrote no example down at step {step}.").format(name=name, step=step))
+    return example_from(step, values)
 
 
 def _journal(path: Path) -> _Journal | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from evals.report.titles import verdict_of
 from models.records.checkpoints import Description
 from models.records.scores import Cell, Comparison, Job
 
@@ -51,13 +52,27 @@ def cell_rows(cells: Iterable[Cell]) -> list[list[str]]:
     return rows
 
 
+COMPARISON_HEADER = ["benchmark", "metric", "a", "b", "b - a", "95% interval", "p (Holm)", "n", "won / lost", "verdict"]
+FLIP_HEADER = ["benchmark", "metric", "a", "b", "", "n", "won", "lost", "net"]
+
+
 def comparison_rows(comparisons: Iterable[Comparison]) -> list[list[str]]:
     """Return one row per paired comparison."""
     return [
         [c.benchmark, c.metric, c.a, c.b, f"{c.difference:+.4g}", _interval(c.low, c.high), f"{c.p_adjusted:.3g}", str(c.n),
-         f"{c.gained} / {c.lost}" if c.gained >= 0 else ""]
+         f"{c.gained} / {c.lost}" if c.gained >= 0 else "", verdict_of(c)]
         for c in comparisons
     ]  # fmt: skip
+
+
+def flip_rows(comparisons: Iterable[Comparison], field: str) -> list[list[str]]:
+    """Return one row per comparison and value of a field: items, won, lost."""
+    return [
+        [c.benchmark, c.metric, c.a, c.b, value, str(n), str(gained), str(lost), f"{gained - lost:+d}"]
+        for c in comparisons
+        for name, value, n, gained, lost in c.by
+        if name == field
+    ]
 
 
 def short_value(cell: Cell | None) -> str:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 import uuid
 from collections.abc import Mapping
 from copy import deepcopy
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lab import jobs
+from lab.runs import read_config
 from lab.settings import runs_root
 from models.errors import UserError
 from models.files import write_text
 from models.records.scores import Job
 from models.words import _
 
+LONGEST_PATH = 1000
 OWN_KEYS = ("stage", "name", "publish")
 """Keys of a step that are no settings of its stage."""
 
@@ -99,12 +103,52 @@ def to_yaml(content: Mapping[str, Any]) -> str:
     return text
 
 
-def start(text: str) -> Job:
-    """Check a recipe, write it into a new run folder and start it as a job.
+def with_whole_paths(text: str, folder: Path) -> str:
+    """Return a recipe whose relative paths of files and folders are whole ones: it is about to move from ``folder``.
+
+    A name of an earlier step stays as it is, and so does what is not there.
 
     Raises:
-        UserError: If the recipe names a stage, setting or value that does not exist; nothing is left behind then.
+        UserError: If it is no recipe.
     """
+    content = parse(text)
+    made = {"world", *(step_name(step) for step in content["stages"])}
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, list):
+            return [whole(item) for item in value]
+        if not isinstance(value, str) or not value or len(value) > LONGEST_PATH or "\n" in value or "\0" in value:
+            return value
+        own = Path(value).parts[0] in made if Path(value).parts else True
+        return str((folder / value).resolve()) if not own and (folder / value).exists() else value
+
+    stages = [{name: value if name in OWN_KEYS else whole(value) for name, value in step.items()} for step in content["stages"]]
+    return text if stages == content["stages"] else to_yaml({**content, "stages": stages})
+
+
+def of_run(run: Path) -> str:
+    """Return the recipe of a run as YAML, its paths whole.
+
+    Raises:
+        UserError: If the folder notes none.
+    """
+    try:
+        content = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["recipe"]
+        text = to_yaml(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as cause:
+        raise UserError("recipe.run", _("{path} holds no training.").format(path=run)) from cause
+    words = read_config(run).get("command", [])
+    return with_whole_paths(text, Path(words[2]).absolute().parent if len(words) > 2 else run)
+
+
+def start(text: str, begin: str = "") -> Job:
+    """Check a recipe, write it into a new run folder and start it as a job; ``begin``: a saved step of another run.
+
+    Raises:
+        UserError: If the recipe names a stage, setting or value that does not exist, or nothing was saved there; nothing is
+            left behind then.
+    """
+    from models.training.forking import find_origin
     from models.training.recipe import load_recipe
 
     name = str(parse(text).get("name") or "train")
@@ -114,7 +158,8 @@ def start(text: str) -> Job:
     try:
         write_text(recipe, text)
         load_recipe(recipe)
+        more = ("--from", str(find_origin(begin))) if begin else ()
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return jobs.start(("train", str(recipe), "--output", str(folder)), _("train {name}").format(name=name))
+    return jobs.start(("train", str(recipe), "--output", str(folder), *more), _("train {name}").format(name=name))

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from models.events import Event, Partial, Progress, Saved
+from models.events import Event, Partial, Progress, Recorded, Saved
 from models.files import outlast_full_disk, write_json
 from models.records.scores import Job
 from models.words import _
@@ -80,7 +80,12 @@ class RunFolder:
         self.write({"event": "started", "time": time.time(), "pid": os.getpid()})
 
     def append(self, event: Event) -> None:
-        """Add an event; a ``Saved`` is fsynced before this returns, ``Progress`` is written once a second or at its end."""
+        """Add an event; a ``Saved`` is fsynced before this returns, ``Progress`` is written once a second or at its end.
+
+        What is ``Recorded`` stands in the journal of its step alone.
+        """
+        if isinstance(event, Recorded):
+            return
         if isinstance(event, Progress):
             last, what = self._last_progress
             now = time.monotonic()

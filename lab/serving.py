@@ -9,10 +9,13 @@ from typing import Any
 from lab import jobs
 from lab.places import result_folders
 from lab.runs import Tail
+from lab.serving_hallucination import OPERATIONS as HALLUCINATION
 from lab.serving_scores import OPERATIONS
 from models.events import Work
 from models.records.curves import TrainingRun
+from models.records.ppo import PpoExample
 from models.records.scores import Cell, Comparison, Job, Sample
+from models.records.training import DataPreview, TrainPlan
 
 
 def _nothing() -> Iterator[Any]:
@@ -52,12 +55,42 @@ def stop_job(id: str) -> Work[None]:
     jobs.stop(id)
 
 
-def start_training(recipe: str) -> Work[Job]:
-    """Start a recipe, given as YAML, in a run folder of its own."""
+def start_training(recipe: str, begin: str = "") -> Work[Job]:
+    """Start a recipe, given as YAML, in a run folder of its own; ``begin``: a saved step of another run to begin from."""
     yield from _nothing()
     from lab.drafts import start
 
-    return start(recipe)
+    return start(recipe, begin)
+
+
+def training_draft(path: str) -> Work[str]:
+    """Return the recipe of a run as YAML, to be changed and started anew."""
+    yield from _nothing()
+    from lab.drafts import of_run
+
+    return of_run(Path(path))
+
+
+def ppo_example(path: str, name: str, step: int) -> Work[PpoExample]:
+    """Return the example that a PPO step of a run wrote down."""
+    yield from _nothing()
+    from lab.curves import ppo_example as read
+
+    return read(Path(path), name, step)
+
+
+def training_plan(recipe: str, step: str, output: str = "") -> Work[TrainPlan]:
+    """Return what a step of a recipe, given as YAML, will take."""
+    from lab.ahead import plan
+
+    return (yield from plan(recipe, step, output))
+
+
+def training_preview(recipe: str, step: str, output: str = "", n: int = 4, against: str = "") -> Work[DataPreview]:
+    """Return the data of a step of a recipe, given as YAML, as the loss will see it."""
+    from lab.ahead import preview
+
+    return (yield from preview(recipe, step, output, n, against))
 
 
 def training_run(path: str) -> Work[TrainingRun]:
@@ -102,8 +135,13 @@ def operations() -> Mapping[str, Callable[..., Work[Any]]]:
         "start_job": start_job,
         "stop_job": stop_job,
         "start_training": start_training,
+        "training_draft": training_draft,
+        "ppo_example": ppo_example,
+        "training_plan": training_plan,
+        "training_preview": training_preview,
         "training_run": training_run,
         "results": results,
         "samples": samples,
         "compare": compare,
+        **HALLUCINATION,
     }

@@ -9,6 +9,7 @@ from lab.places import result_folders
 from models.events import Work
 from models.records.evaluations import ItemDetail, ItemPage, Receipt, RunProgress, TaskNames
 from models.records.scores import Cell
+from models.records.votes import Votes
 
 
 def _nothing() -> Iterator[Any]:
@@ -68,7 +69,23 @@ def export_runs(runs: tuple[str, ...], folder: str) -> Work[tuple[str, tuple[str
     return (yield from copy_runs(runs, folder))
 
 
+def votes() -> Work[Votes]:
+    """Return the win rates of the blind votes."""
+    yield from _nothing()
+    from lab.votes import read
+
+    return read()
+
+
+def vote(vote: Mapping[str, Any]) -> Work[Votes]:
+    """Write a blind vote, and return the win rates."""
+    yield from _nothing()
+    from lab.votes import add
+
+    return add(vote)
+
+
 OPERATIONS: Mapping[str, Callable[..., Work[Any]]] = {
     "evaluations": evaluations, "items": items, "item": item, "receipt": receipt, "task_names": task_names,
-    "export_runs": export_runs,
+    "export_runs": export_runs, "votes": votes, "vote": vote,
 }  # fmt: skip

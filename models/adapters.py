@@ -17,6 +17,8 @@ from models.words import _
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
+BASE_GGUF = "base_gguf"
+"""Where an adapter's manifest notes the GGUF file that its base was converted from."""
 EMBEDDING = re.compile(r"(embed_tokens|wte|embed_in|lm_head|embed_out)\.weight$")
 KINDS = frozenset(
     {"LORA", "IA3", "ADALORA", "LOHA", "LOKR", "VERA", "OFT", "BOFT", "HRA", "FOURIERFT", "LN_TUNING", "MISS", "BONE"}
@@ -87,8 +89,28 @@ def base_folder(adapter: Adapter) -> Path | None:
     return None
 
 
+def gguf_of(adapter: Adapter) -> Path | None:
+    """Return the GGUF file that the adapter's base was converted from, as its manifest notes it; it may be gone."""
+    if not (adapter.folder / "manifest.json").is_file():
+        return None
+    noted = read_json(adapter.folder / "manifest.json").get(BASE_GGUF)
+    return Path(noted) if isinstance(noted, str) and noted and "\0" not in noted else None
+
+
 def no_base(adapter: Adapter) -> UserError:
-    """Return the error for an adapter whose base is not here."""
+    """Return the error for an adapter whose base is not here; what was converted from a GGUF file can be converted again."""
+    gguf = gguf_of(adapter)
+    if gguf is not None:
+        return UserError(
+            "adapter.base",
+            _("The base of the adapter {path} was converted from {name}, and the converted copy is gone.").format(
+                path=adapter.folder, name=visible(gguf.name)
+            ),
+            _("Open that file once ({gguf}, or a copy of it elsewhere): it is converted again, then the adapter opens.").format(
+                gguf=visible(str(gguf))
+            ),
+            path=str(adapter.folder),
+        )
     return UserError(
         "adapter.base",
         _("The base {base} of the adapter {path} is not on this machine.").format(
@@ -97,6 +119,13 @@ def no_base(adapter: Adapter) -> UserError:
         _("Put its folder beside the adapter, or write its path into base_model_name_or_path of adapter_config.json."),
         path=str(adapter.folder),
     )
+
+
+def _layer_words(layers: Any) -> str:
+    """Return what an adapter changes, in words: names of layers, or the expression that finds them."""
+    if isinstance(layers, list | tuple | set):
+        return visible(", ".join(sorted(str(layer) for layer in layers)), 300)
+    return _("every linear layer") if layers == "all-linear" else visible(layers or "", 300)
 
 
 def describe_adapter(folder: Path, stage: str = "other") -> Description:
@@ -108,7 +137,7 @@ def describe_adapter(folder: Path, stage: str = "other") -> Description:
         _("Base"): visible(adapter.base),
         _("Rank"): str(adapter.values.get("r") or ""),
         _("Scale"): str(adapter.values.get("lora_alpha") or ""),
-        _("Changed layers"): visible(adapter.values.get("target_modules") or "", 300),
+        _("Changed layers"): _layer_words(adapter.values.get("target_modules")),
     }
     shown = {label: value for label, value in rows.items() if value}
     parameters = {"adapter": sum(by_component(adapter.tensors).values())}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.batched import started
 from models.chain import is_greedy
 from models.columns import Sampler
 from models.errors import UserError
@@ -13,10 +14,8 @@ from models.events import Note, Partial, Progress, Work
 from models.generation import answer_text, refuse_unless_generating, start
 from models.opened import OpenModel
 from models.prompts import eos_ids, start_id
-from models.readout import left_padded
-from models.running import cache_name, cache_of, forward_of, keeps_keys
 from models.sampling import check_sampler, draw, sampled, sees_before
-from models.trace import accepts, check_ids, context_length
+from models.trace import check_ids, context_length
 from models.words import _
 
 ROWS = 16
@@ -127,104 +126,31 @@ def _batches(rows: Sequence[_Row], batch_size: int) -> Iterator[list[_Row]]:
         yield batch
 
 
-@dataclass
-class State:
-    """A batch that is fed token by token: what the next forward of a batch is given besides its new tokens."""
-
-    opened: OpenModel
-    inputs: dict[str, Any]
-    mask: Any
-    cache: Any = None
-
-    def step(self, ids: Any) -> Any:
-        """Feed (rows, n) new ids and return float32 logits (rows, vocab) after the last."""
-        import torch
-
-        model = self.opened.model
-        options: dict[str, Any] = {"use_cache": True} if accepts(model, "use_cache") else {}
-        if accepts(model, "logits_to_keep"):
-            options["logits_to_keep"] = 1
-        if self.cache is not None:
-            options[cache_name(model)] = self.cache
-        with torch.inference_mode(), forward_of(self.opened):
-            outputs = model(**self._given(ids), **options, return_dict=True)
-        self.cache = cache_of(outputs)
-        return outputs.logits[:, -1].float()
-
-    def _given(self, ids: Any) -> dict[str, Any]:
-        import torch
-
-        if self.opened.kind == "encoder-decoder":
-            return {**self.inputs, "decoder_input_ids": ids}
-        if self.cache is None:
-            return self.inputs
-        given: dict[str, Any] = {"input_ids": ids}
-        if self.mask is not None:
-            self.mask = torch.cat([self.mask, torch.ones_like(ids)], dim=1)
-            given["attention_mask"] = self.mask
-            if accepts(self.opened.model, "position_ids"):
-                given["position_ids"] = self.mask.sum(-1, keepdim=True) - 1
-        return given
-
-    @property
-    def can_keep(self) -> bool:
-        """Whether rows can be chosen from its cache (recurrent families have none that can)."""
-        return keeps_keys(self.cache)
-
-    def keep(self, rows: Any) -> None:
-        """Leave only these rows in the batch."""
-        self.cache.batch_select_indices(rows)
-        if self.mask is not None:
-            self.mask = self.mask[rows]
-        if self.opened.kind == "encoder-decoder":
-            self.inputs["attention_mask"] = self.inputs["attention_mask"][rows]
-            encoded = self.inputs["encoder_outputs"]
-            encoded["last_hidden_state"] = encoded["last_hidden_state"][rows]
-
-
-def begin(opened: OpenModel, prompts: Sequence[Sequence[int]], prefix: Sequence[int] = ()) -> tuple[State, Any]:
-    """Return the state before the first step of a batch, and the ids (rows, n) of the first step."""
-    import torch
-
-    if opened.kind != "encoder-decoder":
-        inputs = left_padded(prompts, opened.device)
-        if not accepts(opened.model, "position_ids"):
-            inputs.pop("position_ids", None)
-        return State(opened, inputs, inputs.get("attention_mask")), inputs["input_ids"]
-    width = max(len(prompt) for prompt in prompts)
-    batch = torch.tensor([[*prompt] + [0] * (width - len(prompt)) for prompt in prompts], device=opened.device)
-    mask = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in prompts], device=opened.device)
-    with torch.inference_mode(), forward_of(opened):
-        encoded = opened.model.get_encoder()(input_ids=batch, attention_mask=mask, return_dict=True)
-    first = torch.tensor([[start_id(opened), *prefix]] * len(prompts), device=opened.device)
-    return State(opened, {"encoder_outputs": encoded, "attention_mask": mask}, None), first
-
-
 def _answer(opened: OpenModel, rows: list[_Row], sampler: Sampler, until: tuple[str, ...]) -> Iterator[list[_Row]]:
     """Answer one batch; yields the rows that a step finished (often none)."""
     import torch
 
-    state, ids = begin(opened, [row.prompt for row in rows], rows[0].prefix)
+    state, logits = yield from started(opened, [row.prompt for row in rows], rows[0].prefix)
+    padded = len(rows) > 1 and not state.can_keep  # a recurrent state would have read the padding
+    if padded or (state.cache is None and sampler.max_new_tokens > 1):
+        yield from _one_by_one(opened, rows, sampler, until)
+        return
     active = list(rows)
-    for _step in range(sampler.max_new_tokens):
-        logits = state.step(ids)
-        padded = _step == 0 and len(rows) > 1 and not state.can_keep  # a recurrent state would have read the padding
-        if padded or (state.cache is None and sampler.max_new_tokens > 1):
-            yield from _one_by_one(opened, rows, sampler, until)
-            return
+    for step in range(1, sampler.max_new_tokens + 1):
         _choose(opened, active, logits, sampler, until)
         yield [row for row in active if row.stop and not row.told]
         going = [n for n, row in enumerate(active) if not row.stop]
         for row in active:
             row.told = bool(row.stop)
-        if not going:
-            return
+        if not going or step == sampler.max_new_tokens:
+            break
         ids = torch.tensor([[row.ids[-1] if row.ids else 0] for row in active], device=opened.device)
         spare = len(active) - len(going)
         if spare >= max(1, int(_SPARE * len(active))) and state.can_keep:
             keep = torch.tensor(going, device=opened.device)
             state.keep(keep)
             ids, active = ids[keep], [active[n] for n in going]
+        logits = state.step(ids)
     yield _ended(opened, active)
 
 

@@ -20,7 +20,7 @@ from models.api_within import Within
 from models.columns import Column, Sampler
 from models.events import Work, finish
 from models.opened import OpenModel
-from models.operations import attention, continuing, embeddings, sampling, tensors, tokens
+from models.operations import attention, continuing, embeddings, questioning, sampling, tensors, tokens
 from models.operations._asked import traced
 from models.records.attention import AttentionGrid, AttentionHead, AttentionPair, HeadCost
 from models.records.beams import BeamTree
@@ -28,6 +28,7 @@ from models.records.chain import SamplerChain
 from models.records.checkpoints import Description
 from models.records.divergence import Divergence
 from models.records.embeddings import Analogy, Drift, Neighbours, PositionTable, Projection
+from models.records.hallucination import QuestionAnswer
 from models.records.samples import SampleSet
 from models.records.sampling import Distribution, Generation
 from models.records.tensors import TensorDetail, TensorList, TensorStatistics, WeightChanges
@@ -162,6 +163,15 @@ class Checkpoint(Within):
         column = replace(self.column, sampler=replace(self.column.sampler, **sampler))
         return finish(continuing.draw_samples(self.shelf, column, text, n, position, tuple(path)))
 
+    def question(self, text: str, n: int = 8, chat: bool = False, **named: Any) -> QuestionAnswer:
+        """Return the greedy answer to a question, ``n`` drawn ones, their meanings, and every score of how sure that is.
+
+        ``chat`` renders the question by the chat template even of a base model. ``named``: ``temperature``,
+        ``max_new_tokens``, ``seed``, ``clustering`` (exact or lexical).
+        """
+        column = replace(self.column, prompt="template" if chat else self.column.prompt)
+        return finish(questioning.question(self.shelf, column, text, n, **named))
+
     def divergence(self, other: Checkpoint, text: str, target: str = "") -> Divergence:
         """Return KL and Jensen–Shannon divergence from this to another checkpoint at every token of a text, in nats."""
         from models.divergence import Side, compare
@@ -275,7 +285,7 @@ def pair_ids(opened: OpenModel, context: str, continuation: str) -> tuple[list[i
 
 
 def open_checkpoint(
-    path: str, device: str = "auto", dtype: str = "auto", quantize: str = "", sampler: Sampler | None = None
+    path: str, device: str = "auto", dtype: str = "auto", quantize: str = "", sampler: Sampler | None = None, **variant: Any
 ) -> Checkpoint:
     """Open a checkpoint: a Hugging Face folder, a PEFT adapter folder, a GGUF file.
 
@@ -285,11 +295,13 @@ def open_checkpoint(
         dtype: auto, float32, bfloat16 or float16.
         quantize: Empty, int8 or int4.
         sampler: Default decoding settings.
+        **variant: What stands around every text, as fields of ``Column``: ``prompt="template"`` (one user message of its
+            chat template) with ``system``, ``adapter=False`` (switched off), ``exact`` (token ids given as they are).
 
     Raises:
         UserError: If it cannot be opened, with the reason and what to do.
     """
-    column = Column(path, device=device, dtype=dtype, quantize=quantize, sampler=sampler or Sampler())
+    column = Column(path, device=device, dtype=dtype, quantize=quantize, sampler=sampler or Sampler(), **variant)
     return finish(_open(column, Shelf()))
 
 

@@ -1,4 +1,4 @@
-"""Two questions of the Python face: which tokens a prediction comes from, and what happens inside one step.
+"""Questions of the Python face: which tokens a prediction comes from, what happens inside one step, what a reward model rewards.
 
 Example::
 
@@ -10,11 +10,13 @@ Example::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from models.columns import Column
 from models.events import finish
-from models.operations import salience, within
+from models.operations import clinic, salience, within
+from models.records.clinic import Clinic
 from models.records.inside import Inside
 from models.records.salience import Salience, SalienceQuestion
 from models.shelf import Shelf
@@ -25,6 +27,11 @@ class Within:
 
     column: Column
     shelf: Shelf
+
+    def clinic(self, pairs: Sequence[str], limit: int = 0) -> Clinic:
+        """Return what this reward model makes of the preference pairs in some files; ``limit``: most pairs of each."""
+        asked = clinic.reward_clinic(self.shelf, self.column.checkpoint, tuple(pairs), limit, self.column.device)
+        return finish(asked)
 
     def salience(self, text: str, method: str = "gradient_x_input", target: str = "", **question: Any) -> Salience:
         """Return how much each token counts for one prediction.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models.answers import State, begin
+from models.batched import State, begin
 from models.errors import UserError
 from models.events import Progress, Work
 from models.generation import answer_text, refuse_unless_generating

@@ -40,9 +40,11 @@ class Sink(Protocol):
 
 VERSION = "0.1.0"
 BACKGROUND = frozenset({
+    "hallucination_runs", "hallucination_answers", "label_answer", "question",
     "project", "drift", "point_values", "export_vectors", "head_cost", "results", "samples", "compare", "runs",
     "evaluations", "items", "item", "receipt", "task_names", "export_runs", "jobs",
     "tail", "tensor_statistics", "tensor_changes", "salience", "train_plan", "train_preview",
+    "training_plan", "training_preview", "reward_clinic",
 })  # fmt: skip
 """Operations that wait behind the others, but get one step in ``_SHARE``."""
 _SHARE = 8

@@ -47,7 +47,19 @@ class Note:
     level: str = "info"
 
 
-Event: TypeAlias = Progress | Partial | Metrics | Saved | Note
+@dataclass(frozen=True)
+class Recorded:
+    """What a step of training showed besides numbers, kept in its journal: ``answers``, or ``ppo`` (one example).
+
+    ``values`` holds what JSON can hold.
+    """
+
+    kind: str
+    step: int
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+Event: TypeAlias = Progress | Partial | Metrics | Saved | Note | Recorded
 T = TypeVar("T")
 Work: TypeAlias = Generator[Event, None, T]
 """A piece of work: yields events, returns its result. Every ``yield`` is also a place to cancel it."""

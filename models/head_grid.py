@@ -15,7 +15,7 @@ import numpy as np
 from models.capture import AttentionCall, ModuleCall, weights_of
 from models.errors import UserError
 from models.events import Progress, Work
-from models.heads import Span, axis_names, call_of, kinds_of, max_pool, note_of, weights_and_scores
+from models.heads import Span, axis_names, call_of, invalid_said, kinds_of, max_pool, note_of, weights_and_scores
 from models.records.arrays import Array
 from models.records.attention import STATISTICS, AttentionGrid
 from models.trace import Trace
@@ -121,7 +121,7 @@ def block_sums(weights: Any, entropy: Any, block: Block) -> tuple[Any, Any]:
     steps = weights.diagonal(first - 1, 1, 2)  # (heads, rows that have a previous token among the keys)
     skipped = 1 if first == 0 else 0
     sums = (
-        entropy.masked_fill(~seen, 0).sum(-1), flat @ block.apart, weights[:, :, 0].sum(-1), steps.sum(-1),
+        entropy.masked_fill(weights.sum(-1) == 0, 0).sum(-1), flat @ block.apart, weights[:, :, 0].sum(-1), steps.sum(-1),
         flat[:, block.duplicate].sum(-1), flat[:, block.induction].sum(-1),
     )  # fmt: skip
     all_rows, repeats = seen.sum(-1), (seen & block.repeats).sum(-1)
@@ -202,6 +202,8 @@ def grid(trace: Trace, kind: str, names: dict[str, tuple[str, ...]]) -> Work[Att
     queries, keys = axis_names(names, kind)
     found = dict(zip(STATISTICS, numbers, strict=True))
     repeats = int(earlier(ids).any(-1).sum()) if len(ids) else 0
+    stacked = np.stack(pictures)
+    note = "; ".join(part for part in (invalid_said(stacked), note_of(trace)) if part)
     return AttentionGrid(
-        queries, keys, np.stack(pictures), **found, kind=kind, kinds=kinds, note=note_of(trace), repeats=repeats
+        queries, keys, stacked, **found, kind=kind, kinds=kinds, note=note, repeats=repeats
     )

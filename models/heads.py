@@ -8,6 +8,7 @@ import numpy as np
 
 from models.capture import AttentionCall, ModuleCall, weights_of
 from models.errors import UserError
+from models.records.arrays import Array
 from models.records.attention import AttentionHead
 from models.trace import Trace
 from models.words import _
@@ -49,7 +50,7 @@ def weights_and_scores(call: AttentionCall, heads: Span, queries: Span, row: int
     softmax(cap(q·kᵀ·scaling + bias) + mask), as the family's own eager forward computes it (Vaswani et al. 2017;
     soft-capping as in Gemma 2, arXiv 2408.00118; position bias as in T5, arXiv 1910.10683). With grouped queries
     (arXiv 2305.13245) query head h reads key head h // group. Rows sum to 1 (less with sinks), a row that may see nothing
-    to 0; the score of a key that may not be seen is −inf.
+    to 0; the score of a key that may not be seen is −inf. What is no number stays none: a broken model is not shown as zeros.
 
     Args:
         call: One layer's attention call.
@@ -83,7 +84,9 @@ def weights_and_scores(call: AttentionCall, heads: Span, queries: Span, row: int
         sink = call.sinks.reshape(-1)[first:last].float()[:, None, None].expand(-1, end - start, 1)
         return torch.softmax(torch.cat([scores, sink], dim=-1), dim=-1)[..., :-1], scores
     weights = torch.softmax(scores, dim=-1)
-    return (torch.nan_to_num_(weights) if call.mask is not None else weights), scores
+    if call.mask is not None:
+        weights.masked_fill_((scores == -torch.inf).all(-1, keepdim=True), 0.0)
+    return weights, scores
 
 
 def _part(tensor: Any, row: int, heads: Span) -> Any:
@@ -157,6 +160,12 @@ def note_of(trace: Trace) -> str:
     return _("This family does not use transformers' attention interface: one layer at a time is run again, eagerly.")
 
 
+def invalid_said(values: Array) -> str:
+    """Return a sentence if some of these weights are no numbers, else an empty text."""
+    share = float(np.isnan(values).mean()) if values.size else 0.0
+    return _("Invalid: {share:.0%} of these weights are not numbers (NaN).").format(share=share) if share else ""
+
+
 def attention_head(  # noqa: PLR0913 - a pattern is named by all of these
     trace: Trace, layer: int, head: int, kind: str, names: dict[str, tuple[str, ...]], region: tuple[int, ...] = (),
     norms: Any = None,
@@ -182,9 +191,10 @@ def attention_head(  # noqa: PLR0913 - a pattern is named by all of these
     factor = max(1, -(-max(matrix.shape) // LARGEST))
     queries, keys = axis_names(names, kind)
     pooled = np.ascontiguousarray(max_pool(matrix, factor).cpu().numpy(), dtype=np.float32)
+    note = "; ".join(part for part in (invalid_said(pooled), note_of(trace)) if part)
     return AttentionHead(
         layer, head, kind, pooled, queries[top:bottom:factor], keys[left:right:factor], (top, bottom, left, right),
-        factor, note_of(trace), norms is not None,
+        factor, note, norms is not None,
     )  # fmt: skip
 
 

@@ -26,5 +26,26 @@ def lean() -> Iterator[None]:
             setattr(place, name, found)
 
 
+def import_models() -> None:
+    """Import what every model of transformers needs, without torchao, which would report each GPU kernel it cannot load."""
+    import importlib
+
+    with lean():
+        importlib.import_module("transformers.modeling_utils")
+
+
+@contextlib.contextmanager
+def lean_adapters() -> Iterator[None]:
+    """While the block lays adapters over weights that are not torchao's, PEFT does not import torchao to ask it so."""
+    from peft.tuners.lora import torchao
+
+    before = torchao.is_torchao_available
+    torchao.is_torchao_available = _missing
+    try:
+        yield
+    finally:
+        torchao.is_torchao_available = before
+
+
 def _missing(*_version: object) -> bool:
     return False

@@ -123,9 +123,10 @@ def _cells(logs: Any, final: Any, actual: Array, top: int) -> dict[str, Array]:
     own = picked[:, 0].masked_fill(none, torch.nan)
     rank = (logs > picked).sum(-1).float().masked_fill(none, torch.nan)
     parted = torch.zeros_like(own) if logs is final else divergence(final, logs)
+    entropy = -(logs.exp() * logs.clamp_min(torch.finfo(logs.dtype).min)).sum(-1)  # 0 · −inf would be NaN
     values = {
         "top_ids": best.indices.int(), "top_probabilities": best.values.exp(), "actual_probability": own.exp(), "rank": rank,
-        "cross_entropy": -own, "entropy": -(logs.exp() * logs).nan_to_num_(0.0).sum(-1), "kl_final": parted,
+        "cross_entropy": -own, "entropy": entropy, "kl_final": parted,
     }  # fmt: skip
     return {name: value.cpu().numpy() for name, value in values.items()}
 

@@ -76,7 +76,7 @@ def prepare(opened: OpenModel, column: Column, text: str, target: str = "", echo
         UserError: If there is no tokenizer, or the column asks for a template that the checkpoint does not have.
     """
     tokenizer = tokenizer_of(opened)
-    if column.exact and opened.kind == "decoder" and written(tokenizer, column.exact) == text:
+    if column.exact and opened.kind == "decoder" and _is_written(tokenizer, column.exact, text):
         return exactly(opened, column.exact)
     if column.prompt == "template":
         system = [{"role": "system", "content": column.system}] if column.system else []
@@ -103,12 +103,17 @@ def written(tokenizer: Any, ids: Sequence[int]) -> str:
     return b"".join(piece_bytes(tokenizer, plain, piece_names(tokenizer, plain))).decode("utf-8", "replace")
 
 
+def _is_written(tokenizer: Any, ids: Sequence[int], text: str) -> bool:
+    """Return whether token ids, perhaps those of another tokenizer, write a text."""
+    return max(ids) < len(tokenizer) and written(tokenizer, ids) == text
+
+
 def exactly(opened: OpenModel, ids: Sequence[int]) -> Prepared:
     """Return these token ids, as they are, as a prepared text."""
     tokenizer = tokenizer_of(opened)
     text = written(tokenizer, ids)
     tokens = tokens_of(tokenizer, text, list(ids), [(-1, -1)] * len(ids))
-    return Prepared(text, tuple(ids), tokens, convention=_("the exact token ids of an evaluated item"))
+    return Prepared(text, tuple(ids), tokens, convention=_("the exact token ids of what was given and written"))
 
 
 def _source_and_target(opened: OpenModel, text: str, target: str, given: bool, whole: bool) -> Prepared:

@@ -58,7 +58,7 @@ def score_rows(logits: Any, targets: Any) -> tuple[Any, Any, Any, Any, Any]:
 
     logs = torch.log_softmax(logits.float(), dim=-1)
     picked = logs.gather(1, targets[:, None])
-    entropy = -(logs.exp() * logs).nan_to_num_(0.0).sum(-1)  # 0 · −inf is 0
+    entropy = -(logs.exp() * logs.clamp_min(torch.finfo(logs.dtype).min)).sum(-1)  # 0 · −inf would be NaN; what is NaN stays it
     rank = (logs > picked).sum(-1)
     best = logs.topk(min(ALTERNATIVES, logs.shape[-1]), dim=-1)
     return -picked[:, 0], entropy, rank, best.indices, best.values.exp()

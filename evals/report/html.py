@@ -10,7 +10,7 @@ from pathlib import Path
 from evals import results, tasks
 from evals.report import charts
 from evals.report._text import escape, number, p_value, shown, signed
-from evals.report.titles import translated
+from evals.report.titles import translated, verdict_of
 from models.files import write_text
 from models.records.scores import Cell, Comparison, Sample
 from models.words import _
@@ -161,6 +161,7 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
     if not comparisons:
         return ""
     heads = [_("Benchmark"), _("Metric"), "a", "b", "b − a", _("95 % interval"), _("p (Holm)"), "n", _("gained / lost")]
+    heads.append(_("Verdict"))
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     rows = []
     for row in comparisons:
@@ -171,7 +172,8 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
             f"<tr><td>{escape(title_of(row.benchmark))}</td><td>{escape(metric_title(row.metric))}</td><td>{escape(row.a)}</td>"
             f"<td>{escape(row.b)}</td><td{mark}>{signed(row.difference)}</td>"
             f'<td class="n">[{number(row.low)}, {number(row.high)}]</td><td class="n">{p_value(row.p_adjusted)}</td>'
-            f'<td class="n">{row.n}</td><td class="n">{flips}</td></tr>'
+            f'<td class="n">{row.n}</td><td class="n">{flips}</td>'
+            f'<td title="{escape(row.test)}">{escape(verdict_of(row))}</td></tr>'
         )
     drawn = []
     for benchmark, metric in dict.fromkeys((row.benchmark, row.metric) for row in comparisons):
@@ -183,8 +185,25 @@ def _differences(comparisons: Sequence[Comparison]) -> str:
     )
     return (
         f"<h2>{escape(_('Paired differences'))}</h2><p>{escape(note)}</p><table><tr>{head}</tr>{''.join(rows)}</table>"
+        f"{_flips(comparisons)}"
         f"<details><summary>{escape(_('As pictures'))}</summary>{''.join(drawn)}</details>"
     )
+
+
+def _flips(comparisons: Sequence[Comparison]) -> str:
+    """Return the flips both ways, by category."""
+    rows = []
+    for row in comparisons:
+        for field, value, n, gained, lost in row.by:
+            cells = "".join(f'<td class="n">{number}</td>' for number in (n, gained, lost))
+            names = (title_of(row.benchmark), metric_title(row.metric), f"{row.a} → {row.b}", field, value)
+            rows.append(f"<tr>{''.join(f'<td>{escape(name)}</td>' for name in names)}{cells}</tr>")
+    if not rows:
+        return ""
+    heads = [_("Benchmark"), _("Metric"), "", _("Field"), "", "n", _("gained"), _("lost")]
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    summary = escape(_("Flips by category"))
+    return f"<details><summary>{summary}</summary><table><tr>{head}</tr>{''.join(rows)}</table></details>"
 
 
 def _languages(cells: Sequence[Cell], names: Sequence[str]) -> str:

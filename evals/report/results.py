@@ -11,7 +11,9 @@ from models.files import write_json
 from models.records.scores import Cell, Comparison
 
 CELL = ("checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better")
-COMPARISON = ("benchmark", "metric", "a", "b", "difference", "low", "high", "p_adjusted")
+COMPARISON = (
+    "benchmark", "metric", "a", "b", "difference", "low", "high", "p_adjusted", "n", "test", "detectable", "n_needed", "verdict"
+)  # fmt: skip
 
 
 def write_results(path: Path, cells: Sequence[Cell], comparisons: Sequence[Comparison]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from models.records.scores import Comparison
 from models.words import _
 
 
@@ -44,3 +47,13 @@ def _known() -> dict[str, str]:
         "running": _("running"),
         "done": _("done"),
     }
+
+
+def verdict_of(row: Comparison) -> str:
+    """Return what a comparison says: better, worse, or how many samples it would take and what these could show."""
+    if row.n_needed:
+        least = f"{row.detectable:.2g}" if math.isfinite(row.detectable) else "?"
+        text = _("not enough samples: {n} needed ({here} could show {least})")
+        return text.format(n=f"{row.n_needed:,}", here=f"{row.n:,}", least=least)
+    words = {"better": _("better"), "worse": _("worse"), "unclear": _("no difference shown")}
+    return words[row.verdict] if row.verdict and math.isfinite(row.difference) else ""

@@ -25,7 +25,7 @@ VIEWS = {
     for text, model, sampled in zip(after.texts, after.probabilities, after.sampled):
         print(f"  {{text!r:20}} {{model:8.4f}} {{sampled:8.4f}}")
 """,
-    "chat": """    answer = checkpoint.generate(TEXT, chat=True)
+    "chat": """    answer = checkpoint.generate([{"role": "user", "content": TEXT}])
     print(name, answer.text)
 """,
     "embeddings": """    projection = checkpoint.project()
@@ -36,9 +36,9 @@ VIEWS = {
 
 def open_call(column: Column) -> str:
     """Return the call that opens a column as the window has it."""
-    named = {"device": column.device, "dtype": column.dtype, "quantize": column.quantize}
-    defaults = Column(column.checkpoint)
-    given = [f"{name}={value!r}" for name, value in named.items() if value != getattr(defaults, name)]
+    names = ("device", "dtype", "quantize", "prompt", "system", "adapter", "exact")
+    usual = Column(column.checkpoint)
+    given = [f"{name}={getattr(column, name)!r}" for name in names if getattr(column, name) != getattr(usual, name)]
     return f"open_checkpoint({', '.join([repr(column.checkpoint), *given])})"
 
 
@@ -62,9 +62,16 @@ def command_line(columns: tuple[Column, ...], text: str, flags: tuple[str, ...])
         named = {"--device": column.device, "--dtype": column.dtype, "--quantize": column.quantize}
         usual = Column(column.checkpoint)
         given = [word for flag, value in named.items() if value != getattr(usual, flag[2:]) for word in (flag, value)]
-        chat = ["--chat"] if column.prompt == "template" else []
-        lines.append(shlex.join(["triptych", "inspect", column.checkpoint, "--text", text, *flags, *chat, *given]))
+        lines.append(shlex.join(["triptych", "inspect", column.checkpoint, "--text", text, *flags, *_variant(column), *given]))
     return "\n".join(lines) + "\n"
+
+
+def _variant(column: Column) -> list[str]:
+    """Return what a column gives its model around the text, as flags of ``triptych inspect``."""
+    chat = ["--chat"] if column.prompt == "template" else []
+    system = ["--system", column.system] if column.system else []
+    exact = ["--exact", "+".join(map(str, column.exact))] if column.exact else []
+    return [*chat, *system, *exact, *([] if column.adapter else ["--no-adapter"])]
 
 
 def script(columns: tuple[Column, ...], text: str, view: str, selection: Mapping[str, Any], own: str = "") -> str:
@@ -81,7 +88,7 @@ def script(columns: tuple[Column, ...], text: str, view: str, selection: Mapping
     if not own and view in ("attention", "sampling"):
         body = body.format(layer=int(selection.get("layer", 0)), head=int(selection.get("head", 0)))
     if not own and view == "chat" and columns:
-        body = body.replace("chat=True", "chat=True" + sampler_call(columns[0].sampler))
+        body = body.replace("TEXT}]", "TEXT}]" + sampler_call(columns[0].sampler))
     rows = [f"    {column.name!r}: {open_call(column)}," for column in columns]
     names = {column.name for column in columns}
     if len(names) < len(columns):

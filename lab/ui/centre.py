@@ -6,8 +6,19 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QPlainTextEdit, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QFont, QFontMetrics
+from PySide6.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QPlainTextEdit,
+    QTabBar,
+    QVBoxLayout,
+    QWidget,
+)
 
 from lab.ui import theme
 from lab.ui.parts import Elided, label, refresh_icons, tool
@@ -17,6 +28,21 @@ from models.discover import Discovered, discover
 from models.words import _
 
 VIEWS_PACKAGE = "lab.ui.views"
+TAB_FITS = ((1.0, 13), (1.0, 10), (1.0, 7), (0.95, 6), (0.9, 5), (0.9, 3))
+"""Size of the tabs' letters and room at their sides (pixels), from the comfortable one to the narrowest."""
+
+
+def tab_fit(bar: QTabBar) -> tuple[float, int]:
+    """Return the most comfortable of ``TAB_FITS`` with which all tabs of a bar are in sight, else the narrowest."""
+    room, found = bar.width(), TAB_FITS[-1]
+    for scale, side in TAB_FITS:
+        font = QFont(QApplication.font())
+        font.setPointSizeF(font.pointSizeF() * scale)
+        measure = QFontMetrics(font).horizontalAdvance
+        if sum(measure(bar.tabText(n)) + 2 * side + 2 for n in range(bar.count())) <= room:
+            found = (scale, side)
+            break
+    return found
 
 
 class BrokenView(QWidget):
@@ -143,6 +169,10 @@ class Centre(QMainWindow):
             | QMainWindow.DockOption.AllowNestedDocks
             | QMainWindow.DockOption.GroupedDragging
         )
+        self._fitting = QTimer(self)
+        self._fitting.setSingleShot(True)
+        self._fitting.setInterval(0)
+        self._fitting.timeout.connect(self._fit_tabs)
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, self._north())
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)
         self._hint = QLabel(_("Views are being prepared …"))
@@ -239,6 +269,23 @@ class Centre(QMainWindow):
             bar.setElideMode(Qt.TextElideMode.ElideNone)
             bar.setUsesScrollButtons(True)
             bar.setDocumentMode(True)
+            bar.removeEventFilter(self)
+            bar.installEventFilter(self)
+        self._fitting.start()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Fit the tabs into a row of another width, or with other titles."""
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.FontChange) and isinstance(watched, QTabBar):
+            self._fitting.start()
+        return super().eventFilter(watched, event)
+
+    def _fit_tabs(self) -> None:
+        for bar in self.findChildren(QTabBar):
+            scale, side = tab_fit(bar)
+            points = QApplication.font().pointSizeF() * scale
+            wanted = f"QTabBar::tab {{ padding: 6px {side}px; font-size: {points:.2f}pt; }}"
+            if bar.styleSheet() != wanted:
+                bar.setStyleSheet(wanted)
 
 
 class _Visible:

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QListWidget, QListWidgetItem
 from lab.ui.parts import Empty
 from models.words import _, current_language
 
-FIRST = ("index", "views", "opening", "evaluating", "training", "commands", "story", "decisions")
+FIRST = ("index", "views", "opening", "evaluating", "hallucination", "training", "commands", "story", "decisions")
 """The order of the pages; others follow."""
 MARGIN, LEAST = 22, 560
 """Pixels: around a page's text; of a picture before the page has its width."""

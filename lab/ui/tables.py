@@ -1,12 +1,12 @@
-"""Item models over plain rows: a tree of named rows and a table."""
+"""An item model over plain rows: a tree of named rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QAbstractItemModel, QAbstractTableModel, QMimeData, QModelIndex, QPersistentModelIndex, Qt, QUrl
+from PySide6.QtCore import QAbstractItemModel, QMimeData, QModelIndex, QPersistentModelIndex, Qt, QUrl
 
 Index = QModelIndex | QPersistentModelIndex
 ROW = int(Qt.ItemDataRole.UserRole)
@@ -132,39 +132,3 @@ class TreeModel(QAbstractItemModel):
     def mimeTypes(self) -> list[str]:
         """Return the kinds of data that a drag carries."""
         return [CHECKPOINT_MIME, "text/uri-list"]
-
-
-class TableModel(QAbstractTableModel):
-    """A table of plain rows; ``show`` turns a cell's value into text."""
-
-    def __init__(self, headers: Sequence[str], show: Callable[[Any], str] = str) -> None:
-        super().__init__()
-        self._headers = list(headers)
-        self._rows: list[Sequence[Any]] = []
-        self._show = show
-
-    def set_rows(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Show these rows instead."""
-        self.beginResetModel()
-        self._rows = list(rows)
-        self.endResetModel()
-
-    def rowCount(self, parent: Index = _NOWHERE) -> int:
-        """Return the number of rows."""
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: Index = _NOWHERE) -> int:
-        """Return the number of columns."""
-        return 0 if parent.isValid() else len(self._headers)
-
-    def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> Any:
-        """Return a cell's text."""
-        if index.isValid() and role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            return self._show(self._rows[index.row()][index.column()])
-        return None
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)) -> Any:
-        """Return a column's name."""
-        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return self._headers[section]
-        return None

@@ -1,6 +1,8 @@
-"""The token ids of an evaluated item: from a score back to what the model was given."""
+"""The token ids of an evaluated item, or of an answer: from a score, or from Chat, back to what the model was given."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from models.columns import Column
 from models.events import Work
@@ -45,4 +47,32 @@ def exact(
     return ExactText(written(tokenizer, ids), tuple(ids), n_prompt, note)
 
 
-OPERATIONS = {"exact": exact}
+def written_out(
+    shelf: Shelf, column: Column, ids: tuple[int, ...], prompt: str = "", messages: tuple[Mapping[str, str], ...] = (),
+    position: int = -1,
+) -> Work[ExactText]:  # fmt: skip
+    """Return what was generated, behind what the model was given, as the very token ids.
+
+    Args:
+        shelf: Open models.
+        column: The checkpoint that wrote it, under the prompt variant that it was given.
+        ids: What it wrote.
+        prompt: The text that it went on with.
+        messages: The conversation that it answered, in place of a text.
+        position: The token of the prompt behind which ``ids`` stand; -1 for the last.
+    """
+    from models.prompts import conversation, prepare, tokenizer_of, written
+
+    opened = yield from shelf.open(column)
+    given = conversation(opened, column, messages) if messages else prepare(opened, column, prompt, echo=False)
+    tokenizer = tokenizer_of(opened)
+    if opened.kind == "encoder-decoder":
+        note = _("An encoder-decoder reads its answer as a target: write it into the field of the target. It wrote: {text}")
+        text = messages[-1]["content"] if messages else prompt
+        return ExactText(text, (), len(given.ids), note.format(text=written(tokenizer, ids)))
+    before = given.ids if position < 0 else given.ids[: position + 1]
+    whole = (*before, *ids)
+    return ExactText(written(tokenizer, whole), whole, len(before), "")
+
+
+OPERATIONS = {"exact": exact, "written_out": written_out}

@@ -11,6 +11,14 @@ from models.records.arrays import Array
 
 
 @dataclass(frozen=True)
+class StepAnswers:
+    """What a model answered to the fixed prompts after ``step`` optimizer steps; ``texts``: one for each prompt."""
+
+    step: int
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TrainingStep:
     """One step of a recipe as its journal tells it.
 
@@ -25,6 +33,9 @@ class TrainingStep:
         settings: Dotted name of a setting → its value as text.
         notes: What the journal says besides, the latest last.
         stride: Only each ``stride``-th report is given (1: all of them).
+        prompts: The fixed prompts that are answered as it trains. ``answers``: in the order of the steps.
+        examples: Optimizer steps of which one example of PPO was written down.
+        saved: Steps whose state is kept, and can be forked from exactly. ``copies``: steps of which the weights are kept.
     """
 
     name: str
@@ -40,6 +51,11 @@ class TrainingStep:
     settings: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     stride: int = 1
+    prompts: tuple[str, ...] = ()
+    answers: tuple[StepAnswers, ...] = ()
+    examples: tuple[int, ...] = ()
+    saved: tuple[int, ...] = ()
+    copies: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,8 @@ class TrainingRun:
     steps: tuple[TrainingStep, ...] = ()
     command: tuple[str, ...] = ()
     error: str = ""
+    forked_from: str = ""
+    """Folder and step of the state that it began from; empty for a run from the start."""
 
 
 def curve(step: TrainingStep, metric: str) -> tuple[Array, Array]:
@@ -91,4 +109,4 @@ def differing_settings(steps: tuple[TrainingStep, ...]) -> dict[str, tuple[str, 
     return {name: found for name, found in values.items() if len(set(found)) > 1}
 
 
-RECORDS: tuple[type, ...] = (TrainingStep, TrainingRun)
+RECORDS: tuple[type, ...] = (StepAnswers, TrainingStep, TrainingRun)

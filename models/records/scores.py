@@ -61,7 +61,10 @@ class Cell:
 class Comparison:
     """Paired difference b − a of one metric, with its interval and Holm-adjusted p.
 
-    ``gained`` counts items wrong in a and right in b, ``lost`` the reverse (only for 0/1 metrics, else -1).
+    ``gained`` counts items wrong in a and right in b, ``lost`` the reverse (only for 0/1 metrics, else -1); ``by`` the same
+    by category: (field, value, items, gained, lost). ``test`` names what gave ``p``. ``detectable`` is the smallest
+    difference that so many items would show (80 % power, 5 % level), ``n_needed`` how many would show this one (0 where that
+    cannot be said). ``verdict``: better, worse or unclear; empty if nobody has judged.
     """
 
     benchmark: str
@@ -75,6 +78,12 @@ class Comparison:
     n: int
     gained: int = -1
     lost: int = -1
+    p: float = math.nan
+    test: str = ""
+    detectable: float = math.nan
+    n_needed: int = 0
+    verdict: str = ""
+    by: tuple[tuple[str, str, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,9 +114,11 @@ class Verdict:
 def verdict(comparison: Comparison, higher_is_better: bool) -> Verdict:
     """Return in words what a comparison shows beyond chance: its interval excludes 0 and its adjusted p is below 0.05.
 
-    The number of items needed is n · ((1.960 + 0.842) · s / d)², with the standard error s taken from the 95 % interval
-    (Miller 2024, arXiv 2411.00640, section 5).
+    The comparison's own verdict counts where it has one. The number of items needed is n · ((1.960 + 0.842) · s / d)², here
+    with the standard error s taken from the 95 % interval (Miller 2024, arXiv 2411.00640, section 5).
     """
+    if comparison.verdict:
+        return Verdict(comparison.verdict, comparison.n_needed)
     if comparison.low * comparison.high > 0 and comparison.p_adjusted < LEVEL:
         return Verdict("better" if (comparison.difference > 0) == higher_is_better else "worse")
     half, d = (comparison.high - comparison.low) / 2, abs(comparison.difference)

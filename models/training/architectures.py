@@ -40,6 +40,9 @@ def check_values(config: Mapping[str, Any]) -> str:
 
 
 def _auto(objective: str) -> Any:
+    from models.lean import import_models
+
+    import_models()
     import transformers
 
     name = {CAUSAL: "AutoModelForCausalLM", MASKED: "AutoModelForMaskedLM", SPAN: "AutoModelForSeq2SeqLM"}[objective]

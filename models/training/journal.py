@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from models.events import Event, Metrics, Note, Progress, Saved
+from models.events import Event, Metrics, Note, Progress, Recorded, Saved
 from models.files import outlast_full_disk
 
 
@@ -21,6 +21,8 @@ def as_record(event: Event) -> dict[str, Any] | None:
             return {"event": "metrics", "step": step, "values": {k: finite(v) for k, v in values.items()}}
         case Saved(path, step):
             return {"event": "saved", "path": path, "step": step}
+        case Recorded(kind, step, values):
+            return {"event": kind, "step": step, "values": dict(values)}
         case Note(text, level):
             return {"event": "note", "text": text, "level": level}
         case Progress(done, total, what):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
+from models.lean import import_models
 from models.training.stage import check_at_least, help_text
 from models.words import _
 
@@ -43,6 +44,8 @@ class ModelShape:
 def new_llama(shape: ModelShape, vocab_size: int, ids: tuple[int | None, int, int], seed: int) -> Any:
     """Return a randomly initialised ``LlamaForCausalLM`` in fp32; ``ids`` are bos, eos and pad."""
     import torch
+
+    import_models()
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -70,6 +73,8 @@ def new_llama(shape: ModelShape, vocab_size: int, ids: tuple[int | None, int, in
 def open_causal(folder: Path, device: str = "cpu") -> Any:
     """Open a checkpoint folder as a causal language model in fp32."""
     import torch
+
+    import_models()
     from transformers import AutoModelForCausalLM
 
     return open_with(AutoModelForCausalLM, folder, torch.float32).to(device)
@@ -78,6 +83,8 @@ def open_causal(folder: Path, device: str = "cpu") -> Any:
 def open_reward(folder: Path, device: str = "cpu") -> Any:
     """Open a reward model (one label) in fp32."""
     import torch
+
+    import_models()
     from transformers import AutoModelForSequenceClassification
 
     return open_with(AutoModelForSequenceClassification, folder, torch.float32).to(device)
@@ -105,6 +112,8 @@ def new_reward(policy: Any, seed: int) -> Any:
         UserError: If transformers has no classifier with a ``score`` for this family.
     """
     import torch
+
+    import_models()
     from transformers import AutoModelForSequenceClassification
 
     given = policy.config

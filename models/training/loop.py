@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
-from models.events import Event, Metrics, Note, Progress, Saved, Work
+from models.events import Event, Metrics, Note, Progress, Recorded, Saved, Work
+from models.training.adalora import allocation_of
 from models.training.best import Best
 from models.training.checkpoints import clean_states, load_state, newest_state, save_state
+from models.training.forking import check_shapes, origin_of, say_forked, take_weights
 from models.training.optimizer import make_optimizer, make_scaler, save_memory
 from models.training.parallel import ALONE, END, GO_ON, World
 from models.training.parallel import STOP as STOP_ALL
@@ -26,9 +28,10 @@ from models.training.stage import TrainSettings, as_settings
 from models.training.task import Outcome, Task
 from models.words import _
 
-STOP, TASK = "STOP", "task"
+STOP, TASK, RANKS = "STOP", "task", "ranks"
 NOT_IDENTITY = (
     "save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every", "checkpointing", "disk_full",
+    "report_to", "sample_prompts", "sample_every", "sample_tokens",
 )  # fmt: skip
 
 
@@ -62,13 +65,16 @@ class Loop:
         self.identity = fingerprint(settings, inputs)
         self.optimizer = make_optimizer(task.modules, settings)
         self.parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
+        self.ranks = allocation_of(task.modules, task.total_steps)
         self.best = Best(settings, folder)
+        self.inside: Callable[[int], Iterator[Event]] = getattr(task, "inside", lambda step: iter(()))
         self.step = 0
         self.skipped = 0
         self.targets_seen = 0.0
         self.saved_at = -1
         self.last: dict[str, float] = {}
         self.snapshot: Callable[[int], Work[Saved]] | None = None
+        self.answer: Callable[[int], Work[Recorded]] | None = None
         if settings.checkpointing:
             save_memory(task.modules)
 
@@ -84,6 +90,7 @@ class Loop:
                 metrics = yield from self._one_step()
                 if self.step % self.settings.log_every == 0 or self.step == self.task.total_steps:
                     yield Metrics(self.step, metrics)
+                    yield from self.inside(self.step)
                 yield Progress(self.step, self.task.total_steps)
                 yield from self._after_step()
                 if self.world.main and (self.folder / STOP).exists():
@@ -111,12 +118,17 @@ class Loop:
             clean_states(self._states, self.settings.keep if resume else 0)
         self.world.wait()
         state = newest_state(self._states) if resume else None
+        forked = origin_of(self.folder) if resume else {}
+        if state is None and forked and not forked["exact"]:
+            yield self._begin_from_copy(forked)
         if state is not None:
-            self._restore(state)
+            yield from self._restore(state)
             yield Note(_("resumed at step {step} of {total_steps}").format(step=self.step, total_steps=self.task.total_steps))
         if self.world.size > 1:
             self.task.micro = max(1, min(self.task.micro, self.settings.batch_size * self.settings.accumulate // self.world.size))
             yield Note(_("{n} processes share each step").format(n=self.world.size))
+        if self.step == 0 and self.world.main and self.answer is not None:
+            yield (yield from self.answer(0))
 
     def _let_go(self, command: int) -> None:
         if self.world.main and self.world.size > 1 and self.step < self.task.total_steps:
@@ -147,6 +159,8 @@ class Loop:
             notes.append(self._back_off())
             set_torch_state(before)
         self.world.add_gradients(self.parameters)
+        if self.ranks:
+            self.ranks.penalise(self.scaler)
         norm = self._norm()
         loss = sum(part[0] for part in parts) / total
         yield from notes
@@ -205,10 +219,12 @@ class Loop:
             self.scaler.step(self.optimizer)  # leaves a step out whose gradients overflowed, which is usual at first
             self.scaler.update()
             self.skipped += not math.isfinite(norm)
+            self._allot(norm)
             if math.isfinite(loss):
                 return
         elif math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
+            self._allot(norm)
             return
         text = _("At step {step} the loss is {loss} and the gradient norm {norm}.")
         what = text.format(step=self.step + 1, loss=loss, norm=norm)
@@ -225,12 +241,18 @@ class Loop:
             )
         self.skipped += not self.scaler
 
+    def _allot(self, norm: float) -> None:
+        if self.ranks and math.isfinite(norm):
+            self.ranks.step(self.step)
+
     def _after_step(self) -> Iterator[Event]:
         if not self.world.main:
             return
         settings, last = self.settings, self.step == self.task.total_steps
         if last or (settings.eval_every and self.step % settings.eval_every == 0):
             yield from self._evaluate()
+        if self.answer is not None and (last or (settings.sample_every and self.step % settings.sample_every == 0)):
+            yield (yield from self.answer(self.step))
         if settings.snapshot_every and self.step % settings.snapshot_every == 0 and self.snapshot is not None:
             yield (yield from self.snapshot(self.step))
         if settings.save_every and self.step % settings.save_every == 0 and not last:
@@ -312,6 +334,8 @@ class Loop:
         }
         more = self.task.tensors(self.step)
         groups = {**self._trained(), "optimizer": self._optimizer_tensors(), "random": tensors, **({TASK: more} if more else {})}
+        if self.ranks:
+            groups[RANKS], state[RANKS] = self.ranks.tensors(), self.ranks.pattern
         return save_state(self._states, self.step, groups, state)
 
     def _optimizer_tensors(self) -> dict[str, Any]:
@@ -321,34 +345,52 @@ class Loop:
             for name, value in self.optimizer.state[parameter].items()
         }
 
-    def _restore(self, state: Path) -> None:
+    def _restore(self, state: Path) -> Iterator[Event]:
         import torch
 
         tensors, content = load_state(state)
-        if content["fingerprint"] != self.identity:
+        same, forked = content["fingerprint"] == self.identity, origin_of(self.folder)
+        if not same and forked.get("fingerprint") != content["fingerprint"]:
             raise UserError(
                 "training.resume_changed",
                 _("{name} was started with other settings, data or parents.").format(name=self.folder.name),
-                _("Put them back, or train into another output folder."),
+                _("Put them back, train into another output folder, or fork a new run: --from RUN/STEP/step-N."),
                 folder=str(self.folder),
             )
+        trained = self._trained()
+        check_shapes(trained, tensors, str(forked.get("from", state)))
         with torch.no_grad():
-            for name, values in self._trained().items():
+            for name, values in trained.items():
                 for key, parameter in values.items():
                     parameter.copy_(tensors[name][key])
-        for number, parameter in enumerate(self.parameters):
-            prefix = f"{number}."
-            found = {k[len(prefix) :]: v for k, v in tensors["optimizer"].items() if k.startswith(prefix)}
-            if found:
-                self.optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
+        if same or forked.get("optimizer") == self.settings.optimizer:
+            self._restore_optimizer(tensors["optimizer"])
         set_random_state(tensors["random"], content["random"])
         self.step, self.saved_at = content["step"], content["step"]
         self.skipped, self.targets_seen = content["skipped"], content["targets_seen"]
-        self.task.micro = content["micro"]
-        self.best.restore(content["best"])
         if self.scaler and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
-        self.task.restore(content["extra"], tensors.get(TASK, {}))
+        if same:
+            self.task.micro = content["micro"]
+            self.best.restore(content["best"])
+        if self.ranks:
+            self.ranks.restore(tensors.get(RANKS, {}), content.get(RANKS, {}))
+        self.task.restore(content["extra"], tensors.get(TASK, {}) if same else {})
+        if not same:
+            yield say_forked(forked, self.step, self.task.total_steps)
+
+    def _restore_optimizer(self, tensors: Mapping[str, Any]) -> None:
+        for number, parameter in enumerate(self.parameters):
+            prefix = f"{number}."
+            found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            if found:
+                self.optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
+
+    def _begin_from_copy(self, forked: Mapping[str, Any]) -> Event:
+        """Take weights alone from a copy that another run kept; the optimizer begins anew."""
+        take_weights(self._trained()["model"], self.folder, str(forked["from"]))
+        self.step = int(forked["step"])
+        return say_forked(forked, self.step, self.task.total_steps)
 
 
 def _added(parts: Sequence[tuple[float, Mapping[str, float]]], total: float) -> dict[str, float]:

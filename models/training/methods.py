@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
+from models.lean import lean_adapters
+from models.training.adalora import lay
 from models.training.parents import Parent
 from models.training.stage import TrainSettings, check_at_least, check_choice, help_text
 from models.words import _
 
-METHODS = ("full", "lora", "dora", "rslora", "qlora")
+METHODS = ("full", "lora", "dora", "rslora", "adalora", "qlora")
 TRAINED, COPY = "default", "reference"
 ADAPTER = "adapter"
 """Folder beside ``checkpoint/`` that keeps the adapter when ``merge`` writes whole weights."""
@@ -31,6 +33,7 @@ class LoraShape:
     rank: int = field(default=8, metadata=help_text("Inner size of the adapter's two matrices."))
     alpha: float = field(default=16.0, metadata=help_text("Scale of the adapter, divided by the rank."))
     dropout: float = field(default=0.0, metadata=help_text("Dropout of the adapter's input while training."))
+    start_rank: int = field(default=0, metadata=help_text("Rank at first with adalora; 0: half as much again as rank."))
     targets: tuple[str, ...] = field(
         default=("all-linear",), metadata=help_text("Names of the layers that get one; all-linear: every one but the head.")
     )
@@ -38,6 +41,8 @@ class LoraShape:
     def __post_init__(self) -> None:
         """Raise ``UserError`` for a shape that cannot work."""
         check_at_least("rank", self.rank, 1)
+        if self.start_rank:
+            check_at_least("start_rank", self.start_rank, self.rank + 1)
         if not 0 <= self.dropout < 1:
             raise UserError(
                 "training.setting",
@@ -53,7 +58,9 @@ class LoraShape:
 class MethodSettings(TrainSettings):
     """Settings of the stages that can train an adapter instead of the whole model."""
 
-    method: str = field(default="full", metadata=help_text("full, lora, dora, rslora, or qlora (LoRA over 4-bit weights)."))
+    method: str = field(
+        default="full", metadata=help_text("full, lora, dora, rslora, adalora, or qlora (LoRA over 4-bit weights).")
+    )
     lora: LoraShape = field(default=LoraShape(), metadata=help_text("Shape of the adapter, unless method is full."))
     merge: bool = field(default=False, metadata=help_text("Write whole weights, the adapter merged in, and it beside."))
 
@@ -90,17 +97,19 @@ def open_trainable(parent: Parent, settings: MethodSettings, device: str) -> Any
 
 def adapter_config(settings: MethodSettings, task: str = "CAUSAL_LM") -> Any:
     """Return PEFT's description of a new adapter."""
+    from models.training.adalora import start_rank
+
     shape = settings.lora
-    return _peft().LoraConfig(
-        r=shape.rank,
-        lora_alpha=shape.alpha,
-        lora_dropout=shape.dropout,
-        target_modules="all-linear" if shape.targets == ("all-linear",) else list(shape.targets),
-        use_dora=settings.method == "dora",
-        use_rslora=settings.method == "rslora",
-        task_type=task,
-        modules_to_save=["score"] if task == "SEQ_CLS" else None,
-    )
+    common: dict[str, Any] = {
+        "lora_alpha": shape.alpha,
+        "lora_dropout": shape.dropout,
+        "target_modules": "all-linear" if shape.targets == ("all-linear",) else list(shape.targets),
+        "task_type": task,
+        "modules_to_save": ["score"] if task == "SEQ_CLS" else None,
+    }
+    if settings.method == "adalora":  # the number of steps is told when it is known
+        return _peft().AdaLoraConfig(init_r=start_rank(shape), target_r=shape.rank, total_step=1, **common)
+    return _peft().LoraConfig(r=shape.rank, use_dora=settings.method == "dora", use_rslora=settings.method == "rslora", **common)
 
 
 def add_adapter(model: Any, settings: MethodSettings, task: str = "CAUSAL_LM") -> None:
@@ -108,8 +117,11 @@ def add_adapter(model: Any, settings: MethodSettings, task: str = "CAUSAL_LM") -
     peft = _peft()
     config = adapter_config(settings, task)
     model.requires_grad_(False)
-    with seeded_adapter(model, settings):
-        peft.inject_adapter_in_model(config, model, adapter_name=TRAINED)
+    with lean_adapters(), seeded_adapter(model, settings):
+        if settings.method == "adalora":
+            lay(model, config, TRAINED)
+        else:
+            peft.inject_adapter_in_model(config, model, adapter_name=TRAINED)
 
 
 @contextmanager
@@ -149,7 +161,15 @@ def continue_adapter(model: Any, folder: Path) -> None:
     from models.adapters import attach, read_adapter
 
     _peft()
-    attach(read_adapter(folder), model)
+    adapter = read_adapter(folder)
+    if adapter.kind == "ADALORA":
+        raise UserError(
+            "training.adapter",
+            _("{path} is an AdaLoRA adapter, whose ranks were allotted for a training that is over.").format(path=folder),
+            _("Merge it first: triptych models merge {path}").format(path=folder),
+            path=str(folder),
+        )
+    attach(adapter, model)
     _trainable(model, TRAINED)
 
 

@@ -22,12 +22,14 @@ class Parent:
         folder: Hugging Face folder of the whole weights: itself, the base of an adapter, or the converted GGUF.
         adapter: Folder of the adapter over them; ``None`` if there is none.
         texts: Folder of its tokenizer.
+        gguf: The GGUF file that ``folder`` was converted from; ``None`` if from none.
     """
 
     name: str
     folder: Path
     adapter: Path | None
     texts: Path
+    gguf: Path | None = None
 
     def open(self, device: str) -> Any:
         """Return the causal model in fp32, an adapter merged into its weights."""
@@ -53,20 +55,26 @@ def find_parent(workspace: Workspace, name: str, kinds: Sequence[str] = ("decode
 
 
 def _resolve(name: str, path: Path) -> Work[Parent]:
-    from models.adapters import base_folder, no_base, read_adapter
+    from models.adapters import base_folder, gguf_of, no_base, read_adapter
 
     if path.is_file():
         from models.gguf import converted
 
         yield Note(_("{name}: the GGUF file is turned into safetensors once").format(name=path.name))
         folder = yield from converted(path)
-        return Parent(name, folder, None, folder)
+        return Parent(name, folder, None, folder, path)
     if (path / "adapter_config.json").is_file():
         adapter = read_adapter(path)
-        base = base_folder(adapter)
+        base, gguf = base_folder(adapter), gguf_of(adapter)
+        if base is None and gguf is not None and gguf.is_file():
+            from models.gguf import converted
+
+            yield Note(_("{name}: the base of the adapter is converted again").format(name=gguf.name))
+            yield from converted(gguf)  # kept by content, so it lies where the adapter looks for it
+            base = base_folder(adapter)
         if base is None:
             raise no_base(adapter)
-        return Parent(name, base, path, path if (path / "tokenizer_config.json").is_file() else base)
+        return Parent(name, base, path, path if (path / "tokenizer_config.json").is_file() else base, gguf)
     return Parent(name, path, None, path)
 
 

@@ -16,6 +16,7 @@ from models.errors import UserError
 from models.events import Note, Progress, Work
 from models.records.training import TrainPlan
 from models.training.loop import Loop
+from models.training.randomness import random_state, set_random_state
 from models.training.recipe import Recipe, find_step, workspace_for
 from models.training.running import precision_name
 from models.training.stage import TrainSettings
@@ -60,6 +61,17 @@ def plan(recipe: Recipe, step: str, *, output: Path | None = None, measure: int 
 
 def measured(task: Task, settings: TrainSettings, folder: Path, steps: int) -> Work[dict[str, Any]]:
     """Return the fields of a plan from a task whose models are open, by taking steps of it."""
+    import torch
+
+    threads, before = torch.get_num_threads(), random_state()
+    try:
+        return (yield from _measured(task, settings, folder, steps))
+    finally:  # the engine goes on with other things
+        torch.set_num_threads(threads)
+        set_random_state(*before)
+
+
+def _measured(task: Task, settings: TrainSettings, folder: Path, steps: int) -> Work[dict[str, Any]]:
     loop = Loop(task, settings, folder, {})
     loop._seed()
     seconds: list[float] = []

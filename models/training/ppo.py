@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from models.events import Event, Metrics, Note, Work
+from models.events import Event, Metrics, Note, Recorded, Work
 from models.training.data import Batch, Document, Row, Texts, need_rows, pack_batch
 from models.training.decoding import Sampling, sample_answers
 from models.training.labels import conversations, find_function
@@ -108,6 +108,8 @@ class Update:
     values: Any
     advantages: Any
     returns: Any
+    watched: int = -1
+    """Document of the answer that is looked into, -1 for none."""
 
 
 class PpoTask:
@@ -129,6 +131,10 @@ class PpoTask:
         self.rollout: Rollout | None = None
         self.number = -1
         """Of the rollout, counted from 0."""
+        self.price = settings.kl
+        """Of a nat of KL in the rollout that there is."""
+        self.watched: tuple[int, Any] | None = None
+        """Number of the answer that is looked into, and its log-probabilities in the last update, ``(tokens,)``."""
         self.step = 0
 
     def prepare(self, step: int) -> Iterator[Event]:
@@ -147,9 +153,10 @@ class PpoTask:
         documents = answer_documents(prompts, answers)
         measured = self._measure(documents, number)
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bf16):
-            paid, metrics = self._score(documents, answers, rows)
-        self.rollout, more = make_rollout(documents, measured, paid, settings, self.beta)
-        self.number = number
+            paid, learned, metrics = self._score(documents, answers, rows)
+        rollout, more = make_rollout(documents, measured, paid, settings, self.beta)
+        self.rollout = replace(rollout, seen={**rollout.seen, "learned": learned.to(self.device)})
+        self.number, self.price = number, self.beta
         metrics = {**more, **metrics, "val/eos_rate": float(np.mean([answer.ended for answer in answers]))}
         if settings.kl_target:
             from models.training.losses import next_beta
@@ -159,7 +166,10 @@ class PpoTask:
             yield Note(_("KL is {kl:.4f}: answers are not drawn from what is scored").format(kl=more["objective/kl"]), "warning")
         yield Metrics(step, metrics)
 
-    def _score(self, documents: Sequence[Document], answers: Sequence[Any], rows: Sequence[Row]) -> tuple[Any, dict[str, float]]:
+    def _score(
+        self, documents: Sequence[Document], answers: Sequence[Any], rows: Sequence[Row]
+    ) -> tuple[Any, Any, dict[str, float]]:
+        """Return what each answer is paid, what the reward model alone gave it, ``(answers,)`` each, and metrics."""
         import torch
 
         settings = self.settings
@@ -177,7 +187,7 @@ class PpoTask:
             if self.rule is not judge:
                 judged, _ = judge_answers(self.rule, self.texts, rows, answers, learned, settings.group_by)
             paid = paid + settings.rule_weight * judged
-        return paid.to(self.device), metrics
+        return paid.to(self.device), learned, metrics
 
     def _measure(self, documents: Sequence[Document], number: int) -> Measured:
         """Score every token with policy, reference and value head, in the minibatches of the first pass.
@@ -229,12 +239,15 @@ class PpoTask:
         number, within = divmod(step, self.settings.updates)
         turn, at = divmod(within, self.settings.updates // self.settings.passes)
         chosen = self._minibatches(number, turn)[at]
+        self.watched = (chosen[0], None)
         return [self._update(self.rollout, chosen[start : start + self.micro]) for start in range(0, len(chosen), self.micro)]
 
     def _update(self, rollout: Rollout, chosen: list[int]) -> Update:
         packed, order = self._pack([rollout.documents[n] for n in chosen])
         tables = (rollout.old, rollout.values, rollout.advantages, rollout.returns)
-        return Update(packed, *(gather(table[chosen], packed, order) for table in tables))
+        old, values, advantages, returns = (gather(table[chosen], packed, order) for table in tables)
+        watched = int(order[0]) if self.watched is not None and chosen[0] == self.watched[0] else -1
+        return Update(packed, old, values, advantages, returns, watched)
 
     def weight(self, batch: Update) -> float:
         """Return the number of sampled tokens."""
@@ -249,6 +262,8 @@ class PpoTask:
         hidden = hidden_states(self.actors.policy, batch.packed)
         logits = target_logits(self.actors.policy, hidden, batch.packed) / settings.temperature
         logprob = gather_logprobs(logits, batch.packed.target)
+        if batch.watched >= 0 and self.watched is not None:
+            self.watched = (self.watched[0], logprob.detach()[batch.packed.owner == batch.watched])
         policy = ppo_policy(logprob, batch.old, batch.advantages, settings.clip_ratio)
         value = ppo_value(self._values(hidden, batch.packed), batch.values, batch.returns, settings.value_clip)
         loss = policy.sum() + settings.value_weight * value.sum()
@@ -269,13 +284,23 @@ class PpoTask:
             metrics["loss/replay"] = float(nll.detach())
         return loss, metrics
 
+    def inside(self, step: int) -> Iterator[Event]:
+        """Write down one answer of the update that ended with ``step``: not of more than some hundred of a run's updates."""
+        from models.training.ppo_example import EXAMPLES, example_values
+
+        stride = max(1, self.total_steps // EXAMPLES)
+        if self.rollout is None or self.watched is None or self.watched[1] is None or not self.rollout.seen:
+            return
+        if step % stride == 0 or step in (1, self.total_steps):
+            yield Recorded("ppo", step, example_values(self, self.rollout, *self.watched))
+
     def evaluate(self) -> dict[str, float]:
         """Return nothing: rollouts are the evaluation."""
         return {}
 
     def extra(self) -> dict[str, Any]:
         """Return the adapted price of KL, and which rollout there is."""
-        return {"beta": self.beta, "rollout": self.number}
+        return {"beta": self.beta, "rollout": self.number, "price": self.price}
 
     def tensors(self, step: int) -> dict[str, Any]:
         """Return the rollout, unless it is used up."""
@@ -285,7 +310,8 @@ class PpoTask:
 
     def restore(self, extra: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
         """Take them back; without a rollout the next step begins one."""
-        self.beta = float(extra["beta"])
+        self.beta = float(extra["beta"]) if self.settings.kl_target else self.settings.kl
+        self.price = float(extra.get("price", self.beta))
         if tensors:
             self.rollout, self.number = rollout_from(tensors, self.device), int(extra["rollout"])
 

@@ -126,7 +126,7 @@ def run(settings: PreferenceSettings, workspace: Workspace) -> Work[Mapping[str,
     labelled: list[list[Labelled]] = []
     for at, row in enumerate(rows):
         drawn = answers[at * settings.samples : (at + 1) * settings.samples]
-        own = [Labelled(*label_answer(labeller, texts, row, answer)) for answer in drawn]
+        own = [readable(Labelled(*label_answer(labeller, texts, row, answer))) for answer in drawn]
         extra = row.get("candidates", ()) if settings.use_candidates else ()
         labelled.append(own + [replace(Labelled(text, *labeller(row, text)), added=True) for text in extra])
         if at % 200 == 0:
@@ -192,6 +192,11 @@ def _dev_groups(settings: PreferenceSettings, rows: Sequence[Row]) -> set[str]:
     groups = sorted({_group(settings, row) for row in rows})
     order = np.random.default_rng([settings.seed, 6]).permutation(len(groups))
     return {groups[at] for at in order[: round(settings.dev_share * len(groups))]}
+
+
+def readable(answer: Labelled) -> Labelled:
+    """Return an answer without NUL characters, which a young model may sample and every reader of pairs refuses."""
+    return replace(answer, text=answer.text.replace("\0", "\ufffd"))
 
 
 def _pair(row: Row, better: Labelled, worse: Labelled) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from models.errors import UserError
 from models.events import Event, Note, Work
 from models.files import write_json
 from models.lineage import Lineage, LineageEntry, write_lineage
+from models.training.forking import START
 from models.training.journal import Journal
 from models.training.memory import keep_freed_memory
 from models.training.parallel import ALONE, join
+from models.training.reports import Reports
 from models.training.stage import Stage, Workspace, as_settings, check_at_least, same_settings
 from models.training.values import check_keys, convert_value, make_settings, unknown
 from models.words import _
@@ -302,16 +304,19 @@ def _run_step(step: Step, workspace: Workspace) -> Work[Mapping[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     settings = as_settings(step.settings)
     write_json(folder / "config.json", {"kind": "train", "stage": step.stage.name, "name": step.name, "settings": settings})
-    with Journal(folder / "events.jsonl") as journal:
-        result = yield from _journalled(step.stage.run(step.settings, workspace), journal, workspace.output)
+    with (
+        Journal(folder / "events.jsonl") as journal,
+        Reports(getattr(step.settings, "report_to", ()), folder, f"{workspace.recipe}/{step.name}", settings) as reports,
+    ):
+        result = yield from _journalled(step.stage.run(step.settings, workspace), journal, reports, workspace.output)
     if not result.get("stopped"):
         write_json(done, {"settings": settings, "metrics": dict(result)})
-        for name in ("state", "best"):
+        for name in ("state", "best", START):
             shutil.rmtree(folder / name, ignore_errors=True)
     return result
 
 
-def _journalled(work: Work[Mapping[str, Any]], journal: Journal, output: Path) -> Work[Mapping[str, Any]]:
+def _journalled(work: Work[Mapping[str, Any]], journal: Journal, reports: Reports, output: Path) -> Work[Mapping[str, Any]]:
     """Pass events on, writing each to the journal first; hands a STOP file of the chain down to its step."""
     try:
         while True:
@@ -321,6 +326,7 @@ def _journalled(work: Work[Mapping[str, Any]], journal: Journal, output: Path) -
                 result: Mapping[str, Any] = end.value
                 return result
             journal.write(event)
+            reports.write(event)
             if _stop_file(output).exists():
                 (journal.path.parent / "STOP").touch()
             yield event

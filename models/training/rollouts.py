@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -60,13 +60,18 @@ class Measured:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Answers with what PPO's updates need; ``old``, ``values``, ``advantages``, ``returns`` ``(answers, longest)``."""
+    """Answers with what PPO's updates need; ``old``, ``values``, ``advantages``, ``returns`` ``(answers, longest)``.
+
+    ``seen`` is what they were made of, for a look inside: ``reference``, ``rewards``, ``raw`` (advantages before whitening),
+    ``(answers, longest)``; ``paid``, ``learned``, ``(answers,)``.
+    """
 
     documents: Sequence[Document]
     old: Tensor
     values: Tensor
     advantages: Tensor
     returns: Tensor
+    seen: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def answer_documents(prompts: Sequence[Sequence[int]], answers: Sequence[Answer]
 
 
 TABLES = ("old", "values", "advantages", "returns")
+SEEN = "seen."
 
 
 def rollout_tensors(rollout: Rollout) -> dict[str, Tensor]:
@@ -93,6 +99,7 @@ def rollout_tensors(rollout: Rollout) -> dict[str, Tensor]:
     documents = rollout.documents
     return {
         **{name: getattr(rollout, name) for name in TABLES},
+        **{f"{SEEN}{name}": value for name, value in rollout.seen.items()},
         "ids": torch.as_tensor(np.concatenate([document.ids for document in documents])),
         "trained": torch.as_tensor(np.concatenate([document.trained for document in documents])),
         "lengths": torch.tensor([len(document.ids) for document in documents]),
@@ -104,7 +111,9 @@ def rollout_from(tensors: Mapping[str, Tensor], device: str) -> Rollout:
     cuts = np.cumsum(tensors["lengths"].numpy())[:-1]
     ids, trained = (np.split(tensors[name].numpy(), cuts) for name in ("ids", "trained"))
     documents = [Document(*pair) for pair in zip(ids, trained, strict=True)]
-    return Rollout(documents, *(tensors[name].to(device) for name in TABLES))
+    seen = {name.removeprefix(SEEN): value.to(device) for name, value in tensors.items() if name.startswith(SEEN)}
+    old, values, advantages, returns = (tensors[name].to(device) for name in TABLES)
+    return Rollout(documents, old, values, advantages, returns, seen)
 
 
 def spread(flat: Tensor, batch: Batch, order: Any, width: int) -> Tensor:
@@ -197,6 +206,7 @@ def make_rollout(
     if settings.whiten_rewards:
         rewards = whiten(rewards, mask, shift_mean=False)
     advantages, returns = gae(rewards, measured.values, mask, settings.gamma, settings.lam)
+    raw = advantages
     explained = 1 - float((returns - measured.values)[mask].var() / returns[mask].var().clamp_min(1e-8))
     if settings.whiten_advantages:
         advantages = whiten(advantages, mask)
@@ -212,4 +222,5 @@ def make_rollout(
         "val/length": float(lengths.mean()),
         "val/explained_variance": explained,
     }
-    return Rollout(documents, measured.logprob, measured.values, advantages, returns), metrics
+    seen = {"reference": measured.reference, "rewards": rewards, "raw": raw, "paid": paid}
+    return Rollout(documents, measured.logprob, measured.values, advantages, returns, seen), metrics

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from models.events import Note, Progress, Saved, Work
+from models.training.asking import asker
 from models.training.checkpoints import publish, publish_adapter
 from models.training.data import Row, file_hash, read_rows
+from models.training.forking import origin_of
 from models.training.loop import Loop
 from models.training.parents import Parent
 from models.training.room import patiently
@@ -28,13 +30,14 @@ class Inputs:
     """Hashes of what went into a run: data files and parent checkpoints, by the names used in the recipe.
 
     ``tokenizer`` is the folder of the first parent, whose tokenizer goes on to the child; ``base`` that of the weights
-    under an adapter.
+    under an adapter, and ``gguf`` the file that those were converted from, if they were.
     """
 
     data: Mapping[str, str]
     parents: Mapping[str, str]
     tokenizer: Path
     base: Path | None = None
+    gguf: Path | None = None
 
     def all(self) -> dict[str, str]:
         """Return every hash by name."""
@@ -58,7 +61,7 @@ def gather_inputs(
     data = {name: file_hash(workspace.path(name)) for name in files if name}
     hashes = {f"{role}:{name}": checkpoint_hash(workspace.checkpoint(name)) for role, name in parents.items()}
     if parent is not None:
-        return Inputs(data, hashes, parent.texts, parent.folder)
+        return Inputs(data, hashes, parent.texts, parent.folder, parent.gguf)
     return Inputs(data, hashes, texts or workspace.checkpoint(next(iter(parents.values()))))
 
 
@@ -114,10 +117,12 @@ def train_and_publish(
         return Saved(f"snapshots/step-{step}", step)
 
     loop.snapshot = snapshot
+    loop.answer = asker(task, settings, inputs.tokenizer, stage, loop.autocast)
     outcome: Outcome = yield from loop.run(workspace.resume)
     if outcome.stopped:
         return STOPPED
     metrics: dict[str, Any] = {**outcome.metrics, "steps": outcome.steps, "seconds": round(time.time() - started, 1)}
+    metrics.update(_sizes(task.modules["model"]))
     if finish is not None:
         metrics.update(finish())
     if loop.skipped:
@@ -130,10 +135,25 @@ def train_and_publish(
     return metrics
 
 
+def _sizes(model: Any) -> dict[str, int]:
+    """Return how many weights there are and are trained, and the most memory that the GPU held, if there is one."""
+    import torch
+
+    values = list(model.parameters())
+    found = {
+        "parameters": sum(value.numel() for value in values),
+        "parameters_trained": sum(value.numel() for value in values if value.requires_grad),
+    }
+    if torch.cuda.is_available():
+        found["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
+    return found
+
+
 def write_checkpoint(
     model: Any, settings: TrainSettings, inputs: Inputs, target: Path, manifest: Mapping[str, Any]
 ) -> None:
     """Write what was trained: whole weights, or an adapter; ``merge`` makes whole weights of it and keeps it beside."""
+    from models.adapters import BASE_GGUF
     from models.training.methods import ADAPTER, absorb, is_adapted, merged
 
     if not is_adapted(model):
@@ -144,7 +164,8 @@ def write_checkpoint(
         return
     merge = bool(getattr(settings, "merge", False))
     adapter = target.with_name(ADAPTER) if merge else target
-    publish_adapter(model, inputs.base, inputs.tokenizer, adapter, dtype=settings.dtype, manifest=manifest)
+    noted = {**manifest, BASE_GGUF: str(inputs.gguf.resolve())} if inputs.gguf else manifest
+    publish_adapter(model, inputs.base, inputs.tokenizer, adapter, dtype=settings.dtype, manifest=noted)
     if merge:
         publish(merged(inputs.base, adapter), inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
 
@@ -158,7 +179,9 @@ def describe_run(stage: str, settings: Any, workspace: Workspace, inputs: Inputs
     """Return the head of a checkpoint's manifest: where it comes from and how it was made."""
     from importlib.metadata import version
 
+    forked = origin_of(workspace.folder)
     return {
+        **({"forked_from": {"run": forked["from"], "step": forked["step"]}} if forked else {}),
         "format": 1,
         "stage": stage,
         "name": workspace.folder.name,

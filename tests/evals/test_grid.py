@@ -143,7 +143,7 @@ def test_only_what_is_missing_is_computed_and_numbers_stay(first_run, small_worl
     expected = {key: value for key, value in values(cells).items() if key[0] == "sft"}
     assert values(again) == expected
     computed = [json.loads(path.read_text("utf-8"))["triptych"]["computed"] for path in folder.glob("results_*.json")]
-    assert sum(computed) == len(lines) - kept
+    assert sum(computed) == sum(len(json.loads(line)["answers"]) for line in lines[kept:]) > 0
     assert len((folder / "responses.jsonl").read_bytes().splitlines()) == len(lines)
 
 
@@ -349,6 +349,8 @@ def test_settings_are_checked():
 
 def test_batches_do_not_depend_on_what_is_known():
     class Opened:
+        device = "cpu"
+
         class model:
             @staticmethod
             def parameters():
@@ -413,7 +415,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(small_world, drain, tmp_path):
     computed = [
         json.loads(path.read_text("utf-8"))["triptych"]["computed"] for path in {*output.rglob("results_*.json")} - earlier
     ]
-    keys = [json.loads(line)["key"] for line in store.read_text("utf-8").splitlines()]
+    keys = [key for line in store.read_text("utf-8").splitlines() for key in json.loads(line)["answers"]]
     assert len(keys) == len(set(keys))
     assert 0 < known < len(keys)
     _events, whole = drain(grid.run([str(small_world / "sft")], names, settings, tmp_path / "other"))

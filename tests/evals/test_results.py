@@ -170,8 +170,11 @@ def test_compare_is_paired_and_holm_adjusted(runs):
     assert 0.2 < first.low < 0.6 < first.high
     assert (first.gained, first.lost, first.n) == (32, 8, 40)
     assert first.p_adjusted < 0.01
+    assert (first.verdict, first.n_needed, first.test) == ("better", 0, "t, clustered")
+    assert 0 < first.detectable < 0.6
     back = results.compare([runs], "sft")[0]
     assert (back.a, back.b, back.difference) == ("sft", "pretrain", pytest.approx(-0.6))
+    assert (back.verdict, back.by) == ("worse", (("language", "en", 20, 4, 16), ("language", "zh", 20, 4, 16)))
     with pytest.raises(UserError, match="no scores of 'dpo'") as error:
         results.compare([runs], "dpo")
     assert "pretrain, sft" in error.value.hint
@@ -273,7 +276,10 @@ def test_results_json_has_exactly_its_fields(runs, tmp_path):
         "n",
         "higher_is_better",
     }
-    assert set(content["comparisons"][0]) == {"benchmark", "metric", "a", "b", "difference", "low", "high", "p_adjusted"}
+    assert set(content["comparisons"][0]) == {
+        "benchmark", "metric", "a", "b", "difference", "low", "high", "p_adjusted", "n", "test", "detectable", "n_needed",
+        "verdict",
+    }  # fmt: skip
     assert content["cells"][-1]["value"] is None
 
 

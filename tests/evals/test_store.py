@@ -52,9 +52,12 @@ def test_answers_come_back(tmp_path):
 def test_a_torn_end_is_cut_and_a_damaged_line_is_forgotten(tmp_path):
     path = tmp_path / "responses.jsonl"
     store = ResponseStore(path)
-    store.put({"a": 1, "b": 2, "c": 3})
+    for name, value in {"a": 1, "b": 2, "c": 3}.items():
+        store.put({name: value})
+    store.put({})
     store.close()
     whole = path.read_bytes()
+    assert whole.count(b"\n") == 3
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
         again = ResponseStore(path)
@@ -65,6 +68,26 @@ def test_a_torn_end_is_cut_and_a_damaged_line_is_forgotten(tmp_path):
     path.write_bytes(whole.replace(b'"b"', b'"b"]'))
     assert "b" not in ResponseStore(path)
     assert ResponseStore(path)["c"] == 3
+
+
+def test_a_batch_is_known_or_it_is_not(tmp_path):
+    path = tmp_path / "responses.jsonl"
+    store = ResponseStore(path)
+    store.put({"a": 1, "b": [-2.5, True]})
+    store.put({"c": "x" * 40, "d": 4, "e": None})
+    store.close()
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        assert len(ResponseStore(path)) == (5 if cut == len(whole) else 2 if cut >= first else 0)
+
+
+def test_answers_of_the_first_version_are_read(tmp_path):
+    path = tmp_path / "responses.jsonl"
+    path.write_text('{"key": "a", "value": [-1.5, true]}\n{"key": 5, "value": 1}\n[1]\n', encoding="utf-8")
+    store = ResponseStore(path)
+    assert (len(store), store["a"]) == (1, [-1.5, True])
 
 
 CHILD = """

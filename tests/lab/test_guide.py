@@ -12,7 +12,7 @@ import typer
 from lab.cli import app
 
 GUIDE = Path(__file__).parent.parent.parent / "assets" / "guide"
-PAGES = ("index", "views", "opening", "evaluating", "training", "commands")
+PAGES = ("index", "views", "opening", "evaluating", "hallucination", "training", "commands")
 LANGUAGES = {"en": "", "zh": ".zh"}
 
 

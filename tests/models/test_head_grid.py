@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from models import head_grid
+from models.capture import AttentionCall
 from models.events import finish
 from models.head_grid import block_sums, blocks, earlier, grid
-from models.heads import head_pattern, max_pool, pattern, weights_and_scores
+from models.heads import attention_head, head_pattern, max_pool, pattern, weights_and_scores
 from models.prompts import start_id
 from models.records.attention import STATISTICS, difference_statistics, rank_heads
 from models.trace import run
@@ -196,3 +197,29 @@ def test_pooling_takes_the_largest_of_each_block() -> None:
     matrix = torch.arange(35.0).reshape(5, 7)
     assert max_pool(matrix, 3).tolist() == [[16, 19, 20], [30, 33, 34]]
     assert max_pool(matrix, 1) is matrix
+
+
+def test_a_broken_model_is_said_to_be_invalid() -> None:
+    model = opened_model("llama")
+    with torch.no_grad():
+        model.model.model.layers[1].self_attn.q_proj.weight[0, 0] = float("nan")
+    trace = run(model, IDS)
+    found = finish(grid(trace, "", NAMES))
+    assert "NaN" in found.note
+    assert np.isnan(found.thumbnails[1, 0]).any()
+    assert np.isnan(found.entropy[1, 0])
+    assert np.isfinite(found.thumbnails[0]).all()
+    head = attention_head(trace, 1, 0, "", NAMES)
+    assert "Invalid: " in head.note
+    assert np.isnan(head.matrix).any()
+    assert attention_head(trace, 0, 0, "", NAMES).note == ""
+
+
+def test_a_row_that_may_see_nothing_is_zero_and_a_row_of_nan_is_not() -> None:
+    query = torch.ones(1, 1, 3, 4)
+    query[0, 0, 2, 0] = torch.nan
+    mask = torch.tensor([[[[False, False, False], [True, True, False], [True, True, True]]]])
+    weights = pattern(AttentionCall(query, torch.ones(1, 1, 3, 4), torch.ones(1, 1, 3, 4), mask), 0)
+    assert weights[0].tolist() == [0, 0, 0]
+    assert weights[1].tolist() == [0.5, 0.5, 0]
+    assert torch.isnan(weights[2]).all()

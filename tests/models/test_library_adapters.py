@@ -101,6 +101,7 @@ def test_description(adapter: Path, base: Path) -> None:
     assert described.parameters["adapter"] == 2 * RANK * (32 + 32 + 32 + 16)
     assert described.facts["Adapter"] == "LORA"
     assert described.facts["Base"] == "../base"
+    assert described.facts["Changed layers"] == "q_proj, v_proj"
     assert described.architecture == "LlamaForCausalLM"
     (row,) = library.find(adapter)
     assert row.kind == "adapter"

@@ -74,6 +74,11 @@ def test_the_stages_are_all_there():
     assert names >= {"tokenizer", "pretrain", "sft", "preferences", "reward", "ppo", "dpo", "interpolate"}
 
 
+def test_a_sampled_nul_can_be_read_again():
+    answer = preferences.readable(preferences.Labelled("a\0b", 1.0, "good"))
+    assert (answer.text, answer.score, answer.verdict) == ("a\ufffdb", 1.0, "good")
+
+
 # --- sampling --------------------------------------------------------------------------------------------------------
 
 

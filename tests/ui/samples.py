@@ -465,3 +465,26 @@ ANSWERS |= {
     "neurons": lambda want: neurons(want.params["layer"], want.params["position"]),
     "effect": lambda want: effect(want.params["text"], want.params["position"]),
 }
+
+
+def votes(last=None):
+    from models.records.votes import Tally, Votes
+
+    return Votes("/home/votes.jsonl", 3, (Tally("pretrain", "sft", "helpful", 1, 2, 0, 2 / 3, 0.21, 0.94),), last or {})
+
+
+def scored_answer(answer, column=0):
+    before, own = tokens("Who?"), tokens(answer, bos=False)
+    whole = (*before, *own)
+    surprisal = np.linspace(0.1, 3.0, len(whole)).astype(np.float32) + column
+    k = 2
+    return TokenStrip("Who?" + answer, whole, surprisal, surprisal, np.zeros(len(whole), np.int32), "as scored",
+                      np.ones((len(whole), k), np.int32), np.full((len(whole), k), 0.4, np.float32),
+                      ("<b>x</b>", "y") * len(whole), len(before))  # fmt: skip
+
+
+ANSWERS |= {
+    "votes": lambda want: votes(),
+    "vote": lambda want: votes(want.params["vote"]),
+    "score_answer": lambda want: scored_answer(want.params["answer"], want.column),
+}

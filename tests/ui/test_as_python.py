@@ -45,6 +45,14 @@ def test_only_what_is_unusual_is_written() -> None:
     assert open_call(Column("/m", device="cuda:1", quantize="int4")) == "open_checkpoint('/m', device='cuda:1', quantize='int4')"
 
 
+def test_what_stands_around_the_text_is_written() -> None:
+    column = Column("/m", prompt="template", system="Be brief.", adapter=False)
+    assert open_call(column) == "open_checkpoint('/m', prompt='template', system='Be brief.', adapter=False)"
+    words = shlex.split(command_line((column,), "Hi", ("--heads", "entropy")))
+    assert words[-4:] == ["--chat", "--system", "Be brief.", "--no-adapter"]
+    assert shlex.split(command_line((Column("/m", exact=(1, 22)),), "Hi", ()))[-2:] == ["--exact", "1+22"]
+
+
 def test_columns_of_the_same_name_are_numbered() -> None:
     text = script((Column("/a/m"), Column("/b/m")), "x", "tokens", {})
     assert "'1 m'" in text

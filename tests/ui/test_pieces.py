@@ -21,7 +21,7 @@ from lab.ui.open_dialog import forecast
 from lab.ui.palette import matches, plain
 from lab.ui.rail import lineage_rows, run_rows
 from lab.ui.store import Store, column_from_json, column_to_json
-from lab.ui.tables import CHECKPOINT_MIME, ROW, Row, TableModel, TreeModel
+from lab.ui.tables import CHECKPOINT_MIME, ROW, Row, TreeModel
 from lab.ui.view import ViewWidget
 from models.columns import Column, Sampler
 from models.errors import UserError
@@ -72,14 +72,6 @@ def test_the_tree_model_is_sound(qtmodeltester: Any) -> None:
     assert bytes(model.mimeData([index]).data(CHECKPOINT_MIME).data()) == b"/b"
     assert not model.index_of("nothing").isValid()
     assert not model.flags(model.index_of("c")) & Qt.ItemFlag.ItemIsSelectable
-
-
-def test_the_table_model_is_sound(qtmodeltester: Any) -> None:
-    model = TableModel(["name", "value"], lambda value: f"<{value}>")
-    model.set_rows([("a", 1), ("b", 2)])
-    qtmodeltester.check(model)
-    assert model.index(1, 1).data() == "<2>"
-    assert model.headerData(0, Qt.Orientation.Horizontal) == "name"
 
 
 def job(**changes: Any) -> Job:

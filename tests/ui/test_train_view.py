@@ -133,7 +133,7 @@ def test_started_watched_paused_resumed_and_compared(
     """Two runs through the real window, engine and job; the window is closed and opened again in the middle of the first."""
     app = open_app(settings=Settings(text="x"))
     app.window.centre.show_view("train")
-    view = app.window.centre.view_widget("train")
+    view = app.window.centre.view_widget("train").page("runs")
     qtbot.waitUntil(lambda: view.jobs is not None, timeout=SECONDS)
     view.new.setChecked(True)
     view.editor.set_text("name: x\nstages:\n- {stage: sft, lr: -1}\n")
@@ -148,7 +148,7 @@ def test_started_watched_paused_resumed_and_compared(
 
     again = open_app()
     again.window.centre.show_view("train")
-    view = again.window.centre.view_widget("train")
+    view = again.window.centre.view_widget("train").page("runs")
     qtbot.waitUntil(lambda: bool(view.shown_steps()), timeout=SECONDS)
     view.stop.click()
     qtbot.waitUntil(lambda: bool(view.chosen()) and view.chosen()[0].state == "stopped", timeout=SECONDS)
@@ -175,7 +175,39 @@ def test_started_watched_paused_resumed_and_compared(
     assert len(view.curves.plots["loss"].lines) == 2
     assert "steps: 12 | 3000" in view.health.text()
     header, rows = view.table()
-    assert header[:3] == ["Run", "Stage", "Step"]
+    assert header[:3] == ["Run", "Stage", "Optimizer step"]
     assert "loss" in header
     assert len(rows) > 12
+    messages.expect_all()
+
+
+@pytest.mark.slow
+def test_looked_ahead_before_the_click_and_given_up(
+    open_app: Callable[..., App], qtbot: Any, messages: Any, tmp_path: Path
+) -> None:
+    """Plan and data of a step whose tokenizer does not exist yet, by the real engine; another plan is stopped under way."""
+    app = open_app(settings=Settings(text="x"))
+    app.window.centre.show_view("train")
+    page = app.window.centre.view_widget("train").page("runs")
+    qtbot.waitUntil(lambda: page.jobs is not None, timeout=SECONDS)
+    page.new.setChecked(True)
+    page.editor.set_text(recipe(tmp_path, 30))
+    page.editor.show_step("pretrain")
+    page.editor.plan.ask.click()
+    page.editor.data.ask.click()
+    qtbot.waitUntil(lambda: page.editor.plan.card.plan is not None, timeout=SECONDS)
+    qtbot.waitUntil(lambda: page.editor.data.panel.preview is not None, timeout=SECONDS)
+    plan, data = page.editor.plan.card.plan, page.editor.data.panel.preview
+    assert (plan.step, plan.steps, plan.measured) == ("pretrain", 30, 3)
+    assert data.step == "pretrain"
+    assert data.documents > len(TEXTS) * 4  # a text longer than the block is cut into several
+    assert data.learned == data.tokens - data.documents
+    assert page.editor.data.panel.strip.glyphs
+    page.editor.set_text(recipe(tmp_path, 30).replace("vocab_size: 320", "vocab_size: 330"))  # its tokenizer is another one
+    page.editor.show_step("pretrain")
+    page.editor.plan.ask.click()
+    qtbot.waitUntil(lambda: "making what it begins from" in page.editor.plan.page.text(), timeout=SECONDS)
+    page.editor.plan.stop.click()
+    assert "Not looked at yet" in page.editor.plan.page.text()
+    qtbot.waitUntil(lambda: app.context.session.is_settled, timeout=SECONDS)
     messages.expect_all()

@@ -21,10 +21,11 @@ from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import save_png, save_svg
 from models.discover import discover
 from models.words import set_language
+from tests.ui import hallucination_samples as hallucination
 from tests.ui import samples as made
 from tests.ui import within_samples as within
 
-ANSWERS = made.ANSWERS | within.ANSWERS
+ANSWERS = made.ANSWERS | within.ANSWERS | hallucination.ANSWERS
 FOUND = {found.name: found for found in discover("lab.ui.views", "VIEW")}
 NAMES = tuple(FOUND)
 views = pytest.mark.parametrize("name", NAMES)
@@ -130,7 +131,7 @@ def test_it_says_what_to_do_when_there_is_nothing(qtbot, name):
     widget.set_text("")
     widget.show()
     widget.redraw()
-    assert all(want.op in {"results", "jobs"} for want in widget.wants())
+    assert all(want.op in {"results", "jobs", "hallucination_runs"} for want in widget.wants())
     assert len(texts(widget)) > 10
     assert widget.table()[1] == []
 

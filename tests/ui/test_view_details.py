@@ -12,6 +12,7 @@ from lab.ui.view import Failure
 from lab.ui.views import attention, chat, evaluate, sampling, tokens
 from lab.ui.views._sampling_rows import bars, difference_bars, facts, stage_line
 from lab.ui.widgets.attention_panel import axis_labels, block_of, grid_numbers, pair_of, shown_pattern, value_text
+from lab.ui.widgets.chat_log import step_tip
 from lab.ui.widgets.conversation import Exchange, Reply, messages_for
 from lab.ui.widgets.remembered import exchange_from, exchanges_to
 from lab.ui.widgets.token_panel import glyph_values, same_tokens, scale_top, summary, token_at, token_values
@@ -435,6 +436,114 @@ def test_a_failed_answer_is_told_in_the_conversation(show):
     view.redraw()
     assert "Out of memory. Close a column." in view.panels[0].content.toPlainText()
     assert view.panels[0].message() == ""
+
+
+def finish_all(view, text="Who?", answers=(" Ombra is.", " Verda is.")):
+    wants = send(view, text)
+    for want in wants:
+        view.set_answer(want, made.generation(answers[want.column % len(answers)]))
+    view.redraw()
+    return wants
+
+
+def test_one_answer_is_scored_by_every_column_token_by_token(show):
+    view = show(chat)
+    fill(view)
+    wants = finish_all(view)
+    assert not [want for want in view.wants() if want.op == "score_answer"]
+    view.comparing.scored.setCurrentIndex(view.comparing.scored.findData(1))
+    scored = [want for want in view.wants() if want.op == "score_answer"]
+    assert [want.column for want in scored] == [0, 1]
+    assert scored[0].params["answer"] == " Verda is."
+    assert scored[0].params["messages"] == wants[1].params["messages"]
+    assert scored[0].params["token_ids"] == made.generation(" Verda is.").token_ids
+    view.redraw()
+    assert "scoring…" in view.panels[0].content.toPlainText()
+    for want in scored:
+        view.set_answer(want, made.scored_answer(" Verda is.", want.column))
+    view.redraw()
+    log = view.panels[0].content
+    assert "pretrain scores the answer of sft" in log.toPlainText()
+    assert log.toPlainText().count(" Verda is.") == 1  # its own answer is another one
+    step = log.step_at(log._starts[-1])
+    assert step.surprisal == pytest.approx(float(made.scored_answer(" Verda is.").surprisal[-1]))
+    assert "drawn with" not in step_tip(step)
+    assert "&lt;b&gt;x&lt;/b&gt;" in step_tip(step)
+    view.set_failure(scored[1], Failure("user", "Too long."))
+    view.redraw()
+    assert "Too long." in view.panels[1].content.toPlainText()
+
+
+def test_a_reward_model_scores_though_it_cannot_chat(show):
+    view = show(chat)
+    first, second = view.wants()
+    view.set_answer(first, made.description())
+    view.set_answer(second, made.description(unavailable={"generate": "A reward model predicts no tokens."}))
+    view.redraw()
+    finish_all(view)
+    assert "predicts no tokens" in view.panels[1].message()
+    view.comparing.scored.setCurrentIndex(view.comparing.scored.findData(0))
+    want = next(want for want in view.wants() if want.op == "score_answer" and want.column == 1)
+    found = made.scored_answer(" Ombra is.", 1)
+    nothing = np.full_like(found.surprisal, np.nan)
+    view.set_answer(want, replace(found, surprisal=nothing, convention="reward model: score 1.2500"))
+    view.redraw()
+    assert "reward model: score 1.2500" in view.panels[1].content.toPlainText()
+
+
+def test_words_that_differ_are_underlaid(show):
+    view = show(chat)
+    fill(view)
+    finish_all(view)
+    view.comparing.against.setCurrentIndex(view.comparing.against.findData(0))
+    view.redraw()
+    assert view.comparing.differences(view.exchanges[-1], 1) == [(True, " "), (False, "Verda"), (True, " is.")]
+    assert view.comparing.differences(view.exchanges[-1], 0) == []
+    log = view.panels[1].content
+    place = log.toPlainText().index("Verda")
+    cursor = log.textCursor()
+    cursor.setPosition(place + 1)
+    assert cursor.charFormat().background().style() != Qt.BrushStyle.NoBrush
+    cursor.setPosition(log.toPlainText().index("is.") + 1)
+    assert cursor.charFormat().background().style() == Qt.BrushStyle.NoBrush
+
+
+def test_a_blind_vote_names_nobody_until_it_is_cast(show, qtbot):
+    view = show(chat, n=3)
+    fill(view)
+    view.blind.setChecked(True)
+    wants = send(view, "Who?")
+    assert len(wants) == 2  # of three columns
+    view.redraw()
+    pane, shown = view.voting.pane, list(view.voting.pair)
+    assert sorted(shown) == [want.column for want in wants]
+    assert not any(panel.isVisible() for panel in view.panels)
+    assert not pane.can_vote()
+    for want in wants:
+        view.set_answer(want, made.generation(f" answer {want.column}"))
+    view.redraw()
+    assert pane.texts["A"].toPlainText() == f" answer {shown[0]}"
+    names = [made.COLUMNS[place].name for place in shown]
+    readable = " ".join([pane.titles["A"].text(), pane.titles["B"].text(), pane.said.whole(), pane.asked.whole()])
+    assert not any(name in readable for name in names)
+    pane.criterion.setCurrentIndex(1)
+    qtbot.keyClick(pane, Qt.Key.Key_B)
+    (want,) = (want for want in view.wants() if want.op == "vote")
+    vote = want.params["vote"]
+    assert (vote["criterion"], vote["prompt"]) == ("truthful", [{"role": "user", "content": "Who?"}])
+    assert vote["answers"][vote["choice"]]["text"] == f" answer {shown[1]}"
+    assert [vote["answers"][place]["text"] for place in vote["order_shown"]] == [f" answer {place}" for place in shown]
+    assert vote["answers"][0]["token_ids"] == list(made.generation().token_ids)
+    view.set_answer(want, made.votes(vote))
+    view.redraw()
+    assert pane.titles["B"].text() == f"B: {names[1]}"
+    assert "66.67 %" in [cell for row in pane.rates.rows.rows for cell in row]
+    assert not pane.can_vote()
+    assert not [want for want in view.wants() if want.op == "vote"]
+    assert len(send(view, "And now?")) == 2
+    assert not view.voting.revealed
+    view.blind.setChecked(False)
+    assert all(panel.isVisible() for panel in view.panels[:3])
 
 
 # evaluate ------------------------------------------------------------------------------------------------------------

@@ -310,7 +310,7 @@ def compared(low, high, p, n=100):
 def test_a_verdict_needs_the_interval_and_the_p():
     assert verdict_text(compared(0.1, 0.3, 0.01), True) == "better"
     assert verdict_text(compared(0.1, 0.3, 0.01), False) == "worse"
-    assert verdict_text(compared(0.1, 0.3, 0.2), True).startswith("too few items")
+    assert verdict_text(compared(0.1, 0.3, 0.2), True).startswith("too few: ")
     assert verdict_text(compared(-0.1, 0.1, 1.0), True) == "no difference seen"
 
 

@@ -70,6 +70,14 @@ class BranchPanel(QWidget):
         self.facts.set_whole(beam_facts(found))
         self.table.set_rows(*beam_table(found))
 
+    def chosen_ids(self, mode: str, path: tuple[int, ...], found: Any) -> tuple[int, ...]:
+        """Return the token ids behind the text of the path, or of the row of the table (the first, where none is chosen)."""
+        if mode == HAND:
+            return path
+        rows = () if found is None else found.sequences if mode == BEAMS else found.samples
+        row = max(self.table.currentIndex().row(), 0)
+        return (*path, *rows[row].token_ids) if row < len(rows) else ()
+
     def show_samples(self, samples: list[DrawnSample], asked: int) -> None:
         """Show the answers that are there."""
         self.facts.set_whole(sample_facts(statistics_of(samples), asked))

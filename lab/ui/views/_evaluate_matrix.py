@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QComboBox, QLineEdit, QMenu, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from lab.ui.widgets.colors import Rgb
 from lab.ui.widgets.flow import ToolRow
@@ -28,29 +29,33 @@ class MatrixPane(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.origin, self.baseline, self.search = QComboBox(self), QComboBox(self), QLineEdit(self)
-        self.only, self.grouped = QCheckBox(_("Only open columns"), self), QCheckBox(_("Families"), self)
+        self.only, self.grouped = QAction(_("Only open columns"), self), QAction(_("Families"), self)
         self.origin.addItem(_("All results"), "")
         for box in (self.origin, self.baseline):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(10)
+            box.setMinimumContentsLength(7)
         self.baseline.addItem(_("None"), "")
         self.search.setPlaceholderText(_("Filter benchmarks"))
         self.search.setAccessibleName(_("Filter benchmarks"))
         self.search.setClearButtonEnabled(True)
-        self.search.setMinimumWidth(130)
+        self.search.setMinimumWidth(120)
         self.search.setToolTip(
             _("Words in the name of benchmark or metric; failed, running, better, worse, unclear ask for rows with such a score")
         )
         self.only.setToolTip(_("Leave out the checkpoints that are not open in a column"))
+        for action in (self.only, self.grouped):
+            action.setCheckable(True)
         self.grouped.setChecked(True)
         self.grouped.setToolTip(_("Benchmarks whose names begin alike stand together and can be folded"))
-        self.buttons = {name: QPushButton(self) for name in ("run", "add", "export", "refresh", "stop")}
+        self.buttons = {name: QPushButton(self) for name in ("rows", "run", "add", "export", "refresh", "stop")}
         self._name_buttons()
         self.tools = ToolRow(self)
-        self.tools.labelled(_("Show"), self.origin, _("The results of all runs, or of one that was opened from the list of jobs"))
+        self.origin.setToolTip(_("The results of all runs, or of one that was opened from the list of jobs"))
+        self.origin.setAccessibleName(_("Show"))
+        self.tools.add(self.origin)
         tip = _("Paired differences from this checkpoint on the same items; p adjusted for all comparisons (Holm)")
         self.tools.labelled(_("Baseline"), self.baseline, tip)
-        self.tools.add(self.search, self.only, self.grouped, *self.buttons.values())
+        self.tools.add(self.search, *self.buttons.values())
         self.status, self.busy = Elided(parent=self), BusyLine(self)
         self.table, self.page = ScoreTable(self), MessagePage(self)
         self.table.setAccessibleName(_("Scores of every checkpoint on every benchmark"))
@@ -71,16 +76,22 @@ class MatrixPane(QWidget):
 
     def _name_buttons(self) -> None:
         texts = {
+            "rows": (_("Rows"), _("Which rows and columns there are")),
             "run": (_("Run…"), _("Evaluate the open columns from here")),
-            "add": (_("Add results…"), _("Show a folder of results beside these, ours or lm-eval's; it can be dropped here too")),
+            "add": (_("Add…"), _("Show a folder of results beside these, ours or lm-eval's; it can be dropped here too")),
             "export": (_("Export"), _("The matrix as CSV, Markdown, LaTeX, or the runs in lm-eval's layout")),
-            "refresh": (_("Refresh"), _("Read the results again")),
+            "refresh": ("⟳", _("Read the results again")),
             "stop": (_("Stop"), _("Ask the running evaluation to stop; what is done stays")),
         }
         for name, (text, tip) in texts.items():
             self.buttons[name].setText(text)
             self.buttons[name].setToolTip(tip)
+        self.buttons["refresh"].setAccessibleName(_("Refresh"))
         self.buttons["run"].setCheckable(True)
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        menu.addActions([self.only, self.grouped])
+        self.buttons["rows"].setMenu(menu)
 
     def _connect(self) -> None:
         self.only.toggled.connect(self._on_asked)

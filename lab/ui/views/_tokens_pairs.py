@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QItemSelection, Qt
-from PySide6.QtWidgets import QCheckBox, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtCore import QItemSelection
+from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from lab.ui.view import Want
 from lab.ui.widgets.colors import blend, scheme
@@ -15,8 +15,8 @@ from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import ColorKey
 from lab.ui.widgets.panel import ColumnPanel, Elided
-from lab.ui.widgets.rows import RowsTable
 from lab.ui.widgets.strip_layout import glyphs
+from lab.ui.widgets.table_below import put_table_below
 from lab.ui.widgets.text import number, tooltip, visible
 from lab.ui.widgets.token_strip import StripGroup, TokenStrip
 from models.records.vocabulary import Aligned, Encoded, agreement, align, cut_alike, measures
@@ -65,20 +65,8 @@ class PairsPage(ColumnView):
         self.only.toggled.connect(self.redraw_soon)
         self.key = ColorKey(self)
         self.tools.add(self.only, self.key)
-        self.page.removeItem(self.row)
-        self.splitter = QSplitter(Qt.Orientation.Vertical, self)
-        self.splitter.setChildrenCollapsible(False)
-        upper = QWidget(self.splitter)
-        upper.setLayout(self.row)
-        self.row.setContentsMargins(0, 0, 0, 0)
-        self.grid = RowsTable(self.splitter)
-        self.grid.setAccessibleName(_("Where the tokenizers cut alike"))
-        self.grid.setMinimumHeight(60)
+        self.splitter, self.grid = put_table_below(self, _("Where the tokenizers cut alike"), (340, 240))
         self.grid.selectionModel().selectionChanged.connect(self._on_row)
-        self.splitter.addWidget(upper)
-        self.splitter.addWidget(self.grid)
-        self.splitter.setSizes([340, 240])
-        self.page.addWidget(self.splitter, 1)
 
     # the view contract -----------------------------------------------------------------------------------------------
     def make_content(self, index: int) -> QWidget:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QItemSelection, Qt, QTimer
-from PySide6.QtWidgets import QComboBox, QSplitter, QWidget
+from PySide6.QtCore import QItemSelection, QTimer
+from PySide6.QtWidgets import QComboBox, QWidget
 
 from lab.ui.view import Want
 from lab.ui.widgets.colors import Bytes, levels, scheme
@@ -15,7 +15,7 @@ from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
-from lab.ui.widgets.rows import RowsTable
+from lab.ui.widgets.table_below import put_table_below
 from lab.ui.widgets.text import signed
 from lab.ui.widgets.token_controls import TokenControls
 from lab.ui.widgets.token_panel import (
@@ -71,20 +71,8 @@ class TextPage(ColumnView):
         self.controls.text_changed.connect(self._on_asked)
 
     def _build_body(self) -> None:
-        self.page.removeItem(self.row)
-        self.splitter = QSplitter(Qt.Orientation.Vertical, self)
-        self.splitter.setChildrenCollapsible(False)
-        upper = QWidget(self.splitter)
-        upper.setLayout(self.row)
-        self.row.setContentsMargins(0, 0, 0, 0)
-        self.grid = RowsTable(self.splitter)
-        self.grid.setAccessibleName(_("Table of tokens"))
-        self.grid.setMinimumHeight(60)
+        self.splitter, self.grid = put_table_below(self, _("Table of tokens"), (360, 240))
         self.grid.selectionModel().selectionChanged.connect(self._on_row_selected)
-        self.splitter.addWidget(upper)
-        self.splitter.addWidget(self.grid)
-        self.splitter.setSizes([360, 240])
-        self.page.addWidget(self.splitter, 1)
 
     # the view contract -----------------------------------------------------------------------------------------------
     def make_content(self, index: int) -> QWidget:

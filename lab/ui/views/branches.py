@@ -61,8 +61,8 @@ class BranchesView(ColumnView):
         panel.tree.redone.connect(lambda: self._redo(index))
         panel.bars.clicked.connect(lambda row: self._on_row(index, row))
         panel.bars.activated.connect(lambda row: self._on_token(index, row))
-        for widget in (panel.tree, panel.bars):
-            add_menu(widget, self.table, self.message.emit)
+        for widget in (panel.tree, panel.bars, panel.table):
+            self.offer_look(add_menu(widget, self.table, self.message.emit), index)
         return panel
 
     def set_columns(self, columns: tuple[Column, ...]) -> None:
@@ -105,6 +105,13 @@ class BranchesView(ColumnView):
             "column": started["columns"][index], "text": self.base(), "path": started["paths"][index], **started["settings"]
         }  # fmt: skip
         return Want(OPS[mode], OPS[mode], params, index, streamed=mode == SAMPLES, fresh=started["serial"])
+
+    def written(self, index: int) -> Mapping[str, Any] | None:
+        """Return the path that is looked at, or the answer of the table's row."""
+        content, paths = self.panels[index].content, self._paths()
+        assert isinstance(content, BranchPanel)
+        ids = content.chosen_ids(self.set.now(), paths[index] if index < len(paths) else (), self.answer(index))
+        return {"ids": ids, "prompt": self.base()} if ids else None
 
     def extra_wants(self) -> list[Want]:
         """Return the runs of tokens that are being drawn."""

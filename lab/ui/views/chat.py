@@ -8,32 +8,44 @@ from typing import Any
 
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
-    QCheckBox,
-    QDoubleSpinBox,
-    QHBoxLayout,
     QLineEdit,
     QPushButton,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
 from lab.ui.view import Failure, View, Want
-from lab.ui.widgets.chat_log import TOP_NATS, ChatLog, Turn
+from lab.ui.views._chat_comparing import SLOT, Comparing
+from lab.ui.views._chat_tools import ChatSettings, button_row
+from lab.ui.views._chat_voting import Voting
+from lab.ui.widgets.chat_log import ChatLog, Turn
 from lab.ui.widgets.colors import scheme
 from lab.ui.widgets.columns import ColumnView
-from lab.ui.widgets.conversation import Exchange, MessageEdit, Reply, messages_for, stop_text
+from lab.ui.widgets.conversation import (
+    Exchange,
+    MessageEdit,
+    Reply,
+    conversation_rows,
+    conversation_text,
+    messages_for,
+    stop_text,
+)
 from lab.ui.widgets.figure import add_menu
-from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
 from lab.ui.widgets.remembered import exchange_from, exchanges_to
-from models.chain import temperature_of, with_temperature
-from models.columns import Column, Sampler
+from lab.ui.widgets.vote_pane import VotePane
+from models.columns import Column
 from models.records.checkpoints import Description
 from models.records.sampling import Step
+from models.records.votes import Votes
 from models.words import _
 
 MOST_REMEMBERED = 30
+
+
+def is_same(one: Column, other: Column) -> bool:
+    """Return whether two columns answer alike but for their sampler: the same weights, however texts are shown to them."""
+    return one.weights_key == other.weights_key and one.adapter == other.adapter
 
 
 class ChatView(ColumnView):
@@ -47,22 +59,16 @@ class ChatView(ColumnView):
         self.exchanges: list[Exchange] = []
         self._serial = 0
         self._prompt = ""
-        self.temperature, self.length, self.seed = QDoubleSpinBox(self), QSpinBox(self), QSpinBox(self)
-        self.temperature.setRange(0, 5)
-        self.temperature.setSingleStep(0.1)
-        self.temperature.setValue(0.7)
-        self.length.setRange(1, 4096)
-        self.length.setValue(64)
-        self.seed.setRange(0, 2**31 - 1)
-        self.coloured = QCheckBox(_("Colours"), self)
-        self.coloured.setToolTip(_("Colour every token by how much it surprised the model; hover one for its alternatives"))
-        self.coloured.setChecked(True)
-        self.legend = Legend(self)
-        self.legend.set_scale(_("Surprisal, nats"), "0", f"≥ {TOP_NATS:.0f}")
-        self.tools.labelled(_("Temperature"), self.temperature, _("0 always takes the most probable token"))
-        self.tools.labelled(_("Longest answer"), self.length, _("Most tokens that are generated"))
-        self.tools.labelled(_("Seed"), self.seed, _("The same seed gives the same answer; Regenerate takes the next one"))
-        self.tools.add(self.coloured, self.legend)
+        self.settings = ChatSettings(self.tools)
+        self.coloured, self.seed = self.settings.coloured, self.settings.seed
+        self.comparing = Comparing(self.tools)
+        self.blind = QPushButton(_("Vote blind"), self)
+        self.blind.setCheckable(True)
+        self.blind.setToolTip(_("Two of the columns answer, without their names; you say which answer is better"))
+        self.tools.add(self.blind)
+        self.voting = Voting(VotePane(self))
+        self.page.addWidget(self.voting.pane, 1)
+        self.voting.pane.hide()
         self.system = QLineEdit(self)
         self.system.setPlaceholderText(_("System message (optional)"))
         self.system.setAccessibleName(_("System message"))
@@ -74,6 +80,10 @@ class ChatView(ColumnView):
         self.setFocusProxy(self.edit)
         self._add_buttons()
         self.coloured.toggled.connect(self.redraw_soon)
+        self.comparing.changed.connect(self._on_compared)
+        self.blind.toggled.connect(self._on_blind)
+        self.voting.pane.voted.connect(self._on_vote)
+        self.voting.pane.skipped.connect(self._on_skip)
 
     def _add_buttons(self) -> None:
         self.send = QPushButton(_("Send"), self)
@@ -91,17 +101,10 @@ class ChatView(ColumnView):
             (self.copy, _("Copy the whole conversation as text"), self._on_copy),
             (self.new, _("Start a new conversation"), self._on_new),
         )
-        buttons = QHBoxLayout()
-        buttons.setSpacing(4)
-        for button, tip, slot in tips:
-            button.setToolTip(tip)
-            button.clicked.connect(slot)
-            buttons.addWidget(button)
-        buttons.insertStretch(2, 1)
         lower = QVBoxLayout()
         lower.setSpacing(4)
         lower.addWidget(self.edit)
-        lower.addLayout(buttons)
+        lower.addLayout(button_row(tips, 2))
         self.page.addLayout(lower)
         self.edit.sent.connect(self._on_send)
         self.edit.stopped.connect(self._on_stop)
@@ -111,21 +114,21 @@ class ChatView(ColumnView):
         """Build one conversation."""
         log = ChatLog()
         log.setAccessibleName(_("Conversation of column {n}").format(n=index + 1))
-        add_menu(log, self.table, self.message.emit)
+        self.offer_look(add_menu(log, self.table, self.message.emit), index)
         return log
 
     def set_columns(self, columns: tuple[Column, ...]) -> None:
         """Show these columns; what another checkpoint said at that place is forgotten."""
         for index in range(max(len(self.columns), len(columns))):
-            same = index < min(len(self.columns), len(columns)) and self.columns[index] == columns[index]
+            same = index < min(len(self.columns), len(columns)) and is_same(self.columns[index], columns[index])
             if not same and self.columns:
                 for exchange in self.exchanges:
                     exchange.replies.pop(index, None)
         if not self.columns and columns:
-            first = columns[0].sampler
-            self.temperature.setValue(temperature_of(first))
-            self.length.setValue(first.max_new_tokens)
-            self.seed.setValue(first.seed)
+            self.settings.take(columns[0].sampler)
+        if columns != self.columns:
+            self.comparing.set_columns(columns)
+            self.voting.again()
         super().set_columns(columns)
 
     def set_text(self, text: str) -> None:
@@ -140,15 +143,25 @@ class ChatView(ColumnView):
         reply = self._reply(index)
         if reply is None or reply.state != "asked":
             return None
-        sampler = self._sampler(self.columns[index].sampler)
+        sampler = self.settings.sampler(self.columns[index].sampler)
         params = {"column": replace(self.columns[index], sampler=sampler), "messages": reply.messages}
         return Want("generate", "generate", params, index, streamed=True, fresh=reply.serial)
 
+    def written(self, index: int) -> Mapping[str, Any] | None:
+        """Return the last answer of a column, and the messages that it answers."""
+        reply = self._reply(index)
+        return {"ids": tuple(s.id for s in reply.steps), "messages": reply.messages} if reply and reply.steps else None
+
     def extra_wants(self) -> list[Want]:
         """Return the requests for what the checkpoints are: whether they can chat, and have a template."""
-        return [
-            Want(f"describe/{i}", "describe", {"path": column.checkpoint}) for i, column in enumerate(self.columns)
-        ]  # fmt: skip
+        about = [Want(f"describe/{i}", "describe", {"path": column.checkpoint}) for i, column in enumerate(self.columns)]
+        scores = [self._score_want(i) for i in range(len(self.columns))]
+        return [*about, *(want for want in scores if want is not None), *self.voting.wants()]
+
+    def _score_want(self, index: int) -> Want | None:
+        if self.voting.on:
+            return None
+        return self.comparing.want(self.exchanges, index, self.columns[index], self.system.text())
 
     def set_partial(self, want: Want, value: Any) -> None:
         """Add a generated token."""
@@ -162,6 +175,9 @@ class ChatView(ColumnView):
     def set_answer(self, want: Want, value: Any) -> None:
         """Take a finished answer, or what a checkpoint is."""
         super().set_answer(want, value)
+        if isinstance(value, Votes):
+            self.voting.take(value, self.columns, want.slot == "vote")
+            return
         reply = self._reply(want.column)
         if want.slot == "generate" and reply is not None and reply.serial == want.fresh:
             reply.state, reply.generation = "done", value
@@ -169,6 +185,9 @@ class ChatView(ColumnView):
     def set_failure(self, want: Want, failure: Failure) -> None:
         """Show why there is no answer, in the conversation."""
         super().set_failure(want, failure)
+        if want.slot == "vote":
+            self.voting.failed()
+            self.voting.pane.said.set_whole(f"{failure.what} {failure.hint}".strip())
         reply = self._reply(want.column)
         if want.slot == "generate" and reply is not None and reply.serial == want.fresh:
             reply.state = "stopped" if failure.kind == "cancelled" else "failed"
@@ -184,23 +203,12 @@ class ChatView(ColumnView):
     def state(self) -> dict[str, Any]:
         """Return the settings and the conversation, its newest answers token by token."""
         said = exchanges_to(self.exchanges[-MOST_REMEMBERED:])
-        return {
-            "system": self.system.text(), "temperature": self.temperature.value(), "length": self.length.value(),
-            "seed": self.seed.value(), "coloured": self.coloured.isChecked(), "exchanges": said,
-        }  # fmt: skip
+        return {"system": self.system.text(), **self.settings.state(), "exchanges": said}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take them back."""
         self.system.setText(str(state.get("system", "")))
-        temperature, length, seed = (state.get(name) for name in ("temperature", "length", "seed"))
-        if isinstance(temperature, int | float):
-            self.temperature.setValue(float(temperature))
-        for box, value in ((self.length, length), (self.seed, seed)):
-            if isinstance(value, int):
-                box.setValue(value)
-        self.coloured.blockSignals(True)
-        self.coloured.setChecked(bool(state.get("coloured", True)))
-        self.coloured.blockSignals(False)
+        self.settings.restore(state)
         saved = state.get("exchanges", ())
         self.exchanges = [exchange_from(e) for e in saved if isinstance(e, Mapping)] if isinstance(saved, list | tuple) else []
         self.redraw_soon()
@@ -209,6 +217,11 @@ class ChatView(ColumnView):
     def redraw(self) -> None:
         """Draw the conversations and enable what can be done."""
         super().redraw()
+        self.voting.pane.setVisible(self.voting.on and bool(self.columns))
+        if self.voting.on and self.columns:
+            for panel in self.panels:
+                panel.hide()
+            self.voting.draw(self.exchanges[-1] if self.exchanges else None, self.columns)
         busy = any(self.wanted(i) is not None for i in range(len(self.columns)))
         self.send.setEnabled(not busy and any(self._can_chat(i) for i in range(len(self.columns))))
         self.stop.setEnabled(busy)
@@ -219,6 +232,8 @@ class ChatView(ColumnView):
     def ready(self, panel: ColumnPanel, index: int) -> bool:
         """Return whether a column can chat; if not, its panel says why."""
         why = self._why_not(index)
+        if self.exchanges and self._score_want(index) is not None:
+            return True  # a reward model cannot chat, but it scores
         if why:
             panel.show_message(_("This column cannot chat."), why)
         elif not self.exchanges:
@@ -235,6 +250,11 @@ class ChatView(ColumnView):
             turns.append(Turn(_("You"), exchange.user))
             reply = exchange.replies.get(index)
             turns.append(self._turn(index, reply, colors.columns[index % 4]))
+        if self.exchanges:
+            turns[-1].parts = self.comparing.differences(self.exchanges[-1], index)
+        wanted = self._score_want(index)
+        if wanted is not None:
+            turns.append(self._scored_turn(index, wanted, colors.columns[index % 4]))
         log.set_turns(turns, self.coloured.isChecked())
 
     def _turn(self, index: int, reply: Reply | None, color: tuple[int, int, int]) -> Turn:
@@ -256,6 +276,12 @@ class ChatView(ColumnView):
         if not text and not reply.steps and reply.generation is not None:
             note = _("(empty answer)") + " " + note
         return Turn(name, text, color, reply.steps, note, bad)
+
+    def _scored_turn(self, index: int, wanted: Want, color: tuple[int, int, int]) -> Turn:
+        found, failed = self.answers.get((SLOT, index)), self.failures.get((SLOT, index))
+        why = failed[1].what if failed is not None and failed[0] == wanted else ""
+        value = found[1] if found is not None and found[0] == wanted and not why else None
+        return self.comparing.scored_turn([column.name for column in self.columns], index, value, why, color)
 
     def _plainly(self, index: int, before: str = "") -> str:
         """Return the remark about a column without a template, or nothing."""
@@ -287,21 +313,9 @@ class ChatView(ColumnView):
     def _reply(self, index: int) -> Reply | None:
         return self.exchanges[-1].replies.get(index) if self.exchanges and index >= 0 else None
 
-    def _sampler(self, own: Sampler) -> Sampler:
-        tempered = with_temperature(own, round(self.temperature.value(), 2))
-        return replace(tempered, max_new_tokens=self.length.value(), seed=self.seed.value())
-
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return one row per message and column."""
-        header = ["#", _("Message"), _("Column"), _("Answer"), _("Tokens"), _("Mean surprisal"), _("Ended")]
-        rows: list[list[Any]] = []
-        for n, exchange in enumerate(self.exchanges):
-            for index, reply in sorted(exchange.replies.items()):
-                if index < len(self.columns):
-                    g = reply.generation
-                    last = [len(g.token_ids), g.mean_surprisal, g.stop] if g else [len(reply.steps), None, reply.state]
-                    rows.append([n + 1, exchange.user, self.columns[index].name, reply.said(), *last])
-        return header, rows
+        return conversation_rows(self.exchanges, [column.name for column in self.columns])
 
     # slots -----------------------------------------------------------------------------------------------------------
     def _on_send(self) -> None:
@@ -315,12 +329,33 @@ class ChatView(ColumnView):
     def _ask(self) -> None:
         """Have every column that can answer the last message."""
         self._serial += 1
-        for index in range(len(self.columns)):
-            if self._can_chat(index):
-                messages = messages_for(self.exchanges, index, self.system.text())
-                self.exchanges[-1].replies[index] = Reply(messages=messages, serial=self._serial)
+        places = [index for index in range(len(self.columns)) if self._can_chat(index)]
+        for index in self.voting.choose(places) if self.voting.on else places:
+            messages = messages_for(self.exchanges, index, self.system.text())
+            self.exchanges[-1].replies[index] = Reply(messages=messages, serial=self._serial)
         self.redraw()
         self.changed.emit()
+
+    def _on_compared(self) -> None:
+        self.redraw_soon()
+        self.changed.emit()
+
+    def _on_blind(self, on: bool) -> None:
+        self.voting.on = on
+        self.voting.again()
+        self.redraw()
+        self.changed.emit()
+
+    def _on_vote(self, name: str) -> None:
+        if self.exchanges and self.voting.pair is not None:
+            messages = self.exchanges[-1].replies[self.voting.pair[0]].messages
+            asked = messages or messages_for(self.exchanges, self.voting.pair[0], self.system.text())
+            self.voting.vote(name, self.exchanges[-1], self.columns, asked)
+            self.changed.emit()
+
+    def _on_skip(self) -> None:
+        self.voting.again()
+        self._on_again()
 
     def _on_stop(self) -> None:
         for reply in self.exchanges[-1].replies.values() if self.exchanges else ():
@@ -350,14 +385,7 @@ class ChatView(ColumnView):
         self.changed.emit()
 
     def _on_copy(self) -> None:
-        lines: list[str] = []
-        for exchange in self.exchanges:
-            lines.append(f"{_('You')}: {exchange.user}")
-            for index, reply in sorted(exchange.replies.items()):
-                if index < len(self.columns):
-                    lines.append(f"{self.columns[index].name}: {reply.said()}")
-            lines.append("")
-        QGuiApplication.clipboard().setText("\n".join(lines))
+        QGuiApplication.clipboard().setText(conversation_text(self.exchanges, [column.name for column in self.columns]))
         self.message.emit(_("Conversation copied."))
 
 

@@ -59,7 +59,7 @@ class EvaluateView(ViewWidget):
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(self.scores)
         self.splitter.addWidget(self.items)
-        self.splitter.setSizes([380, 300])
+        self.splitter.setSizes([340, 300])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.splitter)
@@ -269,7 +269,7 @@ class EvaluateView(ViewWidget):
         self.scores.stack.setCurrentWidget(page)
 
     def _show_lower(self, matrix: ScoreMatrix) -> None:
-        self.items.setVisible(bool(self.cells))
+        self.items.setVisible(bool(self.cells) and not self.form.isVisibleTo(self))  # the form needs the room
         if self.items.chosen is not None:
             self.scores.table.select_cell(self.items.chosen[:2], self.items.chosen[2])
         self.items.draw(matrix, self._name_colors())
@@ -317,6 +317,7 @@ class EvaluateView(ViewWidget):
 
     def _on_form(self, shown: bool) -> None:
         self.form.setVisible(shown)
+        self._redraw_soon()
         self.changed.emit()
 
     def _on_start(self) -> None:

@@ -328,7 +328,7 @@ def _rows(column: str, step: str, part: Part) -> list[list[Any]]:
 
 
 def _title() -> str:
-    return _("Inside one step")
+    return _("One step")
 
 
 def _tip() -> str:

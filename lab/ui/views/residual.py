@@ -359,7 +359,7 @@ class ResidualView(ColumnView):
 
 
 def _title() -> str:
-    return _("Residual stream")
+    return _("Residual")
 
 
 def _tip() -> str:

@@ -23,6 +23,7 @@ from models.records.salience import Salience, SalienceQuestion, difference_salie
 from models.records.tokens import Token
 from models.words import _
 
+MOST_SUMS = 16
 LONG_TEXT = 4000
 """Characters; a longer text is never explained without being asked."""
 Pair: TypeAlias = tuple[Array, Array]
@@ -40,6 +41,7 @@ class SalienceView(ColumnView):
         self._group, self._targets = StripGroup(self), StripGroup(self)
         self._fresh, self._scale = False, 1.0
         self._segmented = Segmented()
+        self._sums: dict[int, tuple[Array, Any, Scored]] = {}
         self._drawn: dict[int, tuple[Salience, tuple[Any, ...]]] = {}
         self.controls = Controls(self.tools, self)
         self.add_difference()
@@ -245,7 +247,13 @@ class SalienceView(ColumnView):
     def _scored(self, tokens: tuple[Token, ...], values: Array, text: str | None = None) -> Scored:
         """Put scores together to the chosen segments; ``text``: what the tokens' offsets count in, else the target."""
         said = self.controls.target.text() if text is None else text
-        return scored(tokens, values, self._segmented.of(tokens, self.controls.chosen(self.controls.level), said))
+        parts = self._segmented.of(tokens, self.controls.chosen(self.controls.level), said)
+        known = self._sums.get(id(values))
+        if known is None or known[0] is not values or known[1] is not parts:
+            while len(self._sums) >= MOST_SUMS:
+                del self._sums[next(iter(self._sums))]
+            known = self._sums[id(values)] = values, parts, scored(tokens, values, parts)
+        return known[2]
 
     def _shown_parts(self) -> list[Scored]:
         found, pair = self._found(), self.difference.pair()

@@ -146,7 +146,7 @@ class SamplingView(ColumnView):
         panel.bars.setAccessibleName(_("Next tokens of column {n}").format(n=index + 1))
         panel.bars.clicked.connect(lambda row: self._on_row(index, row))
         panel.bars.activated.connect(lambda row: self._on_row_taken(index, row))
-        add_menu(panel.bars, self.table, self.message.emit)
+        self.offer_look(add_menu(panel.bars, self.table, self.message.emit), index)
         return panel
 
     def set_columns(self, columns: tuple[Column, ...]) -> None:
@@ -173,6 +173,10 @@ class SamplingView(ColumnView):
             "top": DIFFERENCE_TOP if self.difference.pair() else TOP,
         }  # fmt: skip
         return Want("sampler_chain", "sampler_chain", params, index)
+
+    def written(self, index: int) -> Mapping[str, Any] | None:
+        """Return the tokens that were put behind the text."""
+        return {"ids": self._path, "prompt": self.text, "position": self.position.value()} if self._path else None
 
     def set_text(self, text: str) -> None:
         """Take a new text and look at its end again."""

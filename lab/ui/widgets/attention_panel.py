@@ -139,6 +139,8 @@ def reading(head: AttentionHead, values: Array, row: int, column: int, most: int
         words = _("{token} is looked at by: {list}")
     else:
         return ""
+    if line.size and np.isnan(line).all():
+        return words.format(token=visible(own, 20), list=_("invalid (NaN)"))
     line = np.nan_to_num(line)
     order = [int(i) for i in np.argsort(-np.abs(line), kind="stable")[:most] if abs(line[i]) > 0]
     listed = " · ".join(f"{visible(others[i], 16)} {line[i]:.3f}" for i in order)

@@ -60,6 +60,7 @@ class BarList(QAbstractScrollArea):
         self.color: Rgb = (0, 114, 178)
         self._top, self._log, self._signed = 1.0, False, False
         self._narrow = False
+        self._widths: dict[bool, tuple[int, int]] = {}
         self._chosen = self._pointed = -1
         self.setFrameShape(QAbstractScrollArea.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -72,8 +73,18 @@ class BarList(QAbstractScrollArea):
     def set_bars(self, bars: Sequence[Bar], top: float, log: bool = False, signed: bool = False) -> None:
         """Show these rows; ``top`` is the value of a bar of full length."""
         self.bars, self._top, self._log, self._signed = bars, top, log, signed
+        self._widths.clear()
         self._set_range()
         self.viewport().update()
+
+    def _widest(self) -> tuple[int, int]:
+        """Return the widest token and the widest number in pixels; measured once for the same rows."""
+        if self._narrow not in self._widths:
+            measure = self.fontMetrics().horizontalAdvance
+            tokens = max((measure(text) for text in {bar.text for bar in self.bars}), default=40)
+            numbers = max((measure(text) for text in {self._label(bar) for bar in self.bars}), default=40)
+            self._widths[self._narrow] = tokens, numbers
+        return self._widths[self._narrow]
 
     def row_height(self) -> int:
         """Return the height of a row in pixels."""
@@ -95,11 +106,11 @@ class BarList(QAbstractScrollArea):
         painter = QPainter(self.viewport())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         height, offset = self.row_height(), self.verticalScrollBar().value()
-        measure = self.fontMetrics().horizontalAdvance
         width = self.viewport().width()
-        names = min(max((measure(bar.text) for bar in self.bars), default=40) + 14, int(width * 0.42))
         self._narrow = width < NARROW
-        labels = min(max((measure(self._label(bar)) for bar in self.bars), default=40) + 10, int(width * 0.5))
+        tokens, numbers = self._widest()
+        labels = min(numbers + 10, int(width * 0.62))
+        names = min(tokens + 14, int(width * 0.42), max(width - labels - 8, 24))
         first = max((offset - 3) // height, 0)
         last = min((offset + self.viewport().height()) // height + 1, len(self.bars))
         for row in range(first, last):
@@ -209,6 +220,12 @@ class BarList(QAbstractScrollArea):
         """Scroll range follows the height."""
         super().resizeEvent(event)
         self._set_range()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Measure again in another font."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._widths.clear()
 
     def sizeHint(self) -> QSize:
         """Return room for a dozen rows."""

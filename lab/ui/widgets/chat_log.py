@@ -30,6 +30,7 @@ class Turn:
         text: All of it, when there are no ``steps``.
         steps: Its tokens, if it was generated here.
         note: A remark below it; ``bad`` paints it as a failure.
+        parts: The text in parts, if those that another text does not have (False) are to be underlaid.
     """
 
     who: str
@@ -38,6 +39,7 @@ class Turn:
     steps: list[Step] = field(default_factory=list)
     note: str = ""
     bad: bool = False
+    parts: list[tuple[bool, str]] = field(default_factory=list)
 
 
 def step_texts(steps: Sequence[Step], before: str = "") -> list[str]:
@@ -57,9 +59,10 @@ def step_tip(step: Step) -> str:
         _("model: {p}, surprisal {s} nats, rank {n}").format(
             p=percent(math.exp(-step.surprisal)), s=number(step.surprisal, 2), n=step.rank
         ),
-        _("drawn with {p} after the sampler").format(p=percent(step.probability)),
-        "",
     ]
+    if not math.isnan(step.probability):  # it was drawn here, not only scored
+        lines.append(_("drawn with {p} after the sampler").format(p=percent(step.probability)))
+    lines.append("")
     for id, text, probability in list(zip(step.top_ids, step.top_texts, step.top_probabilities, strict=True))[:ALTERNATIVES]:
         mark = "▸" if int(id) == step.id else " "
         lines.append(f"{mark} {percent(float(probability)):>9}   {visible(text, 24)}")
@@ -87,9 +90,11 @@ class ChatLog(QTextEdit):
 
     def set_turns(self, turns: list[Turn], coloured: bool = True) -> None:
         """Show a conversation; when only the last turn has grown, only what is new is added."""
-        fingerprint = [(t.who, t.text if not t.steps else "", t.color, t.note, t.bad, id(t.steps)) for t in turns]
+        fingerprint = [
+            (t.who, t.text if not t.steps else "", t.color, t.note, t.bad, id(t.steps), tuple(t.parts)) for t in turns
+        ]
         key = (fingerprint, coloured, scheme(self.palette()))
-        last = turns[-1].steps if turns else []
+        last = turns[-1].steps if turns and not turns[-1].parts else []
         if key == self._fingerprint and turns and len(last) >= self._shown_steps:
             if len(last) > self._shown_steps:
                 self._append(last[self._shown_steps :], last[self._shown_steps - 1].text_so_far if self._shown_steps else "")
@@ -122,7 +127,9 @@ class ChatLog(QTextEdit):
         name.setFontWeight(QFont.Weight.DemiBold)
         cursor.insertText(plain(turn.who), name)
         self._block(cursor, False, 3, 2)
-        if turn.steps:
+        if turn.parts:
+            self._write_parts(cursor, turn.parts)
+        elif turn.steps:
             self._append(turn.steps, "")
         elif turn.text:
             body = QTextCharFormat()
@@ -130,9 +137,18 @@ class ChatLog(QTextEdit):
             cursor.insertText(plain(turn.text), body)
         if turn.note:
             cursor.movePosition(QTextCursor.MoveOperation.End)
-            if turn.steps or turn.text:
+            if turn.steps or turn.text or turn.parts:
                 self._block(cursor, False, 1, 0)
             self._write_note(cursor, turn)
+
+    def _write_parts(self, cursor: QTextCursor, parts: Sequence[tuple[bool, str]]) -> None:
+        colors = scheme(self.palette())
+        for same, text in parts:
+            form = QTextCharFormat()
+            form.setForeground(qcolor(colors.text))
+            if not same:
+                form.setBackground(qcolor(blend(colors.background, colors.warn, 0.28)))
+            cursor.insertText(plain(text), form)
 
     def _write_note(self, cursor: QTextCursor, turn: Turn) -> None:
         colors = scheme(self.palette())

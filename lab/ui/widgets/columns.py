@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QEvent, QTimer, Signal
@@ -10,13 +13,18 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, 
 
 from lab.ui.view import Failure, ViewWidget, Want
 from lab.ui.widgets.colors import scheme
+from lab.ui.widgets.figure import FigureMenu
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.panel import ColumnPanel
 from models.columns import Column
 from models.events import Progress
+from models.records.tokens import ExactText
 from models.words import _
 
 REDRAW_MILLISECONDS = 25
+SLICE_SECONDS = 0.008
+"""Panels that are left after so long are drawn in the next turn of the event loop."""
+LOOK = "look inside"
 Key = tuple[str, int]
 
 
@@ -115,6 +123,8 @@ class ColumnView(ViewWidget):
         self.progress: dict[Key, Progress] = {}
         self.panels: list[ColumnPanel] = []
         self._asked: list[Want] = []
+        self._look: Want | None = None
+        self._looks = 0
         self.tools = ToolRow(self)
         self.difference = DifferencePicker(self)
         self.difference.changed.connect(self._on_difference_changed)
@@ -129,7 +139,13 @@ class ColumnView(ViewWidget):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REDRAW_MILLISECONDS)
-        self._timer.timeout.connect(self.redraw)
+        self._timer.timeout.connect(self._redraw_slice)
+        self._next = QTimer(self)
+        self._next.setSingleShot(True)
+        self._next.setInterval(0)
+        self._next.timeout.connect(self._redraw_slice)
+        self._undrawn: list[int] = []
+        self._deadline = math.inf
         self.setMinimumSize(260, 160)
 
     def add_difference(self) -> None:
@@ -189,14 +205,17 @@ class ColumnView(ViewWidget):
         if not self.columns or (self.needs_text and not self.text):
             return []
         found = [self.wanted(index) for index in self.asked()]
-        return [want for want in found if want is not None] + self.extra_wants()
+        return [want for want in [*found, self._look] if want is not None] + self.extra_wants()
 
     def asked(self) -> tuple[int, ...]:
         """Return the columns that are on screen: all of them, or the two of a difference."""
         return self.difference.pair() or tuple(range(len(self.columns)))
 
     def set_answer(self, want: Want, value: Any) -> None:
-        """Keep an answer and draw it soon."""
+        """Keep an answer and draw it soon; one that was asked for to be looked into goes to the Tokens view."""
+        if want.slot == LOOK:
+            self._show_inside(want, value)
+            return
         key = (want.slot, want.column)
         self.answers[key] = (want, value)
         self.failures.pop(key, None)
@@ -210,6 +229,10 @@ class ColumnView(ViewWidget):
 
     def set_failure(self, want: Want, failure: Failure) -> None:
         """Show in place why there is no answer."""
+        if want.slot == LOOK:
+            self._look = None
+            self.message.emit(f"{failure.what} {failure.hint}".strip())
+            return
         key = (want.slot, want.column)
         self.failures[key] = (want, failure)
         self.progress.pop(key, None)
@@ -226,6 +249,33 @@ class ColumnView(ViewWidget):
             self.difference.restore(chosen)
         self.redraw_soon()
 
+    # an answer of this view, looked into in the others ---------------------------------------------------------------
+    def offer_look(self, figure: FigureMenu, index: int) -> None:
+        """Put "Look inside this answer" into the menu of a figure of a column."""
+        possible = lambda: self.written(index) is not None  # noqa: E731
+        figure.more.append((_("Look inside this answer"), lambda: self.look_inside(index), possible))
+
+    def written(self, index: int) -> Mapping[str, Any] | None:
+        """Return what the engine must be told of the answer on screen to know its tokens: ``ids``, and what stands before."""
+        return None
+
+    def look_inside(self, index: int) -> None:
+        """Show what a column wrote, behind what it was given, in the other views: by the very token ids."""
+        params = self.written(index)
+        if params is not None:
+            self._looks += 1
+            self._look = Want(LOOK, "written_out", {"column": self.columns[index], **params}, index, fresh=self._looks)
+            self.changed.emit()
+
+    def _show_inside(self, want: Want, found: ExactText) -> None:
+        if want != self._look:
+            return
+        self._look = None
+        columns = tuple(replace(column, prompt="plain", system="", exact=found.ids) for column in self.columns)
+        if found.note:
+            self.message.emit(found.note)
+        self.open_requested.emit("tokens", found.text, columns)
+
     # drawing ---------------------------------------------------------------------------------------------------------
     def answer(self, index: int, slot: str = "") -> Any:
         """Return the last answer of a column, or None."""
@@ -233,9 +283,29 @@ class ColumnView(ViewWidget):
         return found[1] if found else None
 
     def redraw_soon(self) -> None:
-        """Redraw once, shortly, however often this is called."""
+        """Redraw once, shortly, however often this is called, and in slices: what waits longest first."""
+        self._undrawn += [index for index in range(len(self.columns)) if index not in self._undrawn]
         if not self._timer.isActive():
             self._timer.start()
+
+    def _redraw_slice(self) -> None:
+        self._deadline = time.perf_counter() + SLICE_SECONDS
+        try:
+            self.redraw()
+        finally:
+            self._deadline = math.inf
+
+    def _redraw_panels(self) -> None:
+        """Draw all panels, or, in a slice, those that wait until its time is over."""
+        whole = self._deadline == math.inf
+        waiting = list(range(len(self.columns))) if whole else [i for i in self._undrawn if i < len(self.columns)]
+        while waiting:
+            self._redraw_panel(waiting.pop(0))
+            if time.perf_counter() > self._deadline:
+                break
+        self._undrawn = waiting
+        if waiting:
+            self._next.start()
 
     def redraw(self) -> None:
         """Draw every panel now."""
@@ -251,8 +321,7 @@ class ColumnView(ViewWidget):
         elif pair:
             self._redraw_difference(*pair)
         else:
-            for index in range(len(self.columns)):
-                self._redraw_panel(index)
+            self._redraw_panels()
         if self._needs() != self._asked:  # an answer, or a setter, has opened the way to the next question
             self.changed.emit()
 

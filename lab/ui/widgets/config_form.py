@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_origin, get_type_hints
@@ -12,6 +13,8 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QFrame, QLabel,
 from lab.ui.widgets.text import tooltip
 from models.words import _
 
+PARTS = re.compile(r'\s*"[^"]*"\s*|[^,]+')
+"""Of a list in a field: with commas between; one that has commas itself stands in quotation marks."""
 Choices = Mapping[str, tuple[str, ...]]
 
 
@@ -38,7 +41,7 @@ def _of_records(hint: Any) -> bool:
 def as_text(value: Any) -> str:
     """Return a setting as its field shows it."""
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(f'"{part}"' if "," in str(part) else str(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -46,7 +49,7 @@ def from_text(text: str, hint: Any) -> Any:
     """Return what a field's text means as a value for YAML; raises ``ValueError`` with a sentence if it means nothing."""
     text = text.strip()
     if str(hint).startswith("tuple["):
-        items = [part.strip() for part in text.split(",") if part.strip()]
+        items = [part.strip().strip('"') for part in PARTS.findall(text) if part.strip()]
         return [from_text(part, hint.__args__[0]) for part in items]
     if hint is int:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent
@@ -61,6 +63,29 @@ def stop_text(generation: Generation) -> str:
     text = _("{why} · {n} tokens · {speed} tokens/s · mean surprisal {s} nats")
     speed = number(n / generation.seconds, 0) if generation.seconds > 0 else "–"
     return text.format(why=why, n=n, speed=speed, s=number(generation.mean_surprisal, 2))
+
+
+def conversation_rows(exchanges: Sequence[Exchange], names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
+    """Return header and one row per message and column."""
+    header = ["#", _("Message"), _("Column"), _("Answer"), _("Tokens"), _("Mean surprisal"), _("Ended")]
+    rows: list[list[Any]] = []
+    for n, exchange in enumerate(exchanges):
+        for index, reply in sorted(exchange.replies.items()):
+            if index < len(names):
+                g = reply.generation
+                last = [len(g.token_ids), g.mean_surprisal, g.stop] if g else [len(reply.steps), None, reply.state]
+                rows.append([n + 1, exchange.user, names[index], reply.said(), *last])
+    return header, rows
+
+
+def conversation_text(exchanges: Sequence[Exchange], names: Sequence[str]) -> str:
+    """Return the whole conversation as plain text."""
+    lines: list[str] = []
+    for exchange in exchanges:
+        lines.append(f"{_('You')}: {exchange.user}")
+        lines += [f"{names[index]}: {reply.said()}" for index, reply in sorted(exchange.replies.items()) if index < len(names)]
+        lines.append("")
+    return "\n".join(lines)
 
 
 class MessageEdit(QPlainTextEdit):

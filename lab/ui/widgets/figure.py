@@ -88,6 +88,8 @@ class FigureMenu:
         self.widget = widget
         self.table = table
         self.tell = tell
+        self.more: list[tuple[str, Callable[[], None], Callable[[], bool]]] = []
+        """Further entries of the menu: what they say, what they do, whether that can be done now."""
 
     def copy(self) -> None:
         """Put the picture on the clipboard."""
@@ -127,6 +129,11 @@ class FigureMenu:
         for text, slot in entries:
             action = QAction(text, menu)
             action.triggered.connect(slot)
+            menu.addAction(action)
+        for text, slot, possible in self.more:
+            action = QAction(text, menu)
+            action.triggered.connect(slot)
+            action.setEnabled(possible())
             menu.addAction(action)
         return menu
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtGui import QBrush, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.widgets.colors import Bytes, colorize, image, ink, levels, qcolor, scheme
@@ -44,6 +44,7 @@ class HeadGrid(QWidget):
         self._low, self._high, self._signed = 0.0, 1.0, False
         self._chosen, self._cursor = (-1, -1), (-1, -1)
         self._passing: Array | None = None
+        self._invalid: list[list[int]] = []
         self._image: QImage | None = None
         self._image_transposed = False
         self.tip_text = ""
@@ -54,12 +55,13 @@ class HeadGrid(QWidget):
     def set_patterns(self, thumbnails: Array, numbers: Array, high: float) -> None:
         """Show (layers, heads, s, s) patterns on the scale 0 … high; ``numbers`` are told in the tool tip."""
         self._thumbnails, self.numbers = thumbnails, numbers
+        self._invalid = np.argwhere(np.isnan(thumbnails).any((2, 3))).tolist()
         self._low, self._high, self._signed, self._image = 0.0, high, False, None
         self.update()
 
     def set_numbers(self, numbers: Array, low: float, high: float, signed: bool = False) -> None:
         """Show one (layers, heads) number per head on the scale low … high; ``signed`` takes the diverging colours."""
-        self._thumbnails, self.numbers = None, numbers
+        self._thumbnails, self.numbers, self._invalid = None, numbers, []
         self._low, self._high, self._signed, self._image = low, high, signed, None
         self.update()
 
@@ -119,6 +121,9 @@ class HeadGrid(QWidget):
         painter.drawImage(target, self._rendered())
         if self._thumbnails is None and cell >= 30:
             self._paint_numbers(painter)
+        for layer, head in self._invalid:  # patterns that are no numbers
+            hatched = QBrush(qcolor(scheme(self.palette()).muted), Qt.BrushStyle.BDiagPattern)
+            painter.fillRect(self.rect_of(layer, head), hatched)
         self._paint_faded(painter)
         self._paint_frames(painter, rows, columns, cell)
         self._paint_labels(painter, rows, columns, cell)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QItemSelection, QModelIndex, Qt, Signal
-from PySide6.QtGui import QBrush
+from PySide6.QtGui import QBrush, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from lab.ui.widgets.colors import ink, levels, qcolor, scheme, triple
@@ -18,6 +19,7 @@ from models.records.arrays import Array
 from models.records.attention import rank_heads
 from models.words import _
 
+PADDING = 20
 _HEAD = re.compile(r"(?:L(\d+))?(?:H(\d+))?", re.IGNORECASE)
 _BOUND = re.compile(r"([<>])\s*(-?\d*\.?\d+)")
 
@@ -48,12 +50,21 @@ def matching(filter_text: str, values: Array) -> Array:
 
 
 def fit(table: RowsTable) -> None:
-    """Give every column the width that its texts need, and no more."""
-    measure = table.fontMetrics().horizontalAdvance
-    for column, title in enumerate(table.rows.header):
-        texts = (cell_text(row[column]) for row in table.rows.rows[:100])
-        arrow = 14 if table.horizontalHeader().isSortIndicatorShown() and column else 0
-        table.setColumnWidth(column, min(max([measure(title) + arrow, *map(measure, texts)]) + 26, 160))
+    """Give every column the width that its texts need; where that is too much for the table, the titles are cut."""
+    measure, header = table.fontMetrics().horizontalAdvance, table.horizontalHeader()
+    header.setTextElideMode(Qt.TextElideMode.ElideRight)
+    least = [
+        max((measure(cell_text(row[column])) for row in table.rows.rows[:100]), default=0) + PADDING
+        for column in range(len(table.rows.header))
+    ]
+    sorted_by = header.sortIndicatorSection() if header.isSortIndicatorShown() else -1
+    titles = [measure(title) + PADDING + (16 if n == sorted_by else 0) for n, title in enumerate(table.rows.header)]
+    whole = [min(max(pair), 160) for pair in zip(least, titles, strict=True)]
+    over = sum(whole) - table.viewport().width() if table.isVisible() else 0
+    for column, (wide, narrow) in enumerate(zip(whole, least, strict=True)):
+        spare = sum(whole) - sum(least)
+        cut = math.ceil((wide - narrow) * min(over / spare, 1.0)) if over > 0 and spare else 0
+        table.setColumnWidth(column, wide - cut)
 
 
 class _HeadRows(RowsModel):
@@ -178,10 +189,15 @@ class HeadList(QWidget):
         rows = [[rank.name, *(float(v[rank.layer, rank.head]) for v in self._values)] for rank in shown]
         titles = [_("Head"), *(shorten(name, 10) for name in self._names)]
         self.table.set_rows(titles, rows, ["", *(f"{name}: {self._tip}" for name in self._names)])
-        fit(self.table)
         side = Qt.SortOrder.DescendingOrder if self._descending else Qt.SortOrder.AscendingOrder
         self.table.horizontalHeader().setSortIndicator(column + 1, side)
+        fit(self.table)
         self._mark(scroll=False)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Fit the columns into the new width."""
+        super().resizeEvent(event)
+        fit(self.table)
 
     def _mark(self, scroll: bool) -> None:
         """Mark the row of the chosen head; a new order keeps the place in the list, so that its best stay in sight."""

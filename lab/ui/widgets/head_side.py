@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
 
 from lab.ui.widgets.head_list import HeadList, fit
@@ -175,6 +176,11 @@ class HeadSide(QWidget):
     def sizeHint(self) -> QSize:
         """Return the width that list and passport need."""
         return QSize(max(WIDTH + PER_COLUMN * min(self._count, 2) + 62 * max(self._count - 2, 0), 190), 320)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Fit the passport into the new width."""
+        super().resizeEvent(event)
+        fit(self.passport)
 
     def statistic(self) -> str:
         """Return the name of the statistic that ranks the heads."""

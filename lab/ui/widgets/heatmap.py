@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QBrush, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.widgets.colors import colorize, image, qcolor, scheme
@@ -17,7 +17,7 @@ MAX_CELL = 44
 
 
 def pool_peaks(values: Array, rows: int, columns: int) -> Array:
-    """Shrink a matrix to at most (rows, columns), keeping in each block the value farthest from 0 (NaN ignored)."""
+    """Shrink a matrix to at most (rows, columns), keeping in each block the value farthest from 0; NaN where all are NaN."""
     height, width = values.shape
     rows, columns = min(rows, height), min(columns, width)
     if (rows, columns) == (height, width) or not values.size:
@@ -25,10 +25,14 @@ def pool_peaks(values: Array, rows: int, columns: int) -> Array:
     top, left = np.arange(rows) * height // rows, np.arange(columns) * width // columns
     filled = np.nan_to_num(np.asarray(values, dtype=np.float32))
     high = np.maximum.reduceat(np.maximum.reduceat(filled, top, axis=0), left, axis=1)
-    if float(filled.min()) >= 0:
-        return np.asarray(high)
-    low = np.minimum.reduceat(np.minimum.reduceat(filled, top, axis=0), left, axis=1)
-    return np.where(-low > high, low, high)
+    if float(filled.min()) < 0:
+        low = np.minimum.reduceat(np.minimum.reduceat(filled, top, axis=0), left, axis=1)
+        high = np.where(-low > high, low, high)
+    bad = np.isnan(values)
+    if bad.any():
+        nothing = np.logical_and.reduceat(np.logical_and.reduceat(bad, top, axis=0), left, axis=1)
+        high = np.where(nothing, np.float32(np.nan), high)
+    return np.asarray(high)
 
 
 def log_scaled(values: Array, decades: float = 4.0) -> Array:
@@ -58,6 +62,7 @@ class HeatMap(QWidget):
         self.column_labels: Sequence[str] = ()
         self._low, self._high, self._signed = 0.0, 1.0, False
         self._image: QImage | None = None
+        self._has_gaps = False
         self._detail: tuple[QImage | None, Array, tuple[float, float, float, float]] | None = None
         self._zoom, self._origin = 1.0, QPointF(0, 0)
         self._cursor, self._pinned = (-1, -1), (-1, -1)
@@ -72,6 +77,7 @@ class HeatMap(QWidget):
         if values.shape != self.values.shape:
             self._zoom, self._origin = 1.0, QPointF(0, 0)
         self.values, self._low, self._high, self._signed = values, low, high, signed
+        self._has_gaps = bool(np.isnan(values).any())
         self._image = self._detail = None
         self.update()
 
@@ -167,6 +173,8 @@ class HeatMap(QWidget):
         corner = self.place_of(0, 0)
         target = QRectF(corner.x(), corner.y(), columns * cell, rows * cell)
         painter.fillRect(target, self.palette().color(QPalette.ColorRole.Base))
+        if self._has_gaps:  # what is no number is transparent, and seen as hatched
+            painter.fillRect(target, QBrush(qcolor(scheme(self.palette()).muted), Qt.BrushStyle.BDiagPattern))
         painter.drawImage(target, self._rendered(cell))
         self._paint_detail(painter, cell)
         painter.setPen(QPen(qcolor(scheme(self.palette()).line), 1))

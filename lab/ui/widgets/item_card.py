@@ -126,7 +126,7 @@ class ItemCard(QWidget):
         self.whose, self.against = QComboBox(self), QComboBox(self)
         for box in (self.whose, self.against):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(9)
+            box.setMinimumContentsLength(5)
         self.given = QCheckBox(_("As given"), self)
         self.given.setToolTip(_("Show the prompt exactly as the model was given it: few-shot examples, template, special tokens"))
         self.buttons = {name: QPushButton(self) for name in OPENED}
@@ -137,20 +137,22 @@ class ItemCard(QWidget):
             "residual": _("Show this answer in the residual stream's lens: the exact token ids that were given and written"),
         }
         self.text = ItemText(self)
-        above, below = ToolRow(self), ToolRow(self)
-        above.labelled(_("Answer of"), self.whose, _("Whose answer is opened in the other views"))
+        tools = ToolRow(self)
+        self.whose.setToolTip(_("Whose answer is opened in the other views"))
+        self.whose.setAccessibleName(_("Answer of"))
+        tools.add(self.whose)
         for name, button in self.buttons.items():
             button.setText(f"{titles[name]} →")
+            button.setProperty("flat", True)
             button.setToolTip(tips[name])
             button.clicked.connect(_Open(self, name))
-            above.add(button)
-        below.labelled(_("Differences from"), self.against, _("Underlay the words that this text does not have"))
-        below.add(self.given)
+            tools.add(button)
+        tools.labelled(_("Against"), self.against, _("Underlay the words that this text does not have"))
+        tools.add(self.given)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 0, 0)
         layout.setSpacing(4)
-        for widget in (above, below):
-            layout.addWidget(widget)
+        layout.addWidget(tools)
         layout.addWidget(self.text, 1)
         self.against.currentIndexChanged.connect(self._draw)
         self.given.toggled.connect(self._draw)

@@ -87,7 +87,7 @@ class ItemTable(QWidget):
         self.page: ItemPage | None = None
         self._key: object = None
         self._colors: Mapping[str, Rgb] = {}
-        self.title, self.count = Elided(parent=self), Elided(parent=self)
+        self.title, self.count = "", Elided(parent=self)
         self.quick, self.filter = QComboBox(self), QLineEdit(self)
         for text, term in (
             (_("All items"), ""), (_("Wrong"), "wrong"), (_("Flips"), "flip"), (_("Wrong → right"), "gained"),
@@ -100,12 +100,13 @@ class ItemTable(QWidget):
         self.filter.setToolTip(filter_help())
         self.filter.setAccessibleName(_("Filter of items"))
         self.filter.setClearButtonEnabled(True)
-        self.filter.setMinimumWidth(250)
+        self.filter.setMinimumWidth(220)
         tools = ToolRow(self)
         tools.add(self.quick, self.filter)
         self.grid = VirtualTable(self)
         self.grid.setAccessibleName(_("Items of the benchmark"))
         self.grid.rows.color = self._color
+        self.grid.rows.space, self.grid.rows.limit = " ", 200
         header = self.grid.horizontalHeader()
         header.setSectionsClickable(True)
         header.setToolTip(_("A click sorts: ascending, descending, as the benchmark has it"))
@@ -113,7 +114,7 @@ class ItemTable(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
-        for widget in (self.title, tools, self.count):
+        for widget in (tools, self.count):
             layout.addWidget(widget)
         layout.addWidget(self.grid, 1)
         self._typing = QTimer(self)
@@ -186,7 +187,7 @@ class ItemTable(QWidget):
         key = (source, page.names, search.query, search.sort, search.descending)
         fresh = key != self._key
         self._key, self.page, self._colors = key, page, colors
-        self.title.set_whole(title)
+        self.title = title
         mark = {"": ""}.get(search.sort, "  ▼" if search.descending else "  ▲")
         header = ["#", _("Prompt"), *page.names, _("Expected")]
         place = self._place(search.sort, page.names)
@@ -195,7 +196,7 @@ class ItemTable(QWidget):
         self.grid.set_block(page.start, [row_values(row) for row in page.rows], page.found, header, fresh)
         text = _("{found} of {n} items").format(found=f"{page.found:,}", n=f"{page.n:,}")
         flips = flips_text(page)
-        self.count.set_whole(f"{text} · {flips}" if flips else text)
+        self.count.set_whole(" · ".join(part for part in (title, text, flips) if part))
         if fresh and page.rows and page.start == 0:
             self.grid.selectRow(0)
 

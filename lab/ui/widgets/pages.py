@@ -69,6 +69,7 @@ class PagedView(ViewWidget):
             widget.changed.connect(self.changed)
             widget.selected.connect(self._on_selected)
             widget.message.connect(self.message)
+            widget.open_requested.connect(self.open_requested)
         return self._made[name]
 
     def current(self) -> str:

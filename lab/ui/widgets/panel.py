@@ -176,6 +176,7 @@ class ColumnPanel(QFrame):
         """Name the panel; an empty name hides the header."""
         self._header.setVisible(bool(name))
         self.name.set_whole(name, tip)
+        self._fit_name()
         self.swatch.setVisible(color is not None)
         muted = scheme(self.palette()).muted
         if (color, muted) == self._colors:
@@ -186,6 +187,15 @@ class ColumnPanel(QFrame):
         palette = QPalette(self.palette())
         palette.setColor(QPalette.ColorRole.WindowText, qcolor(muted))
         self.note.setPalette(palette)
+
+    def _fit_name(self) -> None:
+        """Let the name be read before the note, as far as there is room."""
+        self.name.setMinimumWidth(min(self.name.sizeHint().width(), int(0.6 * self.width()), 120))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Divide the header anew."""
+        super().resizeEvent(event)
+        self._fit_name()
 
     def show_content(self) -> None:
         """Show the figure."""

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QFileDialog, QFrame, QPlainTextEdit, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QPlainTextEdit,
+    QPushButton,
+    QSplitter,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from lab import drafts
 from lab.ui import theme
 from lab.ui.widgets.config_form import ConfigForm
 from lab.ui.widgets.flow import ToolRow
+from lab.ui.widgets.look_ahead import DataAhead, PlanAhead
 from lab.ui.widgets.panel import Elided
 from models.errors import UserError
 from models.files import write_text
@@ -32,12 +44,19 @@ class RecipeEditor(QFrame):
     started = Signal()
     message = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    unforked = Signal()
+    edited = Signal()
+    """The recipe, or the step whose settings are shown, is another one: what was looked ahead at is of the past."""
+
+    def __init__(self, benchmarks: Sequence[str] = (), parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("role", "card")
         self._kinds = stages()
         self._bundled = drafts.bundled()
         self.content: dict[str, Any] = {}
+        self.made_in = self.begins_from = ""
+        self.origin, self.clear = Elided(parent=self), QPushButton(_("From the start"), self)
+        self.clear.setToolTip(_("Do not fork: train every step of this recipe"))
         self.source, self.step, self.add = QComboBox(self), QComboBox(self), QComboBox(self)
         for name in self._bundled:
             self.source.addItem(_("recipe {name}").format(name=name), ("recipe", name))
@@ -57,8 +76,11 @@ class RecipeEditor(QFrame):
         self.yaml.setFont(theme.mono(0.95))
         self.yaml.setAccessibleName(_("The recipe as YAML"))
         self.yaml.setToolTip(_("What the form writes; it can be edited here too"))
+        self.plan, self.data = PlanAhead(self), DataAhead(benchmarks, self)
+        self.tabs = QTabWidget(self)
         self._lay_out()
         self._connect()
+        self.set_origin("", "")
         self.source.setCurrentIndex(max(self.source.findText(_("recipe {name}").format(name="quick")), 0))
         self._on_source()
 
@@ -66,20 +88,29 @@ class RecipeEditor(QFrame):
         first, second = ToolRow(self), ToolRow(self)
         first.labelled(_("Begin with"), self.source, _("A whole chain that comes with the program, or a single stage"))
         first.add(self.open, self.save, self.start)
-        second.labelled(_("Step"), self.step, _("The step whose settings the form shows"))
+        second.labelled(_("Recipe step"), self.step, _("The step whose settings the form shows"))
         second.add(self.drop)
+        self.add.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         second.labelled(_("New step"), self.add)
         second.add(self.more)
         self.split = QSplitter(self)
         self.split.setChildrenCollapsible(False)
         self.split.addWidget(self.form)
-        self.split.addWidget(self.yaml)
-        self.split.setSizes([420, 420])
+        self.tabs.setDocumentMode(True)
+        self.tabs.addTab(self.yaml, "YAML")
+        self.tabs.addTab(self.plan, _("Plan"))
+        self.tabs.addTab(self.data, _("Data"))
+        self.split.addWidget(self.tabs)
+        self.split.setSizes([300, 540])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 8, 10, 8)
         layout.setSpacing(6)
+        forked = QHBoxLayout()
+        forked.addWidget(self.origin, 1)
+        forked.addWidget(self.clear)
         for widget in (first, second, self.problem):
             layout.addWidget(widget)
+        layout.addLayout(forked)
         layout.addWidget(self.split, 1)
 
     def _connect(self) -> None:
@@ -92,6 +123,7 @@ class RecipeEditor(QFrame):
         self.open.clicked.connect(self._on_open)
         self.save.clicked.connect(self._on_save)
         self.start.clicked.connect(self.started)
+        self.clear.clicked.connect(self._on_clear)
 
     def text(self) -> str:
         """Return the recipe as YAML."""
@@ -101,9 +133,24 @@ class RecipeEditor(QFrame):
         """Take a recipe; what is none is shown with what is wrong with it."""
         self.yaml.setPlainText(text)
 
+    def step_name(self) -> str:
+        """Return the name of the step whose settings are shown."""
+        return self.step.currentText()
+
     def begin(self, stage: str, values: Mapping[str, Any]) -> None:
         """Begin a recipe of one stage with these settings."""
         self._take(drafts.blank(stage, values))
+
+    def set_origin(self, origin: str, run: str) -> None:
+        """Begin from a saved step of another run, whose finished steps count when looking ahead; empty for none."""
+        self.begins_from, self.made_in = origin, run
+        self.origin.set_whole(_("Begins from {origin}").format(origin=origin) if origin else "")
+        for widget in (self.origin, self.clear):
+            widget.setVisible(bool(origin))
+
+    def show_step(self, name: str) -> None:
+        """Show the settings of a step."""
+        self.step.setCurrentIndex(max(self.step.findText(name), 0))
 
     def _take(self, content: dict[str, Any]) -> None:
         self._write(content)
@@ -116,8 +163,13 @@ class RecipeEditor(QFrame):
         self.yaml.blockSignals(False)
 
     def _on_source(self, *_index: int) -> None:
+        self.set_origin("", "")
         kind, name = self.source.currentData() or ("stage", "pretrain")
         self._take(self._bundled[name] if kind == "recipe" else drafts.blank(name, {}))
+
+    def _on_clear(self) -> None:
+        self.set_origin("", "")
+        self.unforked.emit()
 
     def _on_yaml(self) -> None:
         """Read what stands in the YAML and show the chosen step's settings."""
@@ -146,6 +198,7 @@ class RecipeEditor(QFrame):
         self.form.set_kind(self._kinds[step["stage"]].settings, drafts.values_of(step), CHOICES, FIRST)
         self.drop.setEnabled(len(self.content["stages"]) > 1)
         self._say("")
+        self.edited.emit()
 
     def _on_form(self) -> None:
         problems = self.form.problems()
@@ -153,6 +206,7 @@ class RecipeEditor(QFrame):
         if not problems:
             self.content = drafts.replaced(self.content, max(self.step.currentIndex(), 0), self.form.values())
             self._write(self.content)
+            self.edited.emit()
 
     def _on_add(self) -> None:
         name, number = str(self.add.currentData()), 2
@@ -172,9 +226,11 @@ class RecipeEditor(QFrame):
         path, _kind = QFileDialog.getOpenFileName(self, _("Open a recipe"), "", "YAML (*.yaml *.yml)")
         if path:
             try:
-                self.set_text(Path(path).read_text(encoding="utf-8"))
+                self.set_text(drafts.with_whole_paths(Path(path).read_text(encoding="utf-8"), Path(path).parent))
             except (OSError, UnicodeDecodeError) as error:
                 self._say(_("{path} cannot be read: {reason}.").format(path=path, reason=error))
+            except UserError as error:
+                self._say(str(error))
 
     def _on_save(self) -> None:
         path, _kind = QFileDialog.getSaveFileName(self, _("Save the recipe"), "recipe.yaml", "YAML (*.yaml)")

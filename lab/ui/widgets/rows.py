@@ -90,6 +90,30 @@ def cell_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def set_looks(table: QTableView) -> None:
+    """Give a table the looks of all of ours: whole rows of one height in a type of fixed width, read only."""
+    table.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+    table.setAlternatingRowColors(True)
+    table.setShowGrid(False)
+    table.setWordWrap(False)
+    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+    vertical = table.verticalHeader()
+    vertical.hide()
+    vertical.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+    vertical.setDefaultSectionSize(table.fontMetrics().height() + 6)
+    table.horizontalHeader().setHighlightSections(False)
+
+
+def copy_rows(table: QTableView, row_at: Callable[[int], Sequence[Any] | None]) -> None:
+    """Put the selected rows on the clipboard, their cells apart by tabs; rows that are not known are left out."""
+    chosen = sorted({index.row() for index in table.selectedIndexes()})
+    rows = [row for number in chosen if (row := row_at(number)) is not None]
+    QGuiApplication.clipboard().setText("\n".join("\t".join(cell_text(value) for value in row) for row in rows))
+
+
 class RowsTable(QTableView):
     """A table of plain rows: whole rows are selected, Ctrl+C copies them as text."""
 
@@ -97,19 +121,7 @@ class RowsTable(QTableView):
         super().__init__(parent)
         self.rows = RowsModel(self)
         self.setModel(self.rows)
-        self.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        self.setAlternatingRowColors(True)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        vertical = self.verticalHeader()
-        vertical.hide()
-        vertical.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        vertical.setDefaultSectionSize(self.fontMetrics().height() + 6)
-        self.horizontalHeader().setHighlightSections(False)
+        set_looks(self)
 
     def set_rows(self, header: list[str], rows: Sequence[Sequence[Any]], tips: Sequence[str] = ()) -> None:
         """Show these rows; new columns are fitted to the first forty rows."""
@@ -136,8 +148,6 @@ class RowsTable(QTableView):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Copy the selected rows on Ctrl+C."""
         if event.matches(QKeySequence.StandardKey.Copy):
-            chosen = sorted({index.row() for index in self.selectedIndexes()})
-            lines = ["\t".join(cell_text(value) for value in self.rows.rows[row]) for row in chosen]
-            QGuiApplication.clipboard().setText("\n".join(lines))
+            copy_rows(self, lambda row: self.rows.rows[row])
             return
         super().keyPressEvent(event)

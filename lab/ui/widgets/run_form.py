@@ -121,7 +121,7 @@ class RunForm(QFrame):
             box.setMaximumHeight(6 * (self.fontMetrics().height() + 5))
             box.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
             box.setTextElideMode(Qt.TextElideMode.ElideRight)
-            box.setMinimumSize(110, 60)
+            box.setMinimumSize(110, 3 * (self.fontMetrics().height() + 5))
         self.shots.setRange(-1, 100)
         self.shots.setValue(-1)
         self.shots.setSpecialValueText(_("as the task says"))

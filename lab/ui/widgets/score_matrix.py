@@ -224,7 +224,7 @@ def verdict_text(comparison: Comparison, higher_is_better: bool) -> str:
         return _("no difference seen")
     if not found.n_needed:
         return _("too few items")
-    return _("too few items: {n} needed").format(n=f"{_two_digits(found.n_needed):,}")
+    return _("too few: {n} needed").format(n=f"{_two_digits(found.n_needed):,}")
 
 
 def _two_digits(n: int) -> int:

@@ -15,8 +15,8 @@ from lab.ui.widgets.score_matrix import Lines, Row, ScoreMatrix, cell_lines, fam
 from models.records.scores import Cell, verdict
 
 SMALL = 0.9
-PADDING = 14
-SPARK_WIDTH, SPARK_HEIGHT = 64, 22
+PADDING = 12
+SPARK_WIDTH, SPARK_HEIGHT = 56, 22
 Point = tuple[float, float, str]
 Line = tuple[str, Rgb, bool]
 """Text, colour, and whether it is a side remark."""
@@ -93,14 +93,17 @@ def paint_name(
     """Draw what a row is, which way is better, and its values over the stages."""
     up = next((cell.higher_is_better for name in matrix.checkpoints if (cell := matrix.cells.get((row, name)))), True)
     lines = matrix.trends.get(row, ())
-    room = rect.width() - (SPARK_WIDTH + 6 if lines else 0)
+    below = bool(matrix.baseline)  # then there is room for it under the name
+    room = rect.width() - (SPARK_WIDTH + 6 if lines and not below else 0)
     arrow = ("↑ " if up else "↓ ") if row[1] else ""
     paint_lines(
         painter, QRect(rect.x(), rect.y(), room, rect.height()),
         [(row[0], colors.text, False), (f"{arrow}{row[1]}", colors.muted, True)],
     )  # fmt: skip
     if lines:
-        place = QRect(rect.right() - SPARK_WIDTH, rect.y() + 4, SPARK_WIDTH, SPARK_HEIGHT)
+        height = min(SPARK_HEIGHT, rect.height() // 2 - 4) if below else SPARK_HEIGHT
+        top = rect.bottom() - height if below else rect.y() + 4
+        place = QRect(rect.x() if below else rect.right() - SPARK_WIDTH, top, SPARK_WIDTH, height)
         paint_trend(painter, place, lines, colors, columns)
 
 

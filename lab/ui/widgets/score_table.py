@@ -18,7 +18,7 @@ from lab.ui.widgets.score_paint import ScoreDelegate, row_height
 from lab.ui.widgets.text import shorten, tooltip
 from models.words import _
 
-NAME_WIDTH, WIDTH, MOST_STRETCHED = 240, 150, 6
+NAME_WIDTH, WIDTH, MOST_STRETCHED = 184, 140, 6
 
 
 def swatch(color: Rgb) -> QPixmap:
@@ -155,13 +155,16 @@ class ScoreTable(QTableView):
         current = self.scores.key(self.currentIndex())
         others = self.scores.set_matrix(matrix, self.shown)
         height = row_height(self.fontMetrics().height(), matrix)
-        if others or height != self._taller:
+        taller = height != self._taller
+        if others or taller:
             self._taller = height
             self.verticalHeader().setDefaultSectionSize(height)
             for place, line in enumerate(self.scores.lines):
                 self.setRowHeight(place, self.fontMetrics().height() + 9 if isinstance(line, str) else height)
         if others and current is not None:
             self._select(*current)
+        elif taller and self.currentIndex().isValid():
+            self.scrollTo(self.currentIndex())
         if wider:
             self.setColumnWidth(0, NAME_WIDTH)
             self.horizontalHeader().setMinimumSectionSize(WIDTH)
@@ -179,6 +182,7 @@ class ScoreTable(QTableView):
         if row in self.scores.lines and name in self.scores.matrix.checkpoints:
             place = self.scores.index(self.scores.lines.index(row), self.scores.matrix.checkpoints.index(name) + 1)
             self.setCurrentIndex(place)
+            self.scrollTo(place)
 
     def visible_rows(self) -> list[Row]:
         """Return the rows on screen, in their order."""

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QItemSelection, QModelIndex, Qt, Signal
-from PySide6.QtGui import QBrush, QFontDatabase, QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from PySide6.QtGui import QBrush, QKeyEvent, QKeySequence, QResizeEvent
+from PySide6.QtWidgets import QTableView, QWidget
 
 from lab.ui.widgets.colors import Rgb, qcolor
-from lab.ui.widgets.rows import Index, cell_text
+from lab.ui.widgets.rows import Index, cell_text, copy_rows, set_looks
 from lab.ui.widgets.text import tooltip, visible
 
 BLOCK = 200
@@ -28,6 +28,8 @@ class VirtualModel(QAbstractTableModel):
         self.blocks: OrderedDict[int, list[list[Any]]] = OrderedDict()
         self.color: Callable[[list[Any], int], Rgb | None] = lambda row, column: None
         """Row and column → colour of the text."""
+        self.space, self.limit = "·", 60
+        """What stands for a space, and how many characters a cell shows at most."""
 
     def set_block(self, start: int, rows: list[list[Any]], total: int, header: list[str], fresh: bool) -> None:
         """Take the rows from ``start`` on; ``fresh``: they answer another question, everything else is forgotten."""
@@ -71,7 +73,7 @@ class VirtualModel(QAbstractTableModel):
             return None
         value = row[index.column()] if row is not None else "…"
         if role == Qt.ItemDataRole.DisplayRole:
-            return visible(value, 60) if isinstance(value, str) else cell_text(value)
+            return visible(value, self.limit, self.space) if isinstance(value, str) else cell_text(value)
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignRight if isinstance(value, int | float) else Qt.AlignmentFlag.AlignLeft
             return side | Qt.AlignmentFlag.AlignVCenter
@@ -95,18 +97,7 @@ class VirtualTable(QTableView):
         super().__init__(parent)
         self.rows = VirtualModel(self)
         self.setModel(self.rows)
-        self.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        self.setAlternatingRowColors(True)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        vertical = self.verticalHeader()
-        vertical.hide()
-        vertical.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        vertical.setDefaultSectionSize(self.fontMetrics().height() + 6)
-        self.horizontalHeader().setHighlightSections(False)
+        set_looks(self)
         self.verticalScrollBar().valueChanged.connect(self._ask)
         self.selectionModel().selectionChanged.connect(self._on_selected)
 
@@ -151,8 +142,6 @@ class VirtualTable(QTableView):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Copy the selected rows on Ctrl+C."""
         if event.matches(QKeySequence.StandardKey.Copy):
-            chosen = sorted({index.row() for index in self.selectedIndexes()})
-            rows = [row for number in chosen if (row := self.rows.row(number)) is not None]
-            QGuiApplication.clipboard().setText("\n".join("\t".join(cell_text(value) for value in row) for row in rows))
+            copy_rows(self, self.rows.row)
             return
         super().keyPressEvent(event)

@@ -1,0 +1,239 @@
+"""A run of hallucination on disk: ``hallucination.json`` (settings and columns) and one JSONL of answers per column.
+
+The answers are written first and the table last, so a table never names answers that are not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evals.files import absolute, plain, relative, sanitised
+from evals.hallucination.abstention import CLASSES
+from models.errors import UserError
+from models.files import write_bytes, write_json
+from models.records.hallucination import (
+    AnswerColumn,
+    AnswerPage,
+    AnswerTokens,
+    DrawnAnswer,
+    HallucinationRun,
+    PenaltyCurve,
+    QuestionAnswer,
+    Rate,
+    Reliability,
+    ScoreQuality,
+)
+from models.words import _
+
+TABLE = "hallucination.json"
+TO_LABEL = "to_label.jsonl"
+LABELS = "labels.jsonl"
+"""What people said in the window."""
+REVISION = 1
+
+
+def answers_file(folder: Path, checkpoint: str, remedy: str) -> Path:
+    """Return where a column's answers are kept."""
+    return folder / sanitised(checkpoint) / f"answers_{remedy}.jsonl"
+
+
+def write_answers(path: Path, answers: Sequence[QuestionAnswer]) -> None:
+    """Write a column's answers."""
+    lines = "".join(json.dumps(_row(one), ensure_ascii=False) + "\n" for one in answers)
+    write_bytes(path, lines.encode("utf-8", "surrogatepass"))
+
+
+def _row(record: Any) -> Any:
+    """Return a record as JSON has it: arrays as lists, numbers that are none as null."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        return {entry.name: _row(getattr(record, entry.name)) for entry in dataclasses.fields(record)}
+    if isinstance(record, np.ndarray):
+        return [_row(value) for value in record.tolist()]
+    if isinstance(record, float):
+        return round(record, 6) if math.isfinite(record) else None
+    if isinstance(record, Mapping):
+        return {str(name): _row(value) for name, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [_row(value) for value in record]
+    return plain(record)
+
+
+def read_answers(path: Path, start: int = 0, count: int = 0) -> tuple[list[QuestionAnswer], int]:
+    """Return a column's answers from ``start`` on (``count`` of them, 0 for all), and how many there are.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogatepass")
+        lines = text.rstrip("\n").split("\n") if text else []  # splitlines() would cut at other marks too, which answers may hold
+        kept = lines[start : start + count] if count else lines[start:]
+        return [_answer(json.loads(line)) for line in kept], len(lines)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "hallucination.answers",
+            _("The answers in {path} cannot be read.").format(path=path),
+            _("Start the same command again: it writes them anew."),
+            path=str(path),
+        ) from error
+
+
+def _answer(row: Mapping[str, Any]) -> QuestionAnswer:
+    known = _known(QuestionAnswer, row)
+    tokens, drawn = row.get("tokens"), row.get("samples") or ()
+    known["tokens"] = (
+        AnswerTokens(tuple(tokens["ids"]), tuple(tokens["texts"]), _array(tokens["logprobs"]), _array(tokens["entropies"]))
+        if tokens
+        else None
+    )
+    known["samples"] = tuple(DrawnAnswer(**_known(DrawnAnswer, {**one, "logprob": _float(one["logprob"])})) for one in drawn)
+    return QuestionAnswer(**known)
+
+
+def _known(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record that a row has, lists as tuples."""
+    found = {entry.name: row[entry.name] for entry in dataclasses.fields(kind) if entry.name in row}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def _array(values: Sequence[float | None]) -> Any:
+    return np.array([math.nan if value is None else value for value in values], np.float32)
+
+
+def _float(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+PAGE = 300
+"""Answers of one page: with samples and tokens about a megabyte."""
+
+
+def page(folder: Path, checkpoint: str, remedy: str, start: int) -> AnswerPage:
+    """Return some of a column's answers.
+
+    Raises:
+        UserError: If they cannot be read.
+    """
+    found, total = read_answers(answers_file(folder, checkpoint, remedy), start, PAGE)
+    return AnswerPage(start, total, tuple(found))
+
+
+def runs_in(folders: Sequence[Path], depth: int = 2) -> list[HallucinationRun]:
+    """Return the runs in these folders and (``depth`` levels) below them, newest first; damaged ones are left out."""
+    found: dict[Path, tuple[float, Path]] = {}
+    for place in folders:
+        for level in range(depth + 1):
+            for path in place.glob("/".join(["*"] * level + [TABLE])):
+                with contextlib.suppress(OSError):
+                    found[path.parent.resolve()] = (path.stat().st_mtime, path.parent.absolute())
+    runs = []
+    for _time, folder in sorted(found.values(), key=lambda row: -row[0]):
+        with contextlib.suppress(UserError):
+            runs.append(read_table(folder))
+    return runs
+
+
+def write_table(folder: Path, title: str, settings: Mapping[str, Any], columns: Sequence[AnswerColumn]) -> Path:
+    """Write the table of a run; paths of checkpoints are kept relative to it."""
+    rows = [{**_row(one), "path": relative(one.path, folder)} for one in columns]
+    content = {"revision": REVISION, "title": title, "settings": plain(settings), "columns": rows}
+    write_json(folder / TABLE, content)
+    return folder / TABLE
+
+
+def read_table(folder: Path) -> HallucinationRun:
+    """Return a run's table.
+
+    Raises:
+        UserError: If there is none, or it is damaged.
+    """
+    path = folder / TABLE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        columns = tuple(_column(row, folder) for row in content["columns"])
+        settings = {str(name): _said(value) for name, value in content["settings"].items()}
+        return HallucinationRun(str(folder), str(content["title"]), settings, columns)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            "hallucination.table",
+            _("{path} holds no table of hallucination.").format(path=folder),
+            _("Make one with `triptych hallucination CKPT --output {path}`.").format(path=folder),
+            path=str(path),
+        ) from error
+
+
+def _said(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+RATES = ("correct", "hallucinated", "abstained", "good", "given_attempted", "false_abstention", "unanswerable", "difference")
+
+
+def _rate(row: Mapping[str, Any]) -> Rate:
+    return Rate(_float(row["value"]), _float(row["low"]), _float(row["high"]), int(row["n"]))
+
+
+def _column(row: Mapping[str, Any], folder: Path) -> AnswerColumn:
+    known = _known(AnswerColumn, row)
+    known |= {name: _rate(row[name]) for name in RATES}
+    known["p"] = _float(row["p"])
+    known["path"] = absolute(str(row["path"]), folder)
+    known["cells"] = {name: tuple(map(_float, shares)) for name, shares in row["cells"].items()}
+    known["extra"] = {name: _float(value) for name, value in row["extra"].items()}
+    known["qualities"] = tuple(_numbers(ScoreQuality, one) for one in row["qualities"])
+    known["reliabilities"] = tuple(_numbers(Reliability, one) for one in row["reliabilities"])
+    known["penalty"] = _numbers(PenaltyCurve, row["penalty"]) if row["penalty"] else None
+    return AnswerColumn(**known)
+
+
+def _numbers(kind: Any, row: Mapping[str, Any]) -> Any:
+    """Return a record of arrays, numbers and a name from its row."""
+    made = {}
+    for entry in dataclasses.fields(kind):
+        value = row[entry.name]
+        if isinstance(value, list):
+            made[entry.name] = _array(value) if entry.name != "counts" else np.array(value, np.int32)
+        else:
+            made[entry.name] = _float(value) if value is None or isinstance(value, float) else value
+    return kind(**made)
+
+
+def add_label(folder: Path, id: str, answer: str, verdict: str) -> None:
+    """Keep what a person said of an answer; an empty verdict takes it back. The next start of the run counts it.
+
+    Raises:
+        UserError: For another verdict, or where there is no run.
+    """
+    if verdict not in ("", *CLASSES) or not (folder / TABLE).is_file():
+        raise UserError(
+            "hallucination.label",
+            _("{verdict!r} cannot be kept for {path}.").format(verdict=verdict, path=folder),
+            _("Label answers of a run as correct, abstained or hallucinated."),
+        )
+    line = json.dumps(plain({"id": id, "answer": answer, "verdict": verdict}), ensure_ascii=False) + "\n"
+    with (folder / LABELS).open("ab") as file:
+        file.write(line.encode("utf-8", "surrogatepass"))
+
+
+def write_to_label(folder: Path, answers: Sequence[QuestionAnswer]) -> None:
+    """Write what a person could label: each different answer to a question from a file, its verdict left empty.
+
+    Filled in, the file is what ``--labels`` reads.
+    """
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in answers:
+        key = (one.id, one.said)
+        rows.setdefault(
+            key, {"id": one.id, "question": one.question, "references": list(one.references), "answer": one.said, "verdict": ""}
+        )
+    if rows:
+        lines = "".join(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows.values())
+        write_bytes(folder / TO_LABEL, lines.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,73 @@
+"""`triptych bench-finetune` (one fine-tuning done in several ways, in one table) and `triptych models merge`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.words import _
+
+
+def bench_finetune(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe with one step; default: SFT of the bundled base model.")] = None,
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace its own.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: in the folder of runs.")] = None,
+    methods: Annotated[str, typer.Option("--methods", help="With commas between: full, lora, dora, rslora, adalora, qlora.")] = (
+        "full,lora,qlora"
+    ),
+    adapter_lr: Annotated[
+        float, typer.Option("--adapter-lr", help="An adapter's learning rate, as a multiple of full's.")
+    ] = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Fine-tune one model in several ways, each in its own process, and compare memory, time and quality."""
+    from importlib.resources import files
+
+    from lab.cli import follow, show, show_table
+    from lab.finetunes import bench
+    from lab.settings import runs_root
+    from models.training.recipe import load_recipe
+
+    path = recipe or Path(str(files("assets").joinpath("recipes/finetune.yaml")))
+    loaded = load_recipe(path, list(settings or []))
+    chosen = [name.strip() for name in methods.split(",") if name.strip()]
+    folder = output or runs_root() / f"finetune-{path.stem}"
+    rows = follow(bench(loaded, list(settings or []), folder, chosen, adapter_lr))
+    if as_json:
+        show([{**asdict(row), "eval_loss": None if math.isnan(row.eval_loss) else row.eval_loss} for row in rows])
+        return 0
+    header = [_("Method"), _("lr"), _("Trained"), _("Peak memory"), _("Time"), _("Steps/s"), _("On disk"), _("Loss, held out")]
+    table = [
+        [
+            row.method,
+            f"{row.lr:g}",
+            f"{row.trained:,} ({row.trained / row.parameters:.1%})",
+            f"{row.peak_bytes / 1e6:,.0f} MB",
+            f"{row.seconds:,.0f} s",
+            f"{row.steps / max(row.seconds, 1e-9):.2f}",
+            f"{row.saved_bytes / 1e6:,.2f} MB",
+            f"{row.eval_loss:.4f}",
+        ]
+        for row in rows
+    ]
+    show_table(loaded.name, header, table)
+    print(folder)
+    return 0
+
+
+def models_merge(
+    adapter: str,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside ADAPTER.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the weights: fp16, bf16 or fp32.")] = "fp16",
+) -> int:
+    """Merge a PEFT adapter into its base: a plain folder with whole weights; both stay as they are."""
+    from lab.cli import follow
+    from models.merging import merge
+
+    place = Path(adapter)
+    print(follow(merge(place, output or place.with_name(f"{place.name}-merged"), dtype)))
+    return 0

@@ -1,0 +1,131 @@
+"""`triptych hallucination`: verdicts, uncertainty and remedies, checkpoint by checkpoint."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models.records.hallucination import AnswerColumn, Rate
+
+DEFAULT = "world_unknown,world_false_premise,world_questions"
+
+
+def hallucination(
+    checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for answers, table and report.")],
+    benchmark: Annotated[
+        str, typer.Option("--benchmark", "-b", help="Closed-world benchmarks or files of questions (JSONL, CSV), by commas.")
+    ] = DEFAULT,
+    limit: Annotated[int, typer.Option("--limit", "-L", help="At most this many questions of each; 0 for all.")] = 0,
+    samples: Annotated[int, typer.Option("--samples", "-n", help="Answers drawn per question besides the greedy one.")] = 8,
+    temperature: Annotated[float, typer.Option(help="Of those.")] = 1.0,
+    low_temperature: Annotated[float, typer.Option(help="Of the remedy cool.")] = 0.3,
+    remedies: Annotated[
+        str,
+        typer.Option(
+            help="By commas: sampled, cool, vote, fewshot, thought, role, retrieval, cite, support, crosscheck; or all."
+        ),
+    ] = "",
+    clustering: Annotated[str, typer.Option(help="Which answers say the same: exact, lexical or nli.")] = "exact",
+    nli: Annotated[str, typer.Option(help="Folder of an NLI model.")] = "",
+    retrieve: Annotated[str, typer.Option(help="Folder of texts, or world: the articles of the checkpoint's own world.")] = "",
+    passages: Annotated[int, typer.Option(help="How many passages go before a question.")] = 2,
+    shots: Annotated[int, typer.Option(help="Examples of the remedy fewshot.")] = 4,
+    checker: Annotated[str, typer.Option(help="Second checkpoint, for the remedy crosscheck.")] = "",
+    prompt: Annotated[str, typer.Option(help="How a question is put, such as 'Q: {question}\\nA:'.")] = "",
+    max_new_tokens: Annotated[int, typer.Option(help="Longest answer; 0 for the usual.")] = 0,
+    judge: Annotated[str, typer.Option(help="Verdicts of a judge model: rows of id, answer, verdict.")] = "",
+    labels: Annotated[str, typer.Option(help="Verdicts of a person, likewise; they win.")] = "",
+    p_true: Annotated[bool, typer.Option("--p-true/--no-p-true", help="Ask the model whether its answer is true.")] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    quantize: Annotated[str, typer.Option(help="int8 or int4; empty for none.")] = "",
+    seed: Annotated[int, typer.Option()] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Ask, judge, and say how sure: hallucination of checkpoints, with and without remedies. Started again, it goes on."""
+    from evals.hallucination.options import HallucinationSettings
+    from evals.hallucination.running import run
+    from lab.cli import show, show_table
+    from lab.work import journalled
+
+    settings = HallucinationSettings(
+        benchmarks=_names(benchmark), limit=limit, samples=samples, temperature=temperature, low_temperature=low_temperature,
+        remedies=_remedies(remedies, retrieve, checker), clustering=clustering, nli=nli, retrieve=retrieve, passages=passages,
+        shots=shots, checker=checker, prompt=prompt.replace("\\n", "\n"), max_new_tokens=max_new_tokens, judge=judge,
+        labels=labels, p_true=p_true, device=device, dtype=dtype, quantize=quantize, seed=seed,
+    )  # fmt: skip
+    title = f"hallucination {', '.join(Path(path).name for path in checkpoints)}"
+    command = ("triptych", "hallucination", *checkpoints, "--output", str(output))
+    columns = journalled(run(checkpoints, settings, output), output, "hallucination", title, command)
+    if as_json:
+        show([_json(one) for one in columns])
+    else:
+        show_table("Hallucination", HEADER, [_row(one) for one in columns])
+        print(output / "hallucination.html")
+    return 1 if any(one.error for one in columns) else 0
+
+
+HEADER = [
+    "checkpoint", "remedy", "n", "correct", "hallucinated", "abstained", "right of given", "hallucinated − as it is", "p (Holm)",
+]  # fmt: skip
+SHARES = ("correct", "hallucinated", "abstained", "given_attempted", "false_abstention", "unanswerable", "good", "difference")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _remedies(text: str, retrieve: str, checker: str) -> tuple[str, ...]:
+    """Return the remedies named; ``all`` is every one that the other options allow."""
+    from evals.hallucination.remedies import REMEDIES
+
+    if text != "all":
+        return _names(text)
+    have = {"retrieve": retrieve, "checker": checker, "": "yes"}
+    return tuple(name for name, one in REMEDIES.items() if have[one.needs])
+
+
+def _share(rate: Rate) -> str:
+    if not rate.n or not math.isfinite(rate.value):
+        return ""
+    interval = f" [{_short(rate.low)} {_short(rate.high)}]" if math.isfinite(rate.low) else ""
+    return f"{_short(rate.value)}{interval}"
+
+
+def _short(value: float) -> str:
+    """Return a share with two decimals and without its leading zero."""
+    return f"{value:.2f}".replace("0.", ".", 1)
+
+
+def _row(one: AnswerColumn) -> list[str]:
+    if one.error:
+        return [one.checkpoint, one.remedy, "0", one.error, *[""] * (len(HEADER) - 4)]
+    rates = (one.correct, one.hallucinated, one.abstained, one.given_attempted)
+    p = f"{one.p:.3g}" if math.isfinite(one.p) else ""
+    return [one.checkpoint, one.remedy, str(one.n), *map(_share, rates), _share(one.difference), p]
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _fields(record: Any, *names: str) -> dict[str, Any]:
+    """Return some numbers of a record as JSON has them."""
+    return {name: _number(getattr(record, name)) for name in names}
+
+
+def _json(one: AnswerColumn) -> dict[str, Any]:
+    """Return a column's numbers for other programs."""
+    shares = {name: getattr(one, name) for name in SHARES}
+    rates = {name: _fields(rate, "value", "low", "high", "n") for name, rate in shares.items()}
+    quality = {q.name: _fields(q, "auroc", "low", "high", "aurac", "n", "n_wrong") for q in one.qualities}
+    sure = {r.name: {**_fields(r, "ece", "brier", "n"), "bins": len(r.counts)} for r in one.reliabilities}
+    return {
+        "checkpoint": one.checkpoint, "stage": one.stage, "remedy": one.remedy, "n": one.n, "rates": rates, "p": _number(one.p),
+        "scores": quality, "calibration": sure, "extra": {name: _number(value) for name, value in one.extra.items()},
+        "error": one.error,
+    }  # fmt: skip

@@ -1,0 +1,70 @@
+"""`triptych eval --shard` and `--engine`, and `triptych merge`: an evaluation on more than one machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from models.errors import UserError
+from models.words import _
+
+if TYPE_CHECKING:
+    from evals.options import EvalSettings
+
+
+def work_of(
+    checkpoints: list[str], names: list[str], wanted: EvalSettings, output: Path, where: tuple[str, str, str]
+) -> tuple[Any, Path, list[str]]:
+    """Return the work of ``triptych eval``, its run folder, and the flags that name it.
+
+    Args:
+        checkpoints: Paths.
+        names: Benchmarks.
+        wanted: How.
+        output: ``--output-path``.
+        where: ``--shard``, ``--engine`` and ``--address``.
+
+    Raises:
+        UserError: If they contradict each other.
+    """
+    from evals import grid, shards
+
+    shard, engine, address = where
+    if engine not in ("", "ray") or (engine and shard) or (address and not engine):
+        raise UserError(
+            "eval.engine",
+            _("--engine must be ray or left out, goes without --shard, and --address belongs to it."),
+            _("Use --engine ray --address auto on a cluster, or --shard i/n in an array job."),
+        )
+    if shard:
+        one = shards.Shard.parse(shard)
+        folder = output / shards.FOLDER / one.name
+        shards.Plan(tuple(checkpoints), tuple(names), wanted).write(folder)
+        return grid.run(checkpoints, names, wanted, output, one), folder, ["--shard", shard]
+    if engine:
+        from evals import cluster
+
+        flags = ["--engine", engine, *(["--address", address] if address else [])]
+        return cluster.run(checkpoints, names, wanted, output, address), output, flags
+    return grid.run(checkpoints, names, wanted, output), output, []
+
+
+def merge(
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="The --output-path of the shares.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Unite the shares of `triptych eval --shard i/n` and score them; what no share has answered is computed."""
+    from evals import shards
+    from lab.cli import DONE, SOME_FAILED, show, show_table
+    from lab.describing import cell_rows
+    from lab.work import journalled
+
+    command = ("triptych", "merge", str(path))
+    cells = journalled(shards.merge(path), path, "eval", f"merge {path.name}", command)
+    if as_json:
+        show([cell.__dict__ for cell in cells])
+    else:
+        show_table("Scores", ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "note"], cell_rows(cells))
+    return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE

@@ -1,0 +1,34 @@
+"""How far a training is, in words, and which metrics there are."""
+
+from __future__ import annotations
+
+from models.records.curves import TrainingStep
+from models.training.meanings import MEANINGS
+from models.words import _
+
+HIDDEN = ("objective/kl_se",)
+
+
+def metrics_of(steps: list[TrainingStep]) -> list[str]:
+    """Return the metrics that any of the steps reported, known ones first, in the order in which they are explained."""
+    there = dict.fromkeys(metric for step in steps for metric in step.metrics if metric not in HIDDEN)
+    known = [metric for metric in MEANINGS if metric in there]
+    return known + [metric for metric in there if metric not in MEANINGS]
+
+
+def step_text(step: TrainingStep) -> str:
+    """Return how far a step is, in words."""
+    words = {"waiting": _("waiting"), "running": _("running"), "done": _("done"), "stopped": _("paused")}
+    parts = [words.get(step.state, step.state)]
+    if step.total > 0:
+        parts.append(_("step {done:g} of {total:g}").format(done=step.done, total=step.total))
+    if step.state == "running" and 0 < step.done < step.total and step.seconds > 0:
+        parts.append(_("{time} left").format(time=clock(step.seconds / step.done * (step.total - step.done))))
+    return " · ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """Return a length of time as h:mm:ss or m:ss."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

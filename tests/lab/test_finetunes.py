@@ -1,0 +1,65 @@
+"""One fine-tuning in several ways: each in its own process, the table noted, a failure named."""
+
+import json
+
+import pytest
+
+from models.errors import UserError
+from models.events import finish
+from models.training.recipe import load_recipe
+from tests.models.training import SHAPE, run_stage, write_corpus
+
+pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from lab.cli import run as command_line
+from lab.finetunes import RESULT, bench
+from models.training import pretrain, tokenizer
+
+FAST = {"precision": "fp32", "dtype": "fp32", "block": 64}
+RECIPE = """
+name: mine
+stages:
+  - {stage: sft, parent: pretrain/checkpoint, data: [talk.jsonl], dev: talk.jsonl, steps: 3, batch_size: 4, block: 64,
+     precision: fp32, lr: 1e-3}
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = write_corpus(tmp_path_factory.mktemp("finetunes"))
+    run_stage(tokenizer.STAGE, tokenizer.TokenizerSettings(data=("texts.jsonl", "talk.jsonl"), vocab_size=300), folder)
+    new = pretrain.PretrainSettings(data=("texts.jsonl",), model=SHAPE, steps=2, batch_size=4, **FAST)
+    run_stage(pretrain.STAGE, new, folder)
+    (folder / "mine.yaml").write_text(RECIPE)
+    return folder
+
+
+@pytest.mark.slow
+def test_full_and_lora_in_one_table(root, capsys):
+    words = ["bench-finetune", str(root / "mine.yaml"), "-o", str(root / "out"), "--methods", "full,lora"]
+    assert command_line([*words, "--json"]) == 0
+    full, lora = json.loads(capsys.readouterr().out)
+    assert (full["method"], lora["method"]) == ("full", "lora")
+    assert full["trained"] == full["parameters"]
+    assert 0 < lora["trained"] < lora["parameters"]
+    assert lora["lr"] == pytest.approx(10 * full["lr"])
+    assert full["steps"] == lora["steps"] == 3
+    assert 0 < full["eval_loss"] < 7
+    assert full["eval_loss"] != lora["eval_loss"]
+    assert full["peak_bytes"] > 50e6
+    assert 0 < lora["saved_bytes"] < full["saved_bytes"]
+    assert [row["method"] for row in json.loads((root / "out" / RESULT).read_text())["rows"]] == ["full", "lora"]
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_is_named(root):
+    recipe = load_recipe(root / "mine.yaml")
+    with pytest.raises(UserError, match=r"code 2.*nowhere"):
+        finish(bench(recipe, ["sft.data=nowhere.jsonl"], root / "bad", ["full"], 10.0))
+
+
+def test_only_one_step_that_knows_methods_will_do(root):
+    (root / "two.yaml").write_text("stages:\n  - {stage: pretrain, data: [texts.jsonl]}\n")
+    with pytest.raises(UserError, match="one step"):
+        finish(bench(load_recipe(root / "two.yaml"), [], root / "none", ["full"], 10.0))

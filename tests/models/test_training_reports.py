@@ -1,0 +1,158 @@
+"""Metrics beside the journal: TensorBoard's event files byte by byte, and what is said of packages that are not there."""
+
+import struct
+import sys
+import types
+
+import pytest
+
+from models.errors import UserError
+from models.events import Metrics, Note
+from models.training.event_files import EventFile, crc32c, record, scalars_event
+from models.training.pretrain import PretrainSettings
+from models.training.reports import Reports
+
+
+def records(content):
+    """Read TFRecords, checking both checksums."""
+    found = []
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        message = content[12 : 12 + length]
+        assert content[: 16 + length] == record(message)
+        found.append(message)
+        content = content[16 + length :]
+    return found
+
+
+def fields(message):
+    """Read a protobuf message: (number, value) of each field."""
+    found, at = [], 0
+
+    def varint():
+        nonlocal at
+        value, shift = 0, 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        key = varint()
+        if key & 7 == 2:
+            length = varint()
+            value, at = message[at : at + length], at + length
+        elif key & 7 == 0:
+            value = varint()
+        else:
+            size, form = (8, "<d") if key & 7 == 1 else (4, "<f")
+            (value,) = struct.unpack(form, message[at : at + size])
+            at += size
+        found.append((key >> 3, value))
+    return found
+
+
+def scalars(message):
+    event = dict(fields(message))
+    values = [dict(fields(value)) for number, value in fields(event[5]) if number == 1]
+    return event[1], event[2], {value[1].decode(): value[2] for value in values}
+
+
+def test_checksums_by_hand():
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert crc32c(b"") == 0
+
+
+def test_an_event_holds_its_numbers():
+    seconds, step, values = scalars(scalars_event(300, {"loss": 1.5, "objective/kl": -0.25, "β": 0.1}, 12.5))
+    assert (seconds, step) == (12.5, 300)
+    assert values == pytest.approx({"loss": 1.5, "objective/kl": -0.25, "β": 0.1})
+
+
+def test_a_file_begins_with_its_version_and_is_whole_after_every_step(tmp_path):
+    file = EventFile(tmp_path / "tensorboard")
+    file.add(1, {"loss": 2.0})
+    file.add(2, {"loss": 1.0})
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    assert path.name.startswith("events.out.tfevents.")
+    first, *rest = records(path.read_bytes())
+    assert dict(fields(first))[3] == b"brain.Event:2"
+    assert [scalars(message)[1:] for message in rest] == [(1, {"loss": 2.0}), (2, {"loss": 1.0})]
+    file.close()
+
+
+def test_tensorboard_itself_reads_it(tmp_path):
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    file = EventFile(tmp_path)
+    file.add(7, {"loss": 0.5})
+    file.close()
+    (path,) = tmp_path.iterdir()
+    events = list(loader.LegacyEventFileLoader(str(path)).Load())
+    assert [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value] == [
+        (7, "loss", 0.5)
+    ]
+
+
+def test_metrics_are_passed_on_and_what_is_not_finite_is_left_out(tmp_path):
+    with Reports(("tensorboard",), tmp_path, "a/b", {}) as reports:
+        reports.write(Note("nothing"))
+        reports.write(Metrics(3, {"loss": 1.0, "grad_norm": float("nan")}))
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    assert scalars(records(path.read_bytes())[1])[1:] == (3, {"loss": 1.0})
+
+
+def test_wandb_and_mlflow_hear_the_same(tmp_path, monkeypatch):
+    heard = []
+    run = types.SimpleNamespace(log=lambda values: heard.append(values), finish=lambda: heard.append("end"))
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **given: heard.append(given["name"]) or run))
+    with Reports(("wandb",), tmp_path, "mine/sft", {"lr": 1}) as reports:
+        reports.write(Metrics(3, {"loss": 1.0}))
+    assert heard == ["mine/sft", {"loss": 1.0, "step": 3}, "end"]
+
+    logged = []
+    client = types.SimpleNamespace(
+        log_param=lambda run, key, value: logged.append((key, value)),
+        log_metric=lambda run, name, value, step: logged.append((name, value, step)),
+        set_terminated=lambda run: logged.append(run),
+    )
+    started = types.SimpleNamespace(info=types.SimpleNamespace(run_id="id"))
+    mlflow = types.SimpleNamespace(
+        set_experiment=lambda name: None,
+        tracking=types.SimpleNamespace(MlflowClient=lambda: client),
+        start_run=lambda **given: started,
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    with Reports(("mlflow",), tmp_path, "mine/sft", {"lr": 1}) as reports:
+        reports.write(Metrics(3, {"verdict/known: correct": 1.0}))
+    assert logged == [("lr", "1"), ("verdict/known. correct", 1.0, 3), "id"]
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match="wandb"):
+        Reports(("wandb",), tmp_path, "a", {})
+    with pytest.raises(UserError, match="tensorbord"):
+        PretrainSettings(report_to=("tensorbord",))
+
+
+def test_a_recipe_writes_event_files(tmp_path):
+    pytest.importorskip("torch")
+    from models.events import finish
+    from models.training.recipe import load_recipe, run_recipe
+    from tests.models.training import write_corpus
+
+    write_corpus(tmp_path)
+    (tmp_path / "r.yaml").write_text(
+        "stages:\n  - {stage: tokenizer, data: [texts.jsonl], vocab_size: 262}\n"
+        "  - {stage: pretrain, data: [texts.jsonl], steps: 3, block: 32, report_to: tensorboard,\n"
+        "     model: {layers: 1, width: 32, heads: 2, feed_forward: 48}}\n"
+    )
+    finish(run_recipe(load_recipe(tmp_path / "r.yaml"), tmp_path / "out"))
+    (path,) = (tmp_path / "out/pretrain/tensorboard").iterdir()
+    found = [scalars(message) for message in records(path.read_bytes())[1:]]
+    assert [step for _seconds, step, _values in found] == [1, 2, 3]
+    assert all("loss" in values for _seconds, _step, values in found)
