@@ -131,7 +131,7 @@ class Window(QMainWindow):
             dock.setFloating(False)
             self.addDockWidget(area, dock)
             dock.show()
-        self.resizeDocks([self.rail_dock, self.inspector_dock], [215, 225], Qt.Orientation.Horizontal)
+        self.resizeDocks([self.rail_dock, self.inspector_dock], [205, 240], Qt.Orientation.Horizontal)
         self.resizeDocks([self.bottom_dock], [66], Qt.Orientation.Vertical)
 
     def _wire(self) -> None:
