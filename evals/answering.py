@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from evals import pseudo
 from evals.shards import Others
 from evals.store import Request, ResponseStore, number
 from models.columns import Sampler
@@ -27,9 +28,7 @@ SMALL = 30_000_000
 Batch: TypeAlias = dict[str, Request]
 
 
-def answer(
-    opened: OpenModel, requests: Mapping[str, Request], store: ResponseStore | Others, batch_size: int = 0
-) -> Work[int]:
+def answer(opened: OpenModel, requests: Mapping[str, Request], store: ResponseStore | Others, batch_size: int = 0) -> Work[int]:
     """Answer what is missing and keep it.
 
     Args:
@@ -166,6 +165,7 @@ def _generate(opened: OpenModel, requests: Sequence[Request], batch_size: int) -
         top_p=settings["top_p"],
         max_new_tokens=settings["max_new_tokens"],
         seed=requests[0].seed,
+        chain=settings.get("chain", ""),
     )
     prompts = [request.context for request in same]
     seeds = [request.seed + 1_000_003 * request.repeat for request in same]
@@ -176,11 +176,21 @@ def _generate(opened: OpenModel, requests: Sequence[Request], batch_size: int) -
 
     answers = yield from _patiently(work, len(same), batch_size or len(same), opened)
     found += [
-        {"text": one.text, "stop": one.stop, "logprob": number(one.logprob), "n_tokens": len(one.token_ids)} for one in answers
+        {"text": _written(opened, one), "stop": one.stop, "logprob": number(one.logprob), "n_tokens": len(one.token_ids)}
+        for one in answers
     ]
     if len(same) < len(requests):
         found += yield from _generate(opened, requests[len(same) :], batch_size)
     return found
+
+
+def _written(opened: OpenModel, answer: Any) -> str:
+    """Return an answer's text as lm-eval reads it: a character that is not whole stays a mark, nothing after the text of EOS."""
+    if answer.stop == "until":
+        return str(answer.text)
+    text = str(opened.tokenizer.decode(list(answer.token_ids), skip_special_tokens=True))
+    end = opened.tokenizer.eos_token
+    return text.split(end)[0] if end else text
 
 
 def _patiently(
@@ -233,4 +243,5 @@ KINDS: dict[str, Callable[[OpenModel, Sequence[Request], int], Work[list[Any]]]]
     "score": _score,
     "rolling": _rolling,
     "generate": _generate,
+    "pseudo": pseudo.answer,
 }

@@ -74,14 +74,16 @@ class Benchmark:
         name: As on the command line and in results.
         title: What people read, English (translated where it is shown).
         description: What it asks and what is held out, one or two sentences.
-        output_type: lm-eval's: ``generate_until`` or ``loglikelihood_rolling``.
+        output_type: lm-eval's: ``generate_until``, ``loglikelihood_rolling`` or ``multiple_choice`` (rows then have
+            ``choices``, each with the blank before it, and ``gold``, the number of the right one).
         measures: Metrics, the headline first.
         items: Path of the checkpoint → rows with at least ``prompt`` and ``target``.
-        judge: Row and answer (an ``Answer`` or a ``Likelihood``) → outcome.
+        judge: Row and answer (an ``Answer``, a ``Likelihood``, or the log-likelihood of every choice) → outcome.
         max_new_tokens: Longest answer, for generation.
         chat: Whether the prompt is a user's message under the chat template.
         cluster: Field whose equal values tie items together for standard errors; empty for none.
         revision: Raised when numbers change.
+        until: Texts before which an answer ends.
     """
 
     name: str
@@ -95,4 +97,5 @@ class Benchmark:
     chat: bool = True
     cluster: str = "entity"
     revision: int = 1
+    until: tuple[str, ...] = ()
     fields: tuple[str, ...] = field(default=("language", "cell", "type", "entity"))

@@ -144,7 +144,8 @@ def copy_runs(runs: Sequence[str], folder: str) -> Work[tuple[str, tuple[str, ..
             written.append(str(target / source.name))
         except (OSError, ValueError, AttributeError) as error:
             raise UserError(
-                "export.runs", _("{path} could not be copied: {reason}.").format(path=run, reason=error),
+                "export.runs",
+                _("{path} could not be copied: {reason}.").format(path=run, reason=error),
                 _("Choose another folder."),
             ) from error
     return folder, tuple(written)

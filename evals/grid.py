@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from evals import files, known, shards
+from evals import files, known, needed, shards
 from evals.options import EvalSettings
 from evals.shards import Others, Shard
 from evals.store import FILE, ResponseStore
@@ -102,6 +102,7 @@ def _checkpoint(
             try:
                 cells = yield from known.cells(row, name, settings, folder)
                 if cells is None:
+                    needed.check(name, settings.include_path)
                     if opened is None or store is None:
                         opened = yield from _open(row, settings)
                         store = ResponseStore(folder / FILE) if shard is None else shards.store_of(shard, output, row.name)

@@ -15,6 +15,7 @@ from typing import Any
 
 from lm_eval.api.model import TemplateLM
 
+from evals import decoding, pseudo
 from evals.benchmark import Answer, Likelihood
 from evals.identity import digest
 from evals.identity import identity as identity
@@ -23,6 +24,9 @@ from evals.store import Identity, Request, ResponseStore, response_key, unnumber
 from models.errors import UserError
 from models.opened import OpenModel
 from models.words import _
+
+END = "\u2060\u2061end\u2061\u2060 "
+"""Stands at the end of a message that is to be continued, while the template writes it."""
 
 
 class Missing(Exception):
@@ -45,25 +49,48 @@ class Rendered(str):
 class CheckpointLM(TemplateLM):  # type: ignore[misc]
     """An open checkpoint as lm-eval sees it."""
 
-    def __init__(self, opened: OpenModel, who: Identity, store: ResponseStore | Others, seed: int = 0) -> None:
+    def __init__(
+        self,
+        opened: OpenModel,
+        who: Identity,
+        store: ResponseStore | Others,
+        seed: int = 0,
+        *,
+        template: str = "",
+        whole_text: bool = False,
+    ) -> None:
         """Answer for an open checkpoint from a store.
+
+        Args:
+            opened: The checkpoint.
+            who: What its answers depend on.
+            store: Where they are.
+            seed: Of sampled answers.
+            template: Jinja text used in place of the checkpoint's own chat template.
+            whole_text: Whether a rolling text is scored with what the tokenizer adds to it (BOS), as lm-eval's class does.
 
         Raises:
             UserError: If the checkpoint cannot write or score text, or has no tokenizer.
         """
         super().__init__()
-        if opened.kind not in ("decoder", "encoder-decoder") or opened.tokenizer is None:
+        masked = opened.kind == "encoder" and opened.model.get_output_embeddings() is not None
+        if (opened.kind not in ("decoder", "encoder-decoder") and not masked) or opened.tokenizer is None:
             why = opened.loaded.unavailable.get("generate") or _("it is no language model that writes")
             raise UserError(
                 "eval.kind",
                 _("{name} cannot be evaluated: {why}.").format(name=Path(opened.path).name, why=why.rstrip(".")),
-                _("Choose a decoder or an encoder-decoder."),
+                _("Choose a decoder, an encoder-decoder, or an encoder with its masked-language head."),
                 path=opened.path,
             )
+        self.masked = masked
         self.opened = opened
         self.who = who
         self.store = store
         self.seed = seed
+        self.template = template
+        self.whole_text = whole_text
+        self.n_without_system = 0
+        """Prompts whose system message the template refused, so that it was left out (lm-eval's rule)."""
         self.tokenizer = opened.tokenizer
         self.backend = "seq2seq" if opened.kind == "encoder-decoder" else "causal"
         self.keys: list[str] = []
@@ -104,14 +131,18 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         return encode_plain(self.tokenizer, str(string), add_special_tokens, rendered)
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Encode both together, then split; the marks of a rendered prompt survive."""
-        if self.backend != "causal" or not isinstance(context, Rendered):
+        """Encode both together, then split; blanks at the context's end belong to the continuation; marks survive."""
+        if not isinstance(context, Rendered):
             pair: tuple[list[int], list[int]] = super()._encode_pair(context, continuation)
             return pair
         if context.ids:
             return list(context.ids), self.tok_encode(continuation, add_special_tokens=False)
-        whole = self.tok_encode(Rendered(context + continuation))
-        n_context = len(self.tok_encode(context))
+        before = Rendered(context.rstrip())
+        after = context[len(before) :] + continuation
+        if self.backend != "causal":
+            return self.tok_encode(before), self.tok_encode(after, add_special_tokens=False)
+        n_context = len(self.tok_encode(before))
+        whole = self.tok_encode(Rendered(before + after))
         return whole[:n_context], whole[n_context:]
 
     def apply_chat_template(self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
@@ -127,30 +158,59 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
 
     def _render(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> Rendered:
         from models import prompts
-        from models.safety import render_template
 
         self._special = self._special or prompts.special_names(self.tokenizer)
-        if add_generation_prompt and any(name in message["content"] for message in messages for name in self._special):
+        told = any(name in message["content"] for message in messages for name in self._special)
+        if add_generation_prompt and told and not self.template:
             prepared = prompts.render(self.opened, messages)
             found = Rendered(prepared.text)
             found.ids = prepared.ids
             return found
+        try:
+            return self._by_template(messages, add_generation_prompt)
+        except UserError:
+            others = [message for message in messages if message["role"] != "system"]
+            if len(others) == len(messages):
+                raise
+            self.n_without_system += 1
+            return self._by_template(others, add_generation_prompt)
+
+    def _by_template(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> Rendered:
+        """Return rendered messages; without a generation prompt the last message goes on where it ends."""
+        from models import prompts
+        from models.safety import render_template
+
         names = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
         tokens = {name: getattr(self.tokenizer, name, None) for name in names}
         given = {name: token for name, token in tokens.items() if isinstance(token, str)}
-        template = prompts.chat_template(self.opened)
-        return Rendered(render_template(template, messages, add_generation_prompt=add_generation_prompt, **given))
+        template = self.template or prompts.chat_template(self.opened)
+        if not add_generation_prompt:
+            messages = [*messages[:-1], {**messages[-1], "content": messages[-1]["content"] + END}]
+        text = render_template(template, messages, add_generation_prompt=add_generation_prompt, **given)
+        if add_generation_prompt:
+            return Rendered(text)
+        place = text.rfind(END.strip())
+        if place < 0:
+            raise UserError("chat.continue", _("The chat template leaves out the last message, so it cannot be continued."))
+        return Rendered(text[:place] if text[place : place + len(END)] == END else text[:place].rstrip())
 
     def chat_template(self, chat_template: bool | str = False) -> str:
         """Return the template's text, for the results file."""
-        return self.opened.chat_template
+        return self.template or self.opened.chat_template
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return (log-likelihood of the continuation, whether greedy decoding gives it) of each request."""
-        made = [self._score_request(*request.args[:2]) for request in requests]
+        made = [self.score_request(*request.args[:2]) for request in requests]
         return [(unnumber(value[0]), bool(value[1])) for value in self._answers(made)]
 
-    def _score_request(self, context: str, continuation: str) -> Request:
+    def score_request(self, context: str, continuation: str) -> Request:
+        """Return the request for the likelihood of a continuation.
+
+        Raises:
+            UserError: If it has no tokens of its own.
+        """
+        if self.masked:
+            return self._masked_request(context, continuation)
         if context:
             before, after = self._encode_pair(context, continuation)
         else:
@@ -159,24 +219,33 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
             if after and after[0] == self.prefix_token_id:
                 before, after = after[:1], after[1:]
         if not after:
-            raise UserError(
-                "task.continuation",
-                _("The answer {text!r} has no tokens of its own, so it has no likelihood.").format(text=continuation[:80]),
-                _("Correct the choices of the task."),
-            )
+            raise self._no_tokens(continuation)
         return Request("score", tuple(before), tuple(after))
+
+    def _masked_request(self, context: str, continuation: str) -> Request:
+        whole = context + continuation
+        plain, n_context = self.tok_encode(whole, False), len(self.tok_encode(context.rstrip(), False)) if context else 0
+        if len(plain) <= n_context:
+            raise self._no_tokens(continuation)
+        return pseudo.request(plain, self.tok_encode(whole, True), n_context)
+
+    def _no_tokens(self, continuation: str) -> UserError:
+        return UserError(
+            "task.continuation",
+            _("The answer {text!r} has no tokens of its own, so it has no likelihood.").format(text=continuation[:80]),
+            _("Correct the choices of the task."),
+        )
 
     def _loglikelihood_tokens(self, requests: Any, **_settings: Any) -> list[tuple[float, bool]]:
         raise AssertionError("loglikelihood does not come here")
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """Return the log-likelihood of each whole text, with its number of tokens."""
-        prefix = (self.prefix_token_id,)
-        made = [
-            Request("rolling", prefix, tuple(self.tok_encode(request.args[0], add_special_tokens=False))) for request in requests
-        ]
+        if self.masked:
+            return self._masked_texts([request.args[0] for request in requests])
+        made = [self.text_request(request.args[0]) for request in requests]
         for place, one in enumerate(made):
-            if not one.continuation:
+            if len(one.continuation) < 3 and not self.tok_encode(requests[place].args[0], False):  # no more than BOS and EOS
                 raise UserError(
                     "task.text",
                     _("Text {row} of the task has no tokens.").format(row=place + 1),
@@ -186,15 +255,35 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         values = self._answers(made)
         return [Likelihood.of(unnumber(value), len(request.continuation)) for value, request in zip(values, made, strict=True)]
 
+    def text_request(self, text: str) -> Request:
+        """Return the request for the likelihood of a whole text."""
+        if self.masked:
+            return self._masked_request("", text)
+        ids = self.tok_encode(text, None if self.whole_text else False)
+        return Request("rolling", (self.prefix_token_id,), tuple(ids))
+
+    def _masked_texts(self, texts: Sequence[str]) -> list[float]:
+        made = [self._masked_request("", text) for text in texts]
+        values = self._answers(made)
+        return [Likelihood.of(unnumber(value[0]), len(one.continuation)) for value, one in zip(values, made, strict=True)]
+
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """Return the answer to each prompt; it knows how it ended."""
+        """Return the answer to each prompt; it knows how it ended.
+
+        Raises:
+            UserError: If the checkpoint is an encoder.
+        """
+        if self.masked:
+            pseudo.refuse_generation(Path(self.opened.path).name)
         seen: Counter[tuple[Any, ...]] = Counter()
         made = []
         for request in requests:
             context, settings = request.args[:2]
             ids = tuple(self.tok_encode(context)) or (self.prefix_token_id,)
+            how = decoding.settings_of(settings)
             who = (request.task_name, request.doc_id, request.idx)
-            made.append(Request("generate", ids, (), decoding(settings), self.seed, seen[who]))
+            chance = (0, 0) if decoding.is_sure(how) else (self.seed, seen[who])
+            made.append(Request("generate", ids, (), how, *chance))
             seen[who] += 1
         return [Answer.of(value["text"], value["stop"]) for value in self._answers(made)]
 
@@ -204,36 +293,3 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         if any(key not in self.store for key in keys):
             raise Missing(dict(zip(keys, made, strict=True)))
         return [self.store[key] for key in keys]
-
-
-def decoding(settings: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return lm-eval's generation settings in our terms, sorted, greedy unless they ask for sampling.
-
-    Raises:
-        UserError: For a temperature below 0 or a limit below 1.
-    """
-    until = settings.get("until") or []
-    stops = [until] if isinstance(until, str) else list(until)
-    longest = next((settings[key] for key in ("max_gen_toks", "max_new_tokens", "max_tokens") if key in settings), 256)
-    temperature = float(settings.get("temperature") or 0.0)
-    if settings.get("do_sample") and "temperature" not in settings:
-        temperature = 1.0
-    if settings.get("do_sample") is False:
-        temperature = 0.0
-    if temperature < 0 or int(longest) < 1:
-        raise UserError(
-            "task.decoding",
-            _("Generation settings with temperature {t} and at most {n} tokens make no sense.").format(t=temperature, n=longest),
-            _("Correct generation_kwargs of the task."),
-        )
-    return tuple(
-        sorted(
-            {
-                "max_new_tokens": int(longest),
-                "temperature": temperature,
-                "top_k": int(settings.get("top_k") or 0),
-                "top_p": float(settings.get("top_p") or 1.0),
-                "until": tuple(str(stop) for stop in stops if stop),
-            }.items()
-        )
-    )

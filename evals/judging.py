@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from evals import answering, fewshot, files, guard, harness, known, scores, tasks
+from evals import answering, driving, fewshot, files, groups, guard, harness, known, pseudo, scores, tasks
 from evals.options import EvalSettings
 from evals.shards import Others
 from evals.store import SCORER_REVISION, ResponseStore, score_key
@@ -23,9 +22,7 @@ from models.records.scores import Cell
 LIVE_SECONDS = 1.0
 
 
-def run(
-    opened: OpenModel, store: ResponseStore | Others, base: Cell, settings: EvalSettings, folder: Path
-) -> Work[list[Cell]]:
+def run(opened: OpenModel, store: ResponseStore | Others, base: Cell, settings: EvalSettings, folder: Path) -> Work[list[Cell]]:
     """Run one benchmark of an open checkpoint and write its files; of a share only the answers.
 
     Raises:
@@ -33,17 +30,19 @@ def run(
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # its warnings are about settings of ours that are meant so
     started = time.time()
+    driving.seed(settings)
     planned = tasks.plan(base.benchmark, base.path, settings.include_path, settings.allow_code)
     guards = {name: guard.install(task) for name, task in planned.tasks.items()}
     for task in planned.tasks.values():
         fewshot.install(task)
     who = yield from harness.identity(opened)
-    model = harness.CheckpointLM(opened, who, store, settings.seed)
-    chat = _chat(planned, opened, settings)
+    chat, template = driving.chat(planned, opened, settings)
+    model = harness.CheckpointLM(opened, who, store, settings.torch_seed, template=template, whole_text=planned.benchmark is None)
+    run_once = driving.evaluation(model, planned, settings, chat)
     computed = 0
     while True:
         try:
-            results = _evaluate(model, planned, settings, chat)
+            results = run_once()
             break
         except harness.Missing as missing:
             for watched in guards.values():
@@ -56,12 +55,18 @@ def run(
     if isinstance(store, Others):  # all of it was known
         return [store.told(base, computed)]
     samples = {name: _samples(results["samples"].get(name, []), guards[name]) for name in planned.tasks}
+    if model.masked:
+        results, samples = _as_pseudo(results, samples)
     cells = _cells(results, samples, base, planned)
+    if model.masked:
+        cells = [replace(cell, signature=cell.signature + pseudo.SIGNATURE) for cell in cells]
     receipt = {
         "computed": computed,
         "half_precision": None if (difference := half.found(opened)) is None else asdict(difference),
         "seconds": time.time() - started,
         "chat_template": chat,
+        "chat_template_text": model.chat_template() if chat else "",
+        "prompts_without_system": model.n_without_system,
         "identity": asdict(who),
         "settings": asdict(settings),
         "fingerprint": known.fingerprint(base, settings),
@@ -74,10 +79,12 @@ def run(
     return [replace(cell, run=str(target)) for cell in cells]
 
 
-def _chat(planned: Any, opened: OpenModel, settings: EvalSettings) -> bool:
-    if settings.apply_chat_template is not None:
-        return settings.apply_chat_template
-    return bool(planned.benchmark is not None and planned.benchmark.chat and opened.chat_template)
+def _as_pseudo(results: Mapping[str, Any], samples: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Call the perplexities of an encoder pseudo-perplexities, everywhere."""
+    made = dict(results)
+    for part in ("results", "higher_is_better"):
+        made[part] = {task: pseudo.renamed(found or {}) for task, found in results[part].items()}
+    return made, {task: [pseudo.renamed(row) for row in rows] for task, rows in samples.items()}
 
 
 def _live(work: Work[int], base: Cell) -> Work[int]:
@@ -92,46 +99,6 @@ def _live(work: Work[int], base: Cell) -> Work[int]:
         if isinstance(event, Progress) and time.monotonic() - last > LIVE_SECONDS:
             last = time.monotonic()
             yield Partial(replace(base, state="running", n=int(event.done), n_total=int(event.total)))
-
-
-def _evaluate(model: Any, planned: Any, settings: EvalSettings, chat: bool) -> dict[str, Any]:
-    """Call lm-eval's evaluator, with its caches and bootstrap off."""
-    from lm_eval.evaluator import evaluate
-
-    for task in planned.tasks.values():
-        if settings.num_fewshot is not None and task.get_config("num_fewshot") != 0:
-            task.set_config(key="num_fewshot", value=settings.num_fewshot)
-        if task.get_config("num_fewshot") is None:
-            task.set_config(key="num_fewshot", value=0)
-        task.set_fewshot_seed(seed=settings.seed)
-        judge = task.config.process_results
-        if hasattr(judge, "outcomes"):
-            judge.outcomes.clear()
-    with quiet_bars():
-        results: dict[str, Any] = evaluate(
-            lm=model,
-            task_dict={"tasks": dict(planned.tasks), "groups": dict(planned.groups), "group_map": {}},
-            limit=settings.limit or None,
-            cache_requests=False,
-            bootstrap_iters=0,
-            apply_chat_template=chat,
-            fewshot_as_multiturn=chat,
-            confirm_run_unsafe_code=settings.allow_code,
-        )
-    return results
-
-
-@contextlib.contextmanager
-def quiet_bars() -> Iterator[None]:
-    """Keep lm-eval from drawing progress bars on stderr: events say how far the work is."""
-    from lm_eval.api import task
-
-    before = task.tqdm
-    task.tqdm = lambda iterable, *_places, **_settings: iterable
-    try:
-        yield
-    finally:
-        task.tqdm = before
 
 
 def _samples(rows: Sequence[dict[str, Any]], watched: Any) -> list[dict[str, Any]]:
@@ -160,11 +127,19 @@ def _texts(value: Any) -> Any:
 
 def _cells(results: Mapping[str, Any], samples: Mapping[str, Any], base: Cell, planned: Any) -> list[Cell]:
     made: list[Cell] = []
-    for name in results["results"]:
+    for name in planned.tasks:
         better = results["higher_is_better"].get(name, {}) or {}
         one = replace(base, benchmark=name)
         made += scores.cells(one, samples.get(name, []), results["results"][name], better, planned.benchmark)
-    return made
+    made = [replace(cell, n_skipped=_skipped(results, samples, cell.benchmark)) for cell in made]
+    return made + groups.cells(base, results, made)
+
+
+def _skipped(results: Mapping[str, Any], samples: Mapping[str, Any], task: str) -> int:
+    """Return how many items of a task were left out, by ``--limit`` or ``--samples``."""
+    counts = (results.get("n-samples") or {}).get(task) or {}
+    asked = {row["doc_id"] for row in samples.get(task, [])}
+    return max(0, int(counts.get("original") or 0) - len(asked))
 
 
 def _whole(
@@ -179,13 +154,15 @@ def _whole(
         "batch_size": settings.batch_size,
         "device": opened.device,
         "use_cache": None,
-        "limit": settings.limit or None,
+        "limit": settings.n_items,
         "bootstrap_iters": 0,
-        "gen_kwargs": None,
-        **{f"{kind}_seed": settings.seed for kind in ("random", "numpy", "torch", "fewshot")},
+        "gen_kwargs": driving.gen_kwargs(settings) or None,
+        "random_seed": settings.seed,
+        **{f"{kind}_seed": getattr(settings, f"{kind}_seed") for kind in ("numpy", "torch", "fewshot")},
     }
     whole |= {"date": time.time(), "lm_eval_version": _version("lm-eval"), "transformers_version": _version("transformers")}
     whole |= {"model_source": "triptych", "model_name": base.checkpoint}
+    whole |= {"system_instruction": settings.system_instruction or None}
     whole["model_name_sanitized"] = files.sanitised(base.checkpoint)
     whole["task_hashes"] = {name: _task_hash(rows) for name, rows in samples.items()}
     return whole

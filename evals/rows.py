@@ -21,7 +21,7 @@ def read(path: Path, form: str) -> list[dict[str, Any]]:
 
     Args:
         path: The file.
-        form: ``json`` (a list, or JSON lines), ``csv`` (with a header) or ``text`` (a row per line, field ``text``).
+        form: ``json`` (a list, or JSON lines), ``csv`` (with a header), ``parquet`` or ``text`` (a row per line, field ``text``).
 
     Raises:
         UserError: If the file is missing or empty, or for the first row that is not UTF-8, holds NUL or half a
@@ -33,6 +33,8 @@ def read(path: Path, form: str) -> list[dict[str, Any]]:
         found = _json(path)
     elif form == "csv":
         found = _csv(path)
+    elif form == "parquet":
+        found = _parquet(path)
     else:
         found = [{"text": line} for _number, line in _lines(path)]
     if not found:
@@ -99,6 +101,21 @@ def _csv(path: Path) -> list[dict[str, Any]]:
         if None in row or None in row.values():
             raise _bad(path, number, _("it has not as many fields as the header"))
         found.append(dict(row))
+    return found
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        found: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            "data.parquet",
+            _("{path} is not a Parquet file: {reason}.").format(path=path, reason=str(error).splitlines()[0][:200]),
+            path=str(path),
+        ) from error
     return found
 
 

@@ -100,7 +100,6 @@ class Others:
                 self.pretended[key] = PLACEHOLDERS.get(request.kind, SCORED)
         return asked >= kinds(planned)
 
-
     def told(self, base: Cell, computed: int) -> Cell:
         """Return a cell that says how many answers of one benchmark the share has computed, in place of a score."""
         text = _("share {i} of {n}; `triptych merge` scores them all").format(i=self.shard.index, n=self.shard.count)

@@ -48,15 +48,20 @@ def plan(name: str, checkpoint: str, include_path: str = "", allow_code: bool = 
     Raises:
         UserError: If there is no such task, or its files may not or cannot be read.
     """
-    from evals import yaml_tasks
+    from evals import filed, own_tasks, yaml_tasks
 
     known = benchmarks()
     if name in known:
         return Plan(name, {name: task_of(known[name], checkpoint)}, {}, known[name])
-    path = yaml_tasks.find(name, include_path)
-    if path is not None:
-        task = yaml_tasks.load(path, allow_code)
-        return Plan(task.config.task, {task.config.task: task}, {})
+    built = filed.build(name)
+    if isinstance(built, Benchmark):
+        return Plan(name, {built.name: task_of(built, checkpoint)}, {}, built)
+    if built is not None:
+        return Plan(name, built, {})
+    found = yaml_tasks.find(name, include_path)
+    if found is not None:
+        folder = Path(include_path) if include_path else found.parent if isinstance(found, Path) else Path()
+        return Plan(name, *own_tasks.load(found, folder, allow_code))
     return _installed(name)
 
 
@@ -66,7 +71,9 @@ def _installed(name: str) -> Plan:
         raise UserError(
             "task.unknown",
             _("There is no benchmark or task {name!r}.").format(name=name),
-            _("Ours are {names}; any task of lm-eval or a YAML file can be given too.").format(names=", ".join(benchmarks())),
+            _("Ours are {names}; any task of lm-eval or a YAML file can be given too.").format(
+                names=", ".join([*benchmarks(), *_usage()])
+            ),
             name=name,
         )
     try:
@@ -79,6 +86,12 @@ def _installed(name: str) -> Plan:
             name=name,
         ) from error
     return Plan(name, loaded["tasks"], loaded.get("groups", {}))
+
+
+def _usage() -> list[str]:
+    from evals import filed
+
+    return filed.usage()
 
 
 @lru_cache(maxsize=1)
@@ -132,7 +145,7 @@ def task_of(benchmark: Benchmark, checkpoint: str) -> Any:
         "custom_dataset": Rows(rows),
         "test_split": "test",
         "output_type": benchmark.output_type,
-        "doc_to_text": _text if benchmark.output_type == "generate_until" else "",
+        "doc_to_text": "" if benchmark.output_type == "loglikelihood_rolling" else _text,
         "doc_to_target": _target,
         "process_results": Judged(benchmark),
         "metric_list": [
@@ -141,7 +154,10 @@ def task_of(benchmark: Benchmark, checkpoint: str) -> Any:
         "metadata": {"version": benchmark.revision},
     }
     if benchmark.output_type == "generate_until":
-        config["generation_kwargs"] = {"until": [], "max_gen_toks": benchmark.max_new_tokens, "do_sample": False}
+        settings = {"until": list(benchmark.until), "max_gen_toks": benchmark.max_new_tokens, "do_sample": False}
+        config["generation_kwargs"] = settings
+    if benchmark.output_type == "multiple_choice":
+        config |= {"doc_to_choice": _choices, "doc_to_target": _gold, "target_delimiter": ""}
     return ConfigurableTask(config=config)
 
 
@@ -151,6 +167,14 @@ def _text(row: Mapping[str, Any]) -> str:
 
 def _target(row: Mapping[str, Any]) -> str:
     return str(row["target"])
+
+
+def _choices(row: Mapping[str, Any]) -> list[str]:
+    return [str(choice) for choice in row["choices"]]
+
+
+def _gold(row: Mapping[str, Any]) -> int:
+    return int(row["gold"])
 
 
 class Rows:
@@ -181,7 +205,8 @@ class Judged:
 
     def __call__(self, row: Mapping[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Return metric → logged statistics of one item."""
-        outcome = self.benchmark.judge(row, results[0])
+        several = self.benchmark.output_type == "multiple_choice"
+        outcome = self.benchmark.judge(row, [float(result[0]) for result in results] if several else results[0])
         self.outcomes.append(outcome)
         return {name: logged(statistics) for name, statistics in outcome.statistics.items()}
 

@@ -1,50 +1,75 @@
 """Task files in lm-eval's YAML form from outside: data only, unless the user allows their code.
 
 lm-eval imports and runs what ``!function`` names, renders templates without a sandbox and may load metric scripts from
-the network. Here a file is read by a loader that knows no tags, its includes stay in its folder, its templates run in a
-sandbox, its data comes from local files read row by row, and its metrics are lm-eval's registered ones.
+the network. Here a file is read by a loader that knows no tags, its includes stay in its folder (or are files that lm-eval
+itself ships: those are trusted, with the functions that they name), its templates run in a sandbox, its data comes from
+local files read row by row, and its metrics are lm-eval's registered ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from evals import rows
 from models.errors import UserError
 from models.words import _
 
-FORMS = {"json": "json", "csv": "csv", "text": "text"}
+FORMS = {"json": "json", "csv": "csv", "text": "text", "parquet": "parquet"}
+Layers: TypeAlias = dict[str, tuple[Any, bool]]
+"""Setting → its value, and whether a file of lm-eval's own gave it."""
 
 
-def find(name: str, include_path: str = "") -> Path | None:
-    """Return the YAML file that a name means: a path, or the file in ``include_path`` whose ``task`` it is."""
+def find(name: str, include_path: str = "") -> Path | list[Path] | None:
+    """Return the YAML file that a name means: a path, or the file (of a tag: the files) in ``include_path`` that declares it."""
+    from evals import own_tasks
+
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if not path.is_file():
             raise UserError("task.missing", _("There is no task file {path}.").format(path=path), path=str(path))
         return path
-    if not include_path:
-        return None
-    folder = Path(include_path)
-    if not folder.is_dir():
-        raise UserError("task.folder", _("There is no folder {path}.").format(path=folder), path=str(folder))
-    for path in sorted(folder.rglob("*.y*ml")):
-        if _task_name(path) == name:
-            return path
-    return None
+    return own_tasks.find(name, Path(include_path)) if include_path else None
 
 
-def _task_name(path: Path) -> str:
-    """Return the task that a file declares, cheaply and without reading its values."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("task:"):
-            return line.removeprefix("task:").split("#")[0].strip().strip("'\"")
-    return ""
+def declared(path: Path) -> dict[str, Any]:
+    """Return the task, group and tags that a file declares, cheaply and without reading its values."""
+    found: dict[str, Any] = {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines):
+        key, colon, value = line.partition(":")
+        text = value.split("#")[0].strip()
+        if not colon or key not in ("task", "group", "tag"):
+            continue
+        listed = [word.strip().strip("'\"") for word in text.strip("[]").split(",") if word.strip()]
+        if not text:
+            after = lines[number + 1 :]
+            ended = next(
+                (place for place, row in enumerate(after) if row.strip() and not row.strip().startswith("-")), len(after)
+            )
+            listed = [row.strip().lstrip("- ").split("#")[0].strip().strip("'\"") for row in after[:ended] if row.strip()]
+        if key == "tag":
+            found[key] = tuple(listed)
+        elif listed and text[:1] not in ("[", "{", ""):
+            found[key] = listed[0]
+    return found
 
 
-def load(path: Path, allow_code: bool = False) -> Any:
-    """Return the task of a YAML file.
+def shipped() -> Path:
+    """Return the folder of the task files that lm-eval ships."""
+    spec = find_spec("lm_eval")
+    return Path(spec.origin or "").resolve().parent / "tasks" if spec is not None else Path("/nowhere")
+
+
+def shipped_settings(file: str) -> dict[str, Any]:
+    """Return the settings of one of lm-eval's own task files, its functions included."""
+    return _with_code(shipped() / file)
+
+
+def load(path: Path, allow_code: bool = False, overrides: Mapping[str, Any] | None = None) -> Any:
+    """Return the task of a YAML file; ``overrides`` are settings that a group gives its tasks.
 
     Raises:
         UserError: If it asks for code that was not allowed, or is not a task of data on this machine.
@@ -52,18 +77,21 @@ def load(path: Path, allow_code: bool = False) -> Any:
     from lm_eval.api.task import ConfigurableTask
 
     sandbox_templates()
-    config = _with_code(path) if allow_code else read(path)
+    layers = {key: (value, True) for key, value in _with_code(path).items()} if allow_code else _layers(path)
+    layers |= {key: (value, allow_code) for key, value in (overrides or {}).items()}
+    config = {key: value for key, (value, _trusted) in layers.items()}
     if not isinstance(config.get("task"), str):
-        raise _wrong(path, _("it has no task name"))
+        raise wrong(path, _("it has no task name"))
     if not allow_code:
-        _check(path, config)
+        _check(path, layers)
     _local_data(path, config)
-    config.pop("tag", None)
-    config.pop("group", None)
+    for name in ("tag", "group", "task_list"):
+        config.pop(name, None)
+    kind = config.pop("class", None) or ConfigurableTask
     try:
-        return ConfigurableTask(config=config)
+        return kind(config=config)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise _wrong(path, f"{type(error).__name__}: {str(error)[:200]}") from error
+        raise wrong(path, f"{type(error).__name__}: {str(error)[:200]}") from error
 
 
 def _with_code(path: Path) -> dict[str, Any]:
@@ -72,47 +100,59 @@ def _with_code(path: Path) -> dict[str, Any]:
     return dict(load_yaml(path))
 
 
-def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
     """Return the settings of a task file and of what it includes, as data.
 
     Raises:
         UserError: For tags, for includes outside the file's folder, for cycles, and for what is not a mapping.
     """
-    import yaml
+    return {key: value for key, (value, _trusted) in _layers(path).items()}
 
+
+def _layers(path: Path, seen: tuple[Path, ...] = ()) -> Layers:
     path = path.resolve()
     if path in seen:
-        raise _wrong(path, _("its includes form a circle"))
+        raise wrong(path, _("its includes form a circle"))
+    config = _parsed(path)
+    includes = config.pop("include", [])
+    merged: Layers = {}
+    for include in includes if isinstance(includes, list) else [includes]:
+        target = (path.parent / str(include)).resolve()
+        trusted = target.is_relative_to(shipped())
+        if not target.is_relative_to(path.parent) and not trusted:
+            raise _needs_code(path, _("it includes {name}, which is outside its folder").format(name=include))
+        if not target.is_file():
+            raise wrong(path, _("it includes {name}, which is not there").format(name=include))
+        found = {key: (value, True) for key, value in _with_code(target).items()} if trusted else _layers(target, (*seen, path))
+        merged.update(found)
+    return {**merged, **{str(key): (value, False) for key, value in config.items()}}
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    import yaml
+
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except yaml.constructor.ConstructorError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise _needs_code(path, _("line {line} has a tag that runs code").format(line=line)) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise _wrong(path, str(error).splitlines()[0][:200]) from error
+        raise wrong(path, str(error).splitlines()[0][:200]) from error
     if not isinstance(config, dict):
-        raise _wrong(path, _("it is not a mapping"))
-    includes = config.pop("include", [])
-    merged: dict[str, Any] = {}
-    for include in includes if isinstance(includes, list) else [includes]:
-        target = (path.parent / str(include)).resolve()
-        if not target.is_relative_to(path.parent):
-            raise _needs_code(path, _("it includes {name}, which is outside its folder").format(name=include))
-        if not target.is_file():
-            raise _wrong(path, _("it includes {name}, which is not there").format(name=include))
-        merged.update(read(target, (*seen, path)))
-    return {**merged, **config}
+        raise wrong(path, _("it is not a mapping"))
+    return config
 
 
-def _check(path: Path, config: dict[str, Any]) -> None:
+def _check(path: Path, layers: Layers) -> None:
     """Refuse what would run code without a tag: task classes, unsafe tasks, metric scripts."""
     from lm_eval.api import metrics as _registered  # noqa: F401 - fills the registry
     from lm_eval.api.registry import AGGREGATION_REGISTRY, METRIC_REGISTRY
 
+    config = {key: value for key, (value, trusted) in layers.items() if not trusted}
     for key in ("class", "custom_dataset"):
         if key in config:
             raise _needs_code(path, _("its setting {key} names code").format(key=key))
-    if config.get("unsafe_code"):
+    if layers.get("unsafe_code", (False, True))[0]:
         raise _needs_code(path, _("its task runs code that a model wrote"))
     for entry in config.get("metric_list") or []:
         name = entry.get("metric") if isinstance(entry, dict) else None
@@ -120,17 +160,19 @@ def _check(path: Path, config: dict[str, Any]) -> None:
             raise _needs_code(path, _("the metric {name!r} is not one of lm-eval's own").format(name=name))
         aggregation = entry.get("aggregation", "mean")
         if aggregation not in AGGREGATION_REGISTRY:
-            raise _wrong(path, _("there is no aggregation {name!r}").format(name=aggregation))
+            raise wrong(path, _("there is no aggregation {name!r}").format(name=aggregation))
 
 
 def _local_data(path: Path, config: dict[str, Any]) -> None:
     """Replace local ``data_files`` by their rows, read and checked here."""
+    if callable(config.get("custom_dataset")):
+        return
     kwargs = dict(config.get("dataset_kwargs") or {})
     kwargs.pop("trust_remote_code", None)
     files = kwargs.get("data_files")
     form = FORMS.get(str(config.get("dataset_path")))
     if form is None or not files:
-        raise _wrong(path, _("dataset_path must be json, csv or text, with dataset_kwargs: data_files: on this machine"))
+        raise wrong(path, _("dataset_path must be json, csv or text, with dataset_kwargs: data_files: on this machine"))
     if not isinstance(files, dict):
         files = {config.get("test_split") or config.get("validation_split") or "test": files}
     splits = {}
@@ -183,5 +225,6 @@ def _needs_code(path: Path, why: str) -> UserError:
     )
 
 
-def _wrong(path: Path, why: str) -> UserError:
+def wrong(path: Path, why: str) -> UserError:
+    """Return the error of a file that is no usable task."""
     return UserError("task.wrong", _("{path} is not a usable task: {why}.").format(path=path, why=why), path=str(path))

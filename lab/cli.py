@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
+from lab import cli_eval, cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
 from models.errors import UserError
 from models.words import _
 
@@ -48,7 +48,7 @@ def run(argv: list[str]) -> int:
     ``--max_new_tokens`` and ``--max-new-tokens`` are the same option. ``--debug`` adds the traceback to a user error.
     """
     debug = "--debug" in argv
-    words = cli_inspect.filled([_hyphens(word) for word in argv if word != "--debug"])
+    words = cli_eval.filled(cli_inspect.filled([_hyphens(word) for word in argv if word != "--debug"]))
     try:
         result = app(words, standalone_mode=False)
         sys.stdout.flush()
@@ -236,50 +236,10 @@ def train(
     return STOPPED if done.stopped else DONE
 
 
-@app.command("eval")
-def evaluate(
-    checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...")],
-    tasks: Annotated[str, typer.Option("--tasks", "-t", help="Benchmarks or lm-eval tasks, with commas between.")],
-    output_path: Annotated[Path, typer.Option("--output-path", "-o", help="Folder for results and samples.")],
-    limit: Annotated[int, typer.Option("--limit", "-L", help="At most this many items each; 0 for all.")] = 0,
-    batch_size: Annotated[str, typer.Option("--batch-size", "-b", help="auto or a number.")] = "auto",
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    quantize: Quantize = "",
-    num_fewshot: Annotated[int | None, typer.Option("--num-fewshot", "-f")] = None,
-    apply_chat_template: Annotated[
-        bool | None, typer.Option("--apply-chat-template/--no-apply-chat-template", help="Default: as the benchmark says.")
-    ] = None,
-    include_path: Annotated[str, typer.Option(help="Folder with your own task YAML files.")] = "",
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let task YAML from outside run the Python that it names.")
-    ] = False,
-    seed: Annotated[int, typer.Option()] = 0,
-    shard: Annotated[str, typer.Option(metavar="i/n", help="Answer only this share; `triptych merge` scores all.")] = "",
-    engine: Annotated[str, typer.Option(help="ray: shares as tasks of a cluster.")] = "",
-    address: Annotated[str, typer.Option(help="Of the Ray cluster, or auto; empty starts one here.")] = "",
-    as_json: Json = False,
-) -> int:
-    """Score checkpoints on benchmarks; started again after a crash, it computes only what is missing."""
-    from evals.grid import EvalSettings
-    from lab.cli_shares import work_of
-    from lab.work import journalled
+app.command("eval")(cli_eval.evaluate)
 
-    wanted = EvalSettings(
-        limit=limit, batch_size=batch_size, device=device, dtype=dtype, quantize=quantize, num_fewshot=num_fewshot,
-        apply_chat_template=apply_chat_template, include_path=include_path, allow_code=allow_code, seed=seed,
-    )  # fmt: skip
-    names = [name.strip() for name in tasks.split(",") if name.strip()]
-    work, folder, flags = work_of(checkpoints, names, wanted, output_path, (shard, engine, address))
-    command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path), *flags)
-    cells = journalled(work, folder, "eval", f"eval {tasks} {shard}".strip(), command)
-    if as_json:
-        show([cell.__dict__ for cell in cells])
-    else:
-        from lab.describing import cell_rows
 
-        show_table("Scores", ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "note"], cell_rows(cells))
-    return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE
+app.command("explain")(cli_eval.explain)
 
 
 app.command()(cli_shares.merge)

@@ -36,6 +36,20 @@ def items(benchmark: str, checkpoint: str) -> list[dict[str, Any]]:
     return list(_items(benchmark, None, 0))
 
 
+def settings_near(checkpoint: str) -> Mapping[str, Any]:
+    """Return the settings of the world beside a checkpoint or above it; empty for none.
+
+    Raises:
+        UserError: If they cannot be read.
+    """
+    place = Path(checkpoint).resolve()
+    for folder in [place, *place.parents][: LEVELS + 1]:
+        for source in (folder / SETTINGS, folder / "world" / "facts.json"):
+            if source.is_file():
+                return _settings(source)
+    return {}
+
+
 @lru_cache(maxsize=32)
 def _items(benchmark: str, source: Path | None, changed: int) -> tuple[dict[str, Any], ...]:
     from models.world.splits import test_items

@@ -106,9 +106,7 @@ class Asking:
     def _ids(self, remedy: Remedy, question: Question) -> tuple[int, ...]:
         settings = self.state.settings
         shown = remedies.examples(self.asked, question, settings.shots, settings.seed) if remedy.name == "fewshot" else ()
-        told = remedies.messages(
-            remedy.name, question, put(settings, question), self.passages.get(question.id, ()), shown
-        )
+        told = remedies.messages(remedy.name, question, put(settings, question), self.passages.get(question.id, ()), shown)
         return self.asker.prompt(told)
 
     def _ask(self, remedy: Remedy) -> Work[None]:

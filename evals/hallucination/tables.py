@@ -184,9 +184,7 @@ def compared(
             made.append(one)
             raw.append(math.nan)
             continue
-        found = stats.paired_difference(
-            [o.hallucinated for o in plain], [o.hallucinated for o in own], clusters[one.checkpoint]
-        )
+        found = stats.paired_difference([o.hallucinated for o in plain], [o.hallucinated for o in own], clusters[one.checkpoint])
         made.append(replace(one, difference=Rate(found.value, found.low, found.high, found.n)))
         raw.append(found.p)
     return [replace(one, p=p) for one, p in zip(made, stats.holm(raw), strict=True)]

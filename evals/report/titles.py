@@ -10,7 +10,7 @@ from models.words import _
 
 def translated(text: str) -> str:
     """Return a title or word of this package in the chosen language; what a plug-in brings stays as it is."""
-    return _known().get(text, text)
+    return _known().get(text) or (_(text) if text else text)
 
 
 def _known() -> dict[str, str]:
@@ -33,6 +33,25 @@ def _known() -> dict[str, str]:
         "Benign refusal rate": _("Benign refusal rate"),
         "Correction rate": _("Correction rate"),
         "Confirmation rate": _("Confirmation rate"),
+        "Counterfactual pairs": _("Counterfactual pairs"),
+        "Everyday refusals": _("Everyday refusals"),
+        "Wrapped requests": _("Wrapped requests"),
+        "Hidden instructions": _("Hidden instructions"),
+        "Missing words": _("Missing words"),
+        "Feelings": _("Feelings"),
+        "Kinds of names": _("Kinds of names"),
+        "Conclusions": _("Conclusions"),
+        "Accuracy": _("Accuracy"),
+        "Yes rate": _("Yes rate"),
+        "Unparsable rate": _("Unparsable rate"),
+        "Injection rate": _("Injection rate"),
+        "Counterfactual gap": _("Counterfactual gap"),
+        "Counterfactual lean": _("Counterfactual lean"),
+        "TruthfulQA": _("TruthfulQA"),
+        "Recognising hallucinations": _("Recognising hallucinations"),
+        "Perplexity of a text": _("Perplexity of a text"),
+        "answered": _("answered"),
+        "obeyed": _("obeyed"),
         "correct": _("correct"),
         "wrong": _("wrong"),
         "abstained": _("abstained"),

@@ -35,10 +35,9 @@ def both(request, tiny, tmp_path_factory):
         (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows[name]), encoding="utf-8")
     path = tiny(request.param)
     opened = finish(load(str(path)))
-    # Where the tokenizer adds BOS lm-eval's rolling scores it too, given itself; without add_bos_token it is the convention here.
     theirs = {}
-    for name, adds in (("mc", None), ("roll", False)):
-        model = HFLM(pretrained=opened.model, tokenizer=opened.tokenizer, device="cpu", batch_size=2, add_bos_token=adds)
+    for name in ("mc", "roll"):
+        model = HFLM(pretrained=opened.model, tokenizer=opened.tokenizer, device="cpu", batch_size=2)
         planned = tasks.plan(str(folder / f"{name}.yaml"), str(path))
         task = planned.tasks[name]
         task.set_fewshot_seed(0)

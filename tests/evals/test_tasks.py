@@ -38,6 +38,8 @@ def test_every_benchmark_keeps_the_contract(found, tmp_path):
         assert item["target"]
         if benchmark.output_type == "loglikelihood_rolling":
             outcome = benchmark.judge(item, Likelihood.of(-30.0, 10))
+        elif benchmark.output_type == "multiple_choice":
+            outcome = benchmark.judge(item, [-1.0 if place == item["gold"] else -9.0 for place in range(len(item["choices"]))])
         else:
             outcome = benchmark.judge(item, Answer.of(item["target"], "eos"))
         assert outcome.statistics

@@ -1,0 +1,96 @@
+"""An item of a run taken apart: what was asked, token for token, and the number again by a second path."""
+
+import json
+
+import pytest
+
+from evals import explaining, grid
+from evals.options import EvalSettings
+from evals.store import FILE
+from models.errors import UserError
+from models.events import finish
+from tests.evals import shipped
+
+TASKS = ["l_arc_shots", "l_wikitext", "l_triviaqa", "l_repeats"]
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    """An evaluation of a tiny model, under its chat template where the task has a prompt."""
+    folder = shipped.write(tmp_path_factory.mktemp("tasks"))
+    output = tmp_path_factory.mktemp("explained") / "run"
+    settings = EvalSettings(include_path=str(folder), limit=3)
+    cells = finish(grid.run([str(tiny("llama"))], TASKS, settings, output))
+    chat = EvalSettings(include_path=str(folder), samples='{"l_arc": [2, 5]}', apply_chat_template=True)
+    cells += finish(grid.run([str(tiny("llama"))], ["l_arc"], chat, output))
+    cells += finish(grid.run([str(tiny(name)) for name in ("bert", "t5")], ["l_boolq"], settings, output))
+    assert {cell.state for cell in cells} <= {"done", "invalid"}
+    return output, cells
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_second_path_gives_what_was_stored(run, task):
+    found = finish(explaining.explain(run[0], task, "1"))
+    assert found.requests
+    for one in found.requests:
+        assert one.agrees is True, (one.stored, one.again)
+        assert len(one.pieces) == len(one.context) + len(one.continuation)
+    assert any(task in text for _name, text in found.facts)
+
+
+def test_windows_bos_and_truncation_are_said(run):
+    (rolling,) = finish(explaining.explain(run[0], "l_wikitext", "2")).requests
+    assert len(rolling.continuation) > 256
+    assert any("256 +" in note for note in rolling.notes)
+    (request,) = finish(explaining.explain(run[0], "l_triviaqa", "0")).requests
+    assert any("BOS" in note and note.endswith("1") for note in request.notes)
+
+
+def test_prompts_of_a_template_keep_their_tokens(run):
+    found = finish(explaining.explain(run[0], "l_arc", "5"))
+    assert len(found.requests) == 4
+    assert all(one.agrees and "<user>" in one.pieces and one.pieces.count("<bos>") == 1 for one in found.requests)
+    with pytest.raises(UserError, match="no item 0"):
+        finish(explaining.explain(run[0], "l_arc", "0"))
+
+
+@pytest.mark.parametrize("name", ["bert-0", "t5-0"])
+def test_encoders_and_encoder_decoders_too(run, name):
+    found = finish(explaining.explain(run[0] / name, "l_boolq", "0"))
+    assert [one.agrees for one in found.requests] == [True, True]
+
+
+def test_a_stored_number_that_is_wrong_is_told(run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run[0], copy)
+    (path,) = [file for file in copy.rglob(FILE) if file.parent.name == "llama-0"]
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    changed = [
+        {**row, "value": [row["value"][0] - 1, row["value"][1]]} if isinstance(row["value"], list) else row for row in rows
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in changed) + '{"torn', encoding="utf-8")
+    assert [one.agrees for one in finish(explaining.explain(copy, "l_arc_shots", "1")).requests] == [False] * 4
+
+
+def test_what_is_not_there_is_named(run, tmp_path):
+    with pytest.raises(UserError, match="holds no results"):
+        finish(explaining.explain(tmp_path, "l_arc", "0"))
+    with pytest.raises(UserError, match="no item nobody"):
+        finish(explaining.explain(run[0], "l_wikitext", "nobody"))
+
+
+def test_items_that_were_left_out_are_counted(run):
+    by_task = {cell.benchmark: cell for cell in run[1]}
+    assert (by_task["l_wikitext"].n, by_task["l_wikitext"].n_skipped) == (3, 5)
+    assert (by_task["l_arc"].n, by_task["l_arc"].n_skipped) == (2, 6)
+
+
+def test_the_command_line_prints_it(run, capsys):
+    from lab.cli import run as command
+
+    assert command(["eval", "--explain", str(run[0]), "l_triviaqa", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "second path" in shown
+    assert "the same" in shown
