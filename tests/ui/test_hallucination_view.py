@@ -317,5 +317,6 @@ def test_a_job_from_the_window_is_shown_when_it_is_done(
     page.form.start.click()
     qtbot.waitUntil(lambda: page.shown() is not None and not page._busy_jobs(), timeout=4 * SECONDS * 1000)
     qtbot.waitUntil(lambda: len(page.answers.get("sft", ())) == 2, timeout=SECONDS * 1000)
+    page.redraw()
     assert page.shown().columns[0].n == 2
     assert page.below.answers.grid.rows.rowCount() == 2
