@@ -132,7 +132,7 @@ def test_the_mode_and_every_generator_come_back(root):
 def test_stages_of_trl_say_that_they_do_not_answer():
     from models.training.grpo import STAGE
 
-    with pytest.raises(UserError, match="sample_prompts .* which this stage cannot do"):
+    with pytest.raises(UserError, match=r"sample_prompts .* which this stage cannot do"):
         STAGE.settings(sample_prompts=("x",))
 
 
