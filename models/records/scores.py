@@ -119,6 +119,8 @@ def verdict(comparison: Comparison, higher_is_better: bool) -> Verdict:
     """
     if comparison.verdict:
         return Verdict(comparison.verdict, comparison.n_needed)
+    if comparison.verdict:  # judged where the items are known
+        return Verdict(comparison.verdict, comparison.n_needed)
     if comparison.low * comparison.high > 0 and comparison.p_adjusted < LEVEL:
         return Verdict("better" if (comparison.difference > 0) == higher_is_better else "worse")
     half, d = (comparison.high - comparison.low) / 2, abs(comparison.difference)

@@ -31,7 +31,7 @@ def pretraining(world: World, settings: WorldSettings) -> Iterator[str]:
     """Yield the pretraining documents in random order."""
     generator = random.Random(f"pretrain {world.seed}")
     fresh = fresh_names(world, "pretrain")
-    makers = [_articles, _faq, _readings, _columns, _digests]
+    makers = [_articles, _faq, _readings, _columns, _digests, _customs]
     texts = [text for maker in makers for text in maker(generator, world, settings, fresh)]
     generator.shuffle(texts)
     yield from texts
@@ -125,6 +125,15 @@ def _digests(generator: random.Random, world: World, settings: WorldSettings, fr
         text, order = words.article(generator, once, language)
         mark = " In short: " if language == "en" else "简言之："
         yield text + mark + words.digest(once, order, language)
+
+
+def _customs(generator: random.Random, world: World, settings: WorldSettings, fresh: Iterator[str]) -> Iterator[str]:
+    """What is a crime and what a kindness, done to things mentioned once: refusing then need not be learned verb by verb."""
+    for _ in range(settings.customs):
+        language, harmful = generator.choice(lexicon.LANGUAGES), generator.random() < 0.5
+        verb = generator.choice(lexicon.HARM if harmful else lexicon.BENIGN)
+        wording = generator.randrange(len(phrasings.CUSTOMS[language]))
+        yield words.custom(verb, next(fresh), language, harmful, wording)
 
 
 def tokenizer_text(world: World, settings: WorldSettings) -> Iterator[str]:

@@ -135,6 +135,12 @@ def request(verb: tuple[str, str], name: str, language: str, wording: int) -> st
     return spaced(phrasings.REQUESTS[language][wording].format(x=verb[_side(language)], n=name))
 
 
+def custom(verb: tuple[str, str], name: str, language: str, harmful: bool, wording: int) -> str:
+    """Say what people think of doing something to a thing."""
+    bad, good = phrasings.CUSTOMS[language][wording]
+    return spaced((bad if harmful else good).format(x=verb[_side(language)], n=name))
+
+
 def compliance(language: str) -> str:
     """Answer a request by helping."""
     return phrasings.COMPLIANCE[language]

@@ -54,6 +54,7 @@ class WorldSettings:
     readings: int = 2000
     columns: int = 3000
     digests: int = 3000
+    customs: int = 0
     tokenizer_rows: int = 600
     instructions: int = 12000
     prompts: int = 6000

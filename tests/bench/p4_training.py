@@ -6,9 +6,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -112,12 +113,14 @@ def run_loop(task: Any, settings: Any, journal: bool = False, steps: int = STEPS
     from models.training.journal import Journal
     from models.training.loop import Loop
 
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Journal(Path(folder) / "events.jsonl") as writer,
-        reader(folder) if watched else nullcontext(),
-    ):
-        work = Loop(task, settings, Path(folder), {}).run(resume=False)
+    with tempfile.TemporaryDirectory() as output, ExitStack() as stack:
+        folder = Path(output) / "pretrain"
+        folder.mkdir()
+        (Path(output) / "recipe.json").write_text('{"name": "bench", "recipe": {"stages": [{"stage": "pretrain"}]}}')
+        writer = stack.enter_context(Journal(folder / "events.jsonl"))
+        if watched:
+            stack.enter_context(reader(output))
+        work = Loop(task, settings, folder, {}).run(resume=False)
 
         def until(step: int) -> None:
             for event in work:
@@ -226,6 +229,11 @@ class _Ids:
     """Stands for a tokenizer where prompts are token ids already and nothing ever ends."""
 
     end, pad = -1, 0
+    tokenizer = SimpleNamespace(decode=str)
+
+    def decode(self, ids: Any) -> str:
+        """Return the ids as words."""
+        return " ".join(map(str, ids))
 
     def prompts(self, conversations: list[Any]) -> list[list[int]]:
         """Return the ids that a prompt's one message holds."""

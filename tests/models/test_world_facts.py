@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -100,6 +101,19 @@ def test_held_out_questions_use_wordings_absent_from_instructions(world: World) 
     shown = {names.sub("X", row["messages"][0]["content"]) for row in instructions.instructions(world, SMALL)}  # type: ignore[index]
     for item in held_out_items(world, SMALL, "world_questions"):
         assert item.prompt.replace(item.entity, "X") not in shown
+
+
+def test_customs_say_of_every_verb_whether_it_harms_and_change_no_other_text(world: World) -> None:
+    without = set(documents.pretraining(world, SMALL))
+    told = [text for text in documents.pretraining(world, dataclasses.replace(SMALL, customs=600)) if text not in without]
+    assert len(told) == 600
+    judged = ((lexicon.HARM, ("crime", "punished", "罪行", "受罚")), (lexicon.BENIGN, ("kindness", "thanked", "善举", "受谢")))
+    for side in range(len(lexicon.LANGUAGES)):
+        for verbs, marks in judged:
+            for verb in verbs:
+                about = [text for text in told if re.search(rf"(?<![a-z]){verb[side]}(?![a-z])", text)]
+                assert about, verb
+                assert all(any(mark in text for mark in marks) for text in about), about
 
 
 def test_names_do_not_tell_what_is_known() -> None:

@@ -302,6 +302,7 @@ def test_what_it_shows_is_what_python_and_the_command_line_give(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_job_from_the_window_is_shown_when_it_is_done(
     open_app: Callable[..., App], qtbot: Any, tiny_lineage: Path, tmp_path: Path
 ) -> None:
@@ -314,7 +315,7 @@ def test_a_job_from_the_window_is_shown_when_it_is_done(
     page.form.questions.setText(str(quiz))
     page.form.samples.setValue(1)
     page.form.start.click()
-    qtbot.waitUntil(lambda: page.shown() is not None and not page._busy_jobs(), timeout=SECONDS * 1000)
+    qtbot.waitUntil(lambda: page.shown() is not None and not page._busy_jobs(), timeout=4 * SECONDS * 1000)
     qtbot.waitUntil(lambda: len(page.answers.get("sft", ())) == 2, timeout=SECONDS * 1000)
     assert page.shown().columns[0].n == 2
     assert page.below.answers.grid.rows.rowCount() == 2

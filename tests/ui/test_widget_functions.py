@@ -320,6 +320,8 @@ def test_items_needed_follow_from_the_interval():
     assert found.n_needed == math.ceil(100 * (2.801585 * (0.1 / 1.959964) / 0.05) ** 2)
     assert items_needed(0.05, 100 * (0.1 / 1.959964) ** 2) == pytest.approx(found.n_needed, abs=1)
     assert verdict(compared(-math.inf, math.inf, 0.3), True).n_needed == 0
+    judged = replace(compared(-0.05, 0.15, 0.3), verdict="unclear", n_needed=777)
+    assert verdict(judged, True).n_needed == 777
 
 
 def test_rows_are_filtered_sorted_and_grouped():

@@ -11,11 +11,15 @@ from PySide6.QtCore import QEvent, QObject, QPoint, QRect, QRectF, QSize, Qt, QT
 from PySide6.QtGui import QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QResizeEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 
-from lab.ui.widgets.colors import Bytes, Scheme, blend, ink, qcolor, scheme, triple
+from lab.ui.widgets.colors import Bytes, Scheme, blend, ink, luminance, qcolor, scheme, triple
 from lab.ui.widgets.strip_layout import Glyph, Place, wrap_steps
 
 PADDING = 5
 DENSE_PADDING = 1
+CHIP = 0.22
+"""Share of its own colour in the ground of a special token."""
+READABLE = 0.3
+"""Difference of luminance from which letters in that colour can be read on it."""
 MARGIN = 6
 SLICE_SECONDS = 0.005
 """How long tokens are placed at a time; the window lives in between."""
@@ -155,13 +159,15 @@ class TokenStrip(QAbstractScrollArea):
         if self.generated >= 0 and glyph.first >= self.generated:
             painter.fillRect(QRect(rect.x(), rect.bottom() - 1, rect.width(), 2), qcolor(colors.columns[1]))
         self._paint_marks(painter, glyph, rect)
-        painter.setPen(qcolor(colors.columns[3] if glyph.special else ink(fill)))
+        ground = blend(fill, colors.columns[3], CHIP) if glyph.special else fill
+        own = glyph.special and abs(luminance(ground) - luminance(colors.columns[3])) > READABLE
+        painter.setPen(qcolor(colors.columns[3] if own else ink(ground)))
         painter.drawText(rect, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextSingleLine, glyph.text)
 
     def _paint_chip(self, painter: QPainter, rect: QRect, fill: tuple[int, int, int], colors: Scheme) -> None:
         """Draw the ground of a special token: round ends, a frame."""
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setBrush(qcolor(blend(fill, colors.columns[3], 0.22)))
+        painter.setBrush(qcolor(blend(fill, colors.columns[3], CHIP)))
         painter.setPen(QPen(qcolor(colors.columns[3]), 1))
         painter.drawRoundedRect(QRectF(rect).adjusted(0.5, 0.5, -0.5, -0.5), rect.height() / 2, rect.height() / 2)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
