@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evals import files
-from evals.store import FILE, Request, ResponseStore, response_key
+from evals.store import FILE, Request, ResponseStore, response_key, stored
 from models.errors import UserError
 from models.events import Work
 from models.words import _
@@ -153,20 +153,6 @@ def _requests(model: Any, row: Mapping[str, Any], chat: bool) -> Iterator[Reques
             yield model.text_request(context)
         else:
             yield model.score_request(prompt, second)
-
-
-def stored(path: Path) -> dict[str, Any]:
-    """Return the answers of a run by key, without touching its file."""
-    found = {}
-    if path.is_file():
-        with path.open(encoding="utf-8", errors="surrogatepass") as lines:
-            for line in lines:
-                try:
-                    row = json.loads(line)
-                    found[str(row["key"])] = row["value"]
-                except (ValueError, KeyError, TypeError):  # torn off, or damaged
-                    continue
-    return found
 
 
 def _explained(model: Any, request: Request, known: Mapping[str, Any]) -> Explained:

@@ -71,6 +71,7 @@ def check_edge(settings: MethodSettings) -> None:
         ("precision", settings.precision == "fp16", _("auto, fp32 or bf16")),
         ("snapshot_every", settings.snapshot_every > 0, "0"),
         ("nan", settings.nan != "stop", "stop"),
+        ("sample_prompts", bool(settings.sample_prompts), "[]"),
     )
     for name, wrong, instead in refused:
         if wrong:

@@ -6,7 +6,7 @@ import pytest
 
 from evals import explaining, grid
 from evals.options import EvalSettings
-from evals.store import FILE
+from evals.store import FILE, stored
 from models.errors import UserError
 from models.events import finish
 from tests.evals import shipped
@@ -66,11 +66,8 @@ def test_a_stored_number_that_is_wrong_is_told(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run[0], copy)
     (path,) = [file for file in copy.rglob(FILE) if file.parent.name == "llama-0"]
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    changed = [
-        {**row, "value": [row["value"][0] - 1, row["value"][1]]} if isinstance(row["value"], list) else row for row in rows
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in changed) + '{"torn', encoding="utf-8")
+    changed = {key: [value[0] - 1, value[1]] for key, value in stored(path).items() if isinstance(value, list)}
+    path.write_text(json.dumps({"answers": changed}) + '\n{"torn', encoding="utf-8")
     assert [one.agrees for one in finish(explaining.explain(copy, "l_arc_shots", "1")).requests] == [False] * 4
 
 

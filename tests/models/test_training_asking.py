@@ -129,6 +129,13 @@ def test_the_mode_and_every_generator_come_back(root):
     assert as_record(event) == {"event": "answers", "step": 4, "values": values}
 
 
+def test_stages_of_trl_say_that_they_do_not_answer():
+    from models.training.grpo import STAGE
+
+    with pytest.raises(UserError, match=r"sample_prompts .* which this stage cannot do"):
+        STAGE.settings(sample_prompts=("x",))
+
+
 def test_settings_that_cannot_work():
     for name, value in (("sample_every", -1), ("sample_tokens", 0)):
         with pytest.raises(UserError, match=name):

@@ -763,3 +763,33 @@ def test_a_run_that_was_opened_elsewhere_is_shown_alone(show):
     assert next(want for want in view.wants() if want.op == "results").params["paths"] == ("/runs/today",)
     view.scores.origin.setCurrentIndex(0)
     assert next(want for want in view.wants() if want.op == "results").params["paths"] == ()
+
+
+def test_a_hundred_thousand_items_are_scrolled_by_what_is_on_screen(show, qapp, monkeypatch):
+    """The work of a frame depends on the rows that it shows, and what is kept on the pages that were seen last."""
+    view = show(evaluate, n=3)
+    fill(view)
+    choose(view)
+    grid, many = view.items.table.grid, 100_000
+
+    def serve():
+        for want in [want for want in view.wants() if want.op == "items"]:
+            view.set_answer(want, made.item_page(want.params, many))
+        view.redraw()
+
+    serve()
+    assert grid.rows.rowCount() == many
+    on_screen = grid.viewport().height() // grid.rowHeight(0) + 2
+    asked = []
+    data = type(grid.rows).data
+    monkeypatch.setattr(type(grid.rows), "data", lambda self, index, role=0: asked.append(index.row()) or data(self, index, role))
+    for place in range(0, many, 2_500):
+        grid.verticalScrollBar().setValue(place)
+        serve()
+        assert grid.row(place) is not None
+        asked.clear()
+        grid.viewport().repaint()
+        assert len(set(asked)) <= on_screen
+        assert set(asked) <= set(range(place, place + on_screen))
+    assert sum(len(block) for block in grid.rows.blocks.values()) <= 12_000
+    assert grid.row(many - 2_500)[-2] == f"world_questions-test-{many - 2_500}"
