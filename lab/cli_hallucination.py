@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from models.records.hallucination import AnswerColumn, Rate
+if TYPE_CHECKING:
+    from models.records.hallucination import AnswerColumn, Rate
 
 DEFAULT = "world_unknown,world_false_premise,world_questions"
 

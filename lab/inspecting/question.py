@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from lab.inspecting._section import Question, Section, Table, number
 from models.columns import Column
 from models.engine_ops import Operations
 from models.errors import UserError
 from models.events import Work
-from models.uncertainty.scores import title
 from models.words import _
 
 USUAL = ("8", "48", "0", "1", "exact")
@@ -44,7 +42,7 @@ def ask(operations: Operations, column: Column, question: Question) -> Work[dict
     """Return the answer with its tokens, the drawn ones with their clusters, and the scores."""
     found = yield from operations.ask("question", column, question.text, **parse(str(question.value)))
     tokens = [
-        {"text": text, "id": id, "probability": number(float(np.exp(log))), "entropy": number(float(entropy))}
+        {"text": text, "id": id, "probability": number(math.exp(log)), "entropy": number(float(entropy))}
         for text, id, log, entropy in zip(
             found.tokens.texts, found.tokens.ids, found.tokens.logprobs, found.tokens.entropies, strict=True
         )
@@ -60,6 +58,8 @@ def ask(operations: Operations, column: Column, question: Question) -> Work[dict
 
 def tables(shown: dict[str, Any]) -> Iterator[Table]:
     """Yield the answer's tokens, the drawn answers, the scores."""
+    from models.uncertainty.scores import title
+
     rows = [[repr(one["text"]), str(one["id"]), _value(one["probability"]), _value(one["entropy"])] for one in shown["tokens"]]
     yield repr(shown["answer"]), ["token", "id", "p", "entropy, nats"], rows
     drawn = [[str(one["cluster"]), _value(one["logprob"]), str(one["tokens"]), repr(one["text"])] for one in shown["samples"]]
