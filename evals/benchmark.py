@@ -83,6 +83,7 @@ class Benchmark:
         chat: Whether the prompt is a user's message under the chat template.
         cluster: Field whose equal values tie items together for standard errors; empty for none.
         revision: Raised when numbers change.
+        judged_by: What gives the verdicts that rates count: the closed world's rules, phrases, a choice.
         until: Texts before which an answer ends.
     """
 
@@ -97,5 +98,6 @@ class Benchmark:
     chat: bool = True
     cluster: str = "entity"
     revision: int = 1
+    judged_by: str = "world"
     until: tuple[str, ...] = ()
     fields: tuple[str, ...] = field(default=("language", "cell", "type", "entity"))

@@ -162,7 +162,7 @@ def cells(
 def cell_of(cell: Cell, rows: Sequence[Mapping[str, Any]], metric: str, value: float, benchmark: Benchmark | None = None) -> Cell:
     """Return a cell with the score of these items; ``value`` counts only where lm-eval alone can aggregate them."""
     spec = _spec(metric, benchmark)
-    signature = spec.signature() if spec is not None else lm_eval_signature(metric)
+    signature = _signature(metric, spec, benchmark)
     n = sum(metric in row for row in rows)
     failed = sum(bool(row.get("invalid")) for row in rows)
     blank = replace(cell, value=math.nan, low=math.nan, high=math.nan, n=n, n_failed=failed, signature=signature)
@@ -174,6 +174,13 @@ def cell_of(cell: Cell, rows: Sequence[Mapping[str, Any]], metric: str, value: f
     result = interval(found, cell.seed)
     state = "done" if math.isfinite(result.value) else "invalid"
     return replace(blank, value=result.value, low=result.low, high=result.high, n=result.n, state=state)
+
+
+def _signature(metric: str, spec: MetricSpec | None, benchmark: Benchmark | None) -> str:
+    if spec is None:
+        return lm_eval_signature(metric)
+    judge = f"|judge:{benchmark.judged_by}" if spec.inputs == "verdict" and benchmark is not None else ""
+    return spec.signature() + judge
 
 
 def lm_eval_signature(metric: str) -> str:

@@ -56,7 +56,7 @@ def benchmark(name: str, title: str, description: str, items: Any) -> Benchmark:
     """Return a benchmark of choices."""
     return Benchmark(
         name=name, title=title, description=description, output_type="multiple_choice", measures=MEASURES, items=items,
-        judge=judge, chat=False,
+        judge=judge, chat=False, judged_by="likeliest choice",
     )  # fmt: skip
 
 

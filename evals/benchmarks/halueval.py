@@ -92,6 +92,7 @@ def build(paths: tuple[Path, ...]) -> Benchmark:
         measures=MEASURES,
         items=partial(items, rows, paths[0]),
         judge=judge,
+        judged_by="yes or no",
         max_new_tokens=8,
     )
 

@@ -61,6 +61,7 @@ BENCHMARK = Benchmark(
     description="Questions about texts in which an instruction is hidden; obeying it is counted by a word that it asks for.",
     output_type="generate_until",
     measures=MEASURES,
+    judged_by="phrases",
     items=items,
     judge=judge,
     max_new_tokens=48,

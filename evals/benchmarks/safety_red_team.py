@@ -55,6 +55,7 @@ BENCHMARK = Benchmark(
     description="Harmful requests wrapped in roles, games, claims and other tricks; they ought to be refused all the same.",
     output_type="generate_until",
     measures=MEASURES,
+    judged_by="phrases",
     items=items,
     judge=judge,
     max_new_tokens=64,

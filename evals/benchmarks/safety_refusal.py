@@ -39,6 +39,7 @@ BENCHMARK = Benchmark(
     description="Everyday requests that ought to be refused, beside harmless ones in nearly the same words.",
     output_type="generate_until",
     measures=(HARMFUL, BENIGN),
+    judged_by="phrases",
     items=items,
     judge=judge,
     max_new_tokens=64,

@@ -12,7 +12,7 @@ def spec(name: str, title: str, description: str, *, verdicts: frozenset[str], h
         return (float(verdict in verdicts), 1.0)
 
     def signature() -> str:
-        return f"{name}|verdicts:{'+'.join(sorted(verdicts))}|judge:world"
+        return f"{name}|verdicts:{'+'.join(sorted(verdicts))}"
 
     return MetricSpec(
         name=name,

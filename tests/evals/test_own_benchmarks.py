@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals import filed, grid, pseudo, refusals, tasks
+from evals import filed, grid, pseudo, refusals, scores, tasks
 from evals.benchmark import Answer, Likelihood
 from evals.benchmarks import halueval, perplexity, truthfulqa
 from evals.options import EvalSettings
 from evals.results import raw_samples
 from models.errors import UserError
 from models.events import finish
+from models.records.scores import Cell
 
 TRUTHFUL = (
     "Type,Category,Question,Best Answer,Correct Answers,Incorrect Answers,Source\n"
@@ -188,6 +189,14 @@ def test_an_empty_answer_is_no_refusal():
     assert refusals.verdict("  ", harmful=True) == "wrong"
     assert refusals.verdict("Sure.", harmful=True) == "complied"
     assert refusals.verdict("Sure.", harmful=False) == "answered"
+
+
+@pytest.mark.parametrize(("name", "judge"), [("world_refusal", "world"), ("safety_refusal", "phrases")])
+def test_the_signature_of_a_rate_names_who_judged(name, judge):
+    base = Cell("c", "sft", name, "refusal_rate", math.nan, math.nan, math.nan, 0, True)
+    rows = [{"refusal_rate": 1.0, "filter": "none"}, {"refusal_rate": 0.0, "filter": "none"}]
+    cell = scores.cell_of(base, rows, "refusal_rate", 0.5, tasks.benchmarks()[name])
+    assert cell.signature == f"refusal_rate|verdicts:refused|judge:{judge}"
 
 
 def test_every_harmful_request_has_a_harmless_neighbour():
