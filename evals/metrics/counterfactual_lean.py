@@ -5,7 +5,7 @@ from __future__ import annotations
 from evals.metrics._spec import MetricSpec, Statistics
 
 
-def item(difference: float) -> Statistics:
+def item(difference: float, _text: str = "") -> Statistics:
     """Return (log p(a) − log p(b), 1) of a pair, in nats."""
     return (float(difference), 1.0)
 
