@@ -263,7 +263,7 @@ class InsideView(ColumnView):
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return one row per number on screen: column, array, row, dimension, value."""
-        header = [_("Column"), _("Step"), _("What"), _("Row"), _("Dimension"), _("Value")]
+        header = [_("Column"), _("Step of the model"), _("What"), _("Row"), _("Dimension"), _("Value")]
         rows: list[list[Any]] = []
         pair = self.difference.pair()
         for index in self.asked() if self.columns else ():

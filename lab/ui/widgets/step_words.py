@@ -34,7 +34,7 @@ def words(step: InsideStep) -> Words:
 
 
 def _unknown(_facts: Mapping[str, Any]) -> Words:
-    return Words(_("Step"), "", "")
+    return Words(_("Step of the model"), "", "")
 
 
 def _tokens(facts: Mapping[str, Any]) -> Words:
