@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
@@ -152,6 +152,7 @@ class Centre(QMainWindow):
     open_requested = Signal(str, str, tuple)
     """A view asks for another one: its name, a text, and columns."""
     docks_made = Signal()
+    docks_placed = Signal()
     picture_requested = Signal(str)
     table_requested = Signal(str)
     copy_requested = Signal(str)
@@ -173,6 +174,13 @@ class Centre(QMainWindow):
         self._fitting.setSingleShot(True)
         self._fitting.setInterval(0)
         self._fitting.timeout.connect(self._fit_tabs)
+        self._making = QTimer(self)
+        self._making.setSingleShot(True)
+        self._making.setInterval(0)
+        self._making.timeout.connect(self._on_next_step)
+        self._steps: Iterator[None] = iter(())
+        self._seen: dict[ViewDock, bool] | None = None
+        self._attached: set[str] = set()
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, self._north())
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)
         self._hint = QLabel(_("Views are being prepared …"))
@@ -188,25 +196,49 @@ class Centre(QMainWindow):
 
     def make_docks(self, found: list[Discovered] | None = None) -> None:
         """Find the views and make a dock for each; their widgets are made when first seen."""
-        found = discover(VIEWS_PACKAGE, "VIEW") if found is None else found
+        for _step in self._docks(discover(VIEWS_PACKAGE, "VIEW") if found is None else found):
+            pass
+
+    def prepare(self, found: list[Discovered]) -> None:
+        """Make the docks in turns of the event loop, so that the window goes on meanwhile; ``docks_made`` follows."""
+        self._steps = self._docks(found)
+        self._making.start()
+
+    @Slot()
+    def _on_next_step(self) -> None:
+        if next(self._steps, self) is not self:
+            self._making.start()
+
+    def _docks(self, found: list[Discovered]) -> Iterator[None]:
+        """Make the docks one by one, then give all their places, then make the view that is seen."""
         theme.colour_plots()
         good = sorted((item for item in found if not item.error), key=lambda item: item.value.order)
-        previous: ViewDock | None = None
+        made: list[ViewDock] = []
         for item in [*good, *(item for item in found if item.error)]:
-            dock = ViewDock(item.value.name if item.value is not None else item.name, item.value, item.error)
+            made.append(ViewDock(item.value.name if item.value is not None else item.name, item.value, item.error))
+            yield
+        self._seen = {}
+        for number, dock in enumerate(made):
             self.docks[dock.name] = dock
-            self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, dock)
-            if previous is not None:
-                self.tabifyDockWidget(previous, dock)
-            previous = dock
             dock.picture_requested.connect(self.picture_requested)
             dock.table_requested.connect(self.table_requested)
             dock.copy_requested.connect(self.copy_requested)
             dock.visibilityChanged.connect(_Visible(self, dock))
+            self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, dock)
+            if number:
+                self.tabifyDockWidget(made[number - 1], dock)
         self.setCentralWidget(None)  # type: ignore[arg-type]
-        if self.docks:
-            next(iter(self.docks.values())).raise_()
+        if made:
+            made[0].raise_()
         self._style_tabs()
+        self.docks_placed.emit()
+        yield
+        seen, self._seen = self._seen, None
+        for dock, visible in seen.items():
+            if visible:
+                dock.fill()
+                yield
+            self.on_visible(dock, visible)
         self.docks_made.emit()
 
     def reset_layout(self) -> None:
@@ -231,10 +263,13 @@ class Centre(QMainWindow):
 
     def on_visible(self, dock: ViewDock, visible: bool) -> None:
         """Make a view when it is first seen, and tell the session what can be seen."""
+        if self._seen is not None:  # the docks are still given their places
+            self._seen[dock] = visible
+            return
         if visible:
-            first = dock.content is None
             widget = dock.fill()
-            if widget is not None and first:
+            if widget is not None and dock.name not in self._attached:
+                self._attached.add(dock.name)
                 state = self._remembered.get(dock.name)
                 if isinstance(state, dict):
                     widget.restore(state)

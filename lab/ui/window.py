@@ -174,6 +174,7 @@ class Window(QMainWindow):
         context.catalogue.describe_failed.connect(self.inspector.show_failure)
         context.store.changed.connect(self._on_settings)
         self._views_found.connect(self._on_views_found)
+        self.centre.docks_placed.connect(self._on_docks_placed)
 
     def _fill(self) -> None:
         """Show what is known already, as after a change of language."""
@@ -203,7 +204,10 @@ class Window(QMainWindow):
 
     @Slot(object)
     def _on_views_found(self, found: list[Discovered]) -> None:
-        self.centre.make_docks(found)
+        self.centre.prepare(found)
+
+    @Slot()
+    def _on_docks_placed(self) -> None:
         self.commands.looks.add_view_actions()
         self.centre.restoreState(_bytes(self.context.store.settings.layouts.get("views", "")), LAYOUT_VERSION)
 
