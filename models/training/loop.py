@@ -384,7 +384,7 @@ class Loop:
             prefix = f"{number}."
             found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
             if found:
-                self.optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
+                self.optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in found.items()}  # fused: the step too
 
     def _begin_from_copy(self, forked: Mapping[str, Any]) -> Event:
         """Take weights alone from a copy that another run kept; the optimizer begins anew."""
