@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,8 +72,11 @@ class Reports:
 
     def __init__(self, names: Sequence[str], folder: Path, title: str, settings: Mapping[str, Any]) -> None:
         self._open: list[Report] = []
-        for name in names:
-            self._open.append(self._opened(name, folder, title, settings))
+        with ExitStack() as opened:  # what is open already is closed if the next one fails
+            for name in names:
+                self._open.append(self._opened(name, folder, title, settings))
+                opened.callback(self._open[-1].close)
+            self._closing = opened.pop_all()
 
     @staticmethod
     def _opened(name: str, folder: Path, title: str, settings: Mapping[str, Any]) -> Report:
@@ -86,8 +90,7 @@ class Reports:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        for report in self._open:
-            report.close()
+        self._closing.close()
 
     def write(self, event: Event) -> None:
         """Pass metrics on."""
