@@ -41,6 +41,7 @@ class _Mlflow:
     def __init__(self, folder: Path, name: str, settings: Mapping[str, Any]) -> None:
         mlflow = _package("mlflow")
         mlflow.set_experiment(PROJECT)
+        self._end = mlflow.end_run
         self._client, self._run = mlflow.tracking.MlflowClient(), mlflow.start_run(run_name=name, nested=True)
         for key, value in settings.items():
             self._client.log_param(self._run.info.run_id, key, str(value)[:500])
@@ -50,7 +51,7 @@ class _Mlflow:
             self._client.log_metric(self._run.info.run_id, name.replace(":", "."), value, step=step)
 
     def close(self) -> None:
-        self._client.set_terminated(self._run.info.run_id)
+        self._end()  # not the client's set_terminated: the run would stay mlflow's active one, and the next step's its child
 
 
 def _package(name: str) -> Any:

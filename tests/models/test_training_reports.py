@@ -119,22 +119,23 @@ def test_wandb_and_mlflow_hear_the_same(tmp_path, monkeypatch):
         reports.write(Metrics(3, {"loss": 1.0}))
     assert heard == ["mine/sft", {"loss": 1.0, "step": 3}, "end"]
 
-    logged = []
+    logged, active = [], []
     client = types.SimpleNamespace(
         log_param=lambda run, key, value: logged.append((key, value)),
         log_metric=lambda run, name, value, step: logged.append((name, value, step)),
-        set_terminated=lambda run: logged.append(run),
     )
     started = types.SimpleNamespace(info=types.SimpleNamespace(run_id="id"))
     mlflow = types.SimpleNamespace(
         set_experiment=lambda name: None,
         tracking=types.SimpleNamespace(MlflowClient=lambda: client),
-        start_run=lambda **given: started,
+        start_run=lambda **given: active.append(started) or started,
+        end_run=lambda: logged.append(active.pop().info.run_id),
     )
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     with Reports(("mlflow",), tmp_path, "mine/sft", {"lr": 1}) as reports:
         reports.write(Metrics(3, {"verdict/known: correct": 1.0}))
     assert logged == [("lr", "1"), ("verdict/known. correct", 1.0, 3), "id"]
+    assert not active
 
 
 def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch):
