@@ -220,6 +220,28 @@ def test_a_fork_opens_the_recipe_and_starts_from_the_saved_step(qtbot: Any) -> N
     page._poll.stop()
 
 
+def test_a_button_does_not_ask_again_what_another_one_asked(qtbot: Any) -> None:
+    page = RunsPage()
+    qtbot.addWidget(page)
+    page.set_answer(of(page, "jobs"), (made.training_job("stopped"),))
+    page.redraw()
+    page.set_answer(of(page, "run//runs/train-1"), replace(run(saved=(20,)), state="stopped"))
+    page.redraw()
+    page.editor.start.click()
+    want = of(page, "start")
+    page.resume.click()
+    page.forks.actions()[0].trigger()
+    assert of(page, "start") == want, "a second training would be started"
+    order = of(page, "order")
+    page.set_failure(want, Failure("user", "There is no file.", "Name one."))
+    assert not [want for want in page.wants() if want.slot == "start"]
+    assert of(page, "order") == order
+    page.editor.start.click()
+    assert of(page, "start") != want
+    assert of(page, "order") == order
+    page._soon.stop()
+
+
 def test_answers_stand_below_the_curves_only_if_there_are_any(qtbot: Any) -> None:
     page = RunsPage()
     qtbot.addWidget(page)
