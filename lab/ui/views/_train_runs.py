@@ -47,6 +47,8 @@ class RunsPage(ViewWidget):
         self._wanted_step = ""
         self._pressed: dict[str, Want] = {}
         """What buttons ask, by slot, until it is answered: pressing one of them asks nothing of another again."""
+        self._drawn: tuple[Any, list[tuple[str, TrainingStep]]] = ((), [])
+        """What the curves were drawn from; holds the steps, so that no other gets the identity of one of them."""
         self._forking: tuple[str, str, str] | None = None
         """Run, step of its recipe and saved step that a fork begins from, until the recipe is here."""
         self._selection: dict[str, Any] = {}
@@ -253,13 +255,17 @@ class RunsPage(ViewWidget):
         self.health.setVisible(bool(lines) and not self.new.isChecked())
 
     def _draw_curves(self, steps: list[tuple[str, TrainingStep]]) -> None:
+        weight, log = self.smooth.value() / 100, self.log.isChecked()
+        key = ([(name, id(step)) for name, step in steps], weight, log, self.palette().cacheKey())
+        if key == self._drawn[0]:
+            return
+        self._drawn = (key, steps)
         metrics = metrics_of([step for _name, step in steps])
-        weight = self.smooth.value() / 100
         for metric in metrics:
             explained, plot = meaning(metric), self.curves.plot(metric)
             plot.set_title(explained.title, explained.text)
             lines = [Line(name, *curve(step, metric), number) for number, (name, step) in enumerate(steps)]
-            plot.set_lines(lines, 0.0 if metric in EXACT else weight, self.log.isChecked())
+            plot.set_lines(lines, 0.0 if metric in EXACT else weight, log)
         self.curves.keep(metrics)
 
     def _show_page(self) -> None:
