@@ -119,6 +119,8 @@ def test_relative_paths_become_whole_and_names_of_steps_stay(tmp_path: Any) -> N
     first, second = yaml.safe_load(drafts.with_whole_paths(text, tmp_path))["stages"]
     assert first["data"] == [str(tmp_path / "talk.jsonl"), "gone.jsonl"]
     assert (first["parent"], second["parent"]) == ("base", "sft")
+    long = {"stages": [{"stage": "sft", "sample_prompts": ["Where is Tarn? " * 30, "a\nb", "."]}]}
+    assert yaml.safe_load(drafts.with_whole_paths(yaml.safe_dump(long), tmp_path)) == long  # no file can be called that
 
 
 def test_a_reward_model_that_cannot_be_trusted_is_said() -> None:
