@@ -319,6 +319,21 @@ def test_another_run_is_taken_from_a_selection(qtbot: Any) -> None:
     page._soon.stop()
 
 
+def test_an_example_of_another_run_is_not_shown_as_this_one_s(qtbot: Any) -> None:
+    page = ppo_page(qtbot)
+    page.set_answer(of(page, "example"), example(8))
+    page.set_selection({"run": "/runs/other"})
+    page.set_answer(of(page, "jobs"), (made.training_job(), replace(made.training_job(), id="o", path="/runs/other")))
+    page.set_answer(of(page, "run"), run("/runs/other", examples=(1, 8)))
+    page.redraw()
+    assert page.stack.currentWidget() is page.page
+    assert page.table() == ([], [])
+    page.set_answer(of(page, "example"), example(8))
+    page.redraw()
+    assert page.stack.currentWidget() is page.panel
+    page._soon.stop()
+
+
 # --- the reward model ----------------------------------------------------------------------------------------------------
 
 
