@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from evals.hallucination.options import HallucinationSettings
     from models.records.hallucination import AnswerColumn, Rate
 
 DEFAULT = "world_unknown,world_false_premise,world_questions"
@@ -60,7 +62,7 @@ def hallucination(
         labels=labels, p_true=p_true, device=device, dtype=dtype, quantize=quantize, seed=seed,
     )  # fmt: skip
     title = f"hallucination {', '.join(Path(path).name for path in checkpoints)}"
-    command = ("triptych", "hallucination", *checkpoints, "--output", str(output))
+    command = ("triptych", "hallucination", *checkpoints, "--output", str(output), *flags(settings))
     columns = journalled(run(checkpoints, settings, output), output, "hallucination", title, command)
     if as_json:
         show([_json(one) for one in columns])
@@ -68,6 +70,19 @@ def hallucination(
         show_table("Hallucination", HEADER, [_row(one) for one in columns])
         print(output / "hallucination.html")
     return 1 if any(one.error for one in columns) else 0
+
+
+def flags(settings: HallucinationSettings) -> list[str]:
+    """Return the flags that give these settings, for running the same again."""
+    found: list[str] = []
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value == field.default:
+            continue
+        name = "benchmark" if field.name == "benchmarks" else field.name.replace("_", "-")
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        found += [f"--no-{name}"] if value is False else [f"--{name}", text]
+    return found
 
 
 HEADER = [

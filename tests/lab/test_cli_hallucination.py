@@ -32,6 +32,22 @@ def test_all_remedies_are_those_that_can_be():
     assert cli._remedies("cool, vote", "", "") == ("cool", "vote")
 
 
+def test_the_command_that_is_noted_does_the_same_again(monkeypatch):
+    seen = []
+    monkeypatch.setattr("evals.hallucination.running.run", lambda paths, settings, output: (paths, settings, output))
+    monkeypatch.setattr("lab.work.journalled", lambda work, *given: seen.append((work, given[-1])) or [])
+    words = ["hallucination", "/a", "/b", "--output", "out", "--benchmark", "world_unknown,quiz.csv", "--limit", "5"]
+    words += ["--no-p-true", "--remedies", "cool,retrieval", "--retrieve", "world", "--temperature", "0.7"]
+    words += ["--prompt", "Q: {question}\\nA:"]
+    for given in (words, ["hallucination", "/a", "--output", "out"]):
+        assert triptych(given) == 0
+        (work, command) = seen[-1]
+        assert triptych(list(command[1:])) == 0
+        assert seen[-1] == (work, command)
+    assert (seen[0][0][1].p_true, seen[0][0][1].prompt, seen[0][0][1].temperature) == (False, "Q: {question}\nA:", 0.7)
+    assert seen[-1][1] == ("triptych", "hallucination", "/a", "--output", "out")
+
+
 def test_what_cannot_be_is_one_sentence(capsys):
     assert triptych(["hallucination", "x", "--output", "y", "--remedies", "prayer"]) == 2
     assert "no remedy prayer" in capsys.readouterr().err
