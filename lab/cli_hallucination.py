@@ -72,23 +72,27 @@ def hallucination(
     return 1 if any(one.error for one in columns) else 0
 
 
-def flags(settings: HallucinationSettings) -> list[str]:
-    """Return the flags that give these settings, for running the same again."""
-    found: list[str] = []
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if value == field.default:
-            continue
-        name = "benchmark" if field.name == "benchmarks" else field.name.replace("_", "-")
-        text = ",".join(value) if isinstance(value, tuple) else str(value)
-        found += [f"--no-{name}"] if value is False else [f"--{name}", text]
-    return found
-
-
 HEADER = [
     "checkpoint", "remedy", "n", "correct", "hallucinated", "abstained", "right of given", "hallucinated − as it is", "p (Holm)",
 ]  # fmt: skip
 SHARES = ("correct", "hallucinated", "abstained", "given_attempted", "false_abstention", "unanswerable", "good", "difference")
+
+
+def flags(settings: HallucinationSettings) -> list[str]:
+    """Return the flags that give these settings, for running the same again."""
+    found: list[str] = []
+    plain = type(settings)()
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value == getattr(plain, field.name):
+            continue
+        name = "--" + ("benchmark" if field.name == "benchmarks" else field.name.replace("_", "-"))
+        if isinstance(value, bool):
+            found.append(name if value else f"--no-{name[2:]}")
+        else:
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            found += [name, text.replace("\n", "\\n")]
+    return found
 
 
 def _names(text: str) -> tuple[str, ...]:
