@@ -134,6 +134,8 @@ def copy_runs(runs: Sequence[str], folder: str) -> Work[tuple[str, tuple[str, ..
             content = json.loads(source.read_text(encoding="utf-8"))
             content.pop(files.OURS, None)
             target = Path(folder) / files.sanitised(str(content.get("model_name_sanitized") or source.parent.name))
+            if target.resolve() == source.parent.resolve():  # the copy would take our keys out of the run itself
+                raise FileExistsError(_("the run itself is in this folder"))
             target.mkdir(parents=True, exist_ok=True)
             stamp = source.stem.removeprefix("results_")
             for sample in sorted(source.parent.glob(f"samples_*_{stamp}.jsonl")):

@@ -211,6 +211,16 @@ def test_exported_runs_are_lm_evals_layout_and_read_again(run, tmp_path, monkeyp
         finish(copy_runs(("/gone.json",), str(tmp_path / "out")))
 
 
+def test_a_run_is_not_exported_over_itself(tmp_path):
+    path = write_run(tmp_path / "out", "__m__base", lambda i: True)
+    content = json.loads(path.read_text("utf-8")) | {"model_name_sanitized": "__m__base", "triptych": {"cells": []}}
+    path.write_text(json.dumps(content), "utf-8")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="the run itself is in this folder"):
+        finish(copy_runs((str(path),), str(tmp_path / "out")))
+    assert path.read_bytes() == before
+
+
 def score(name, value, **more):
     cell = Cell(name, "sft", "a|b_c", "acc", value, value - 0.1, value + 0.1, 50, True)
     return replace(cell, **more)
