@@ -237,6 +237,10 @@ def test_tables_for_papers_and_pages():
     table = latex(cells, names, [delta])
     assert r"Benchmark & Metric & x \& y & best & bad \\" in table
     assert r"a\textbar{}b\_c & acc $\uparrow$ & 0.500 {\scriptsize $\pm$ 0.100} & \textbf{0.750}$^{+}$" in table
+    assert "% 95 % intervals, half their width after the sign; the best of each row is bold" in table
+    assert "brackets" not in table
+    assert "% + better, - worse than x & y" in table
+    assert "half their width" not in "\n".join(lines)
     assert table.count(r"\begin{tabular}") == table.count(r"\end{tabular}") == 1
     assert escaped("100% #1 {a}\\b~^") == r"100\% \#1 \{a\}\textbackslash{}b\textasciitilde{}\textasciicircum{}"
     assert csv.reader(io.StringIO(table))
