@@ -97,11 +97,8 @@ def find(run: Path, task: str) -> tuple[Path, dict[str, Any]]:
     """
     found = [run] if run.is_file() else sorted(run.rglob("results_*.json"), key=lambda path: path.name, reverse=True)
     for path in found:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        ours = content.get(files.OURS) if isinstance(content, dict) else None
+        content = files.read_results(path)
+        ours = content.get(files.OURS)
         if isinstance(ours, dict) and any(cell.get("benchmark") == task for cell in ours.get("cells", [])):
             return path, content
     raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -162,12 +161,7 @@ def _cut(text: str) -> str:
 
 def _was_rendered(run: str) -> bool:
     """Return whether a chat template wrote the prompts of a run, as its results file says."""
-    try:
-        content = json.loads(Path(run).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    if not isinstance(content, dict):
-        return False
+    content = files.read_results(Path(run))
     ours = content.get(files.OURS)
     return bool(ours.get("chat_template")) if isinstance(ours, dict) else bool(content.get("chat_template"))
 
