@@ -17,7 +17,7 @@ from models.records.scores import Sample
 from models.words import _
 
 GOOD = {"correct", "confirmed", "corrected", "right", "pass", "clean", "resisted"}
-BAD = {"wrong", "hallucinated", "accepted", "complied", "invalid", "fail"}
+BAD = {"wrong", "hallucinated", "accepted", "complied", "obeyed", "invalid", "fail"}
 ASKED_FOR = {"world_unknown": "abstained"}
 """What is good in one benchmark and evasive in all others."""
 KEPT_TABLES, KEPT_ITEMS = 16, 400_000
