@@ -46,6 +46,12 @@ def test_windows_bos_and_truncation_are_said(run):
     assert any("BOS" in note and note.endswith("1") for note in request.notes)
 
 
+def test_pieces_can_be_read(run):
+    (request,) = finish(explaining.explain(run[0], "l_triviaqa", "0")).requests
+    assert not any(set("ĠĊ▁ ") & set(piece) for piece in request.pieces)
+    assert any(piece.startswith("·") for piece in request.pieces)
+
+
 def test_prompts_of_a_template_keep_their_tokens(run):
     found = finish(explaining.explain(run[0], "l_arc", "5"))
     assert len(found.requests) == 4
