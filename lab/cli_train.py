@@ -21,7 +21,8 @@ def look_ahead(recipe: Any, output: Path | None, step: str, wanted: tuple[bool, 
     from lab.cli import follow, show
 
     planned, rows, against = wanted
-    text, there = drafts.with_whole_paths(drafts.to_yaml(recipe.content), recipe.path.parent), str(output) if output and output.is_dir() else ""
+    text = drafts.with_whole_paths(drafts.to_yaml(recipe.content), recipe.path.parent)
+    there = str(output) if output and output.is_dir() else ""
     found: list[Any] = []
     reasons: list[str] = []
     for name in [step] if step else [item.name for item in recipe.steps]:
