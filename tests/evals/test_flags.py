@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,7 @@ def test_the_flags_of_a_run_give_its_settings_again():
     assert flags[-2:] == ["--seed", "1,None,3,4"]
     assert flags[:2] == ["--limit", "0.25"]
     assert cli_eval.flags(EvalSettings()) == []
+    assert cli_eval.flags(EvalSettings(limit=1_234_567.0)) == ["--limit", "1234567"]
     assert "--allow-code" in flags
 
 
@@ -191,6 +193,14 @@ def test_data_in_a_cache_are_found(tmp_path):
     assert needed.is_here("a/b", {"HF_HOME": str(tmp_path)})
     (tmp_path / "other" / "datasets--c--d").mkdir(parents=True)
     assert needed.is_here("c/d", {"HF_HUB_CACHE": str(tmp_path / "other")})
+
+
+def test_the_folder_that_is_named_is_the_one_that_is_looked_into(tmp_path):
+    for environment in ({"XDG_CACHE_HOME": str(tmp_path / "x")}, {"HF_HOME": str(tmp_path / "h")}):
+        assert not needed.is_here("a/b", environment)
+        needed.hub_folder("a/b", environment).mkdir(parents=True)
+        assert needed.is_here("a/b", environment)
+    assert needed.hub_folder("a/b", {"XDG_CACHE_HOME": "/c"}) == Path("/c/huggingface/hub/datasets--a--b")
 
 
 def slow(*_given):
