@@ -130,14 +130,17 @@ def clean_unfinished(folder: Path) -> None:
             shutil.rmtree(stray, ignore_errors=True)
 
 
-def save_state(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Any]], content: Mapping[str, Any]) -> Path:
-    """Write ``step-N/``: one safetensors file per group of tensors, ``state.json``, the manifest last."""
+def save_state(
+    folder: Path, step: int, tensors: Mapping[str, Mapping[str, Any]], content: Mapping[str, Any], *, more: Mapping[str, str] = {}
+) -> Path:
+    """Write ``step-N/``: one safetensors file per group of tensors, ``state.json``, ``more`` texts by name, the manifest last."""
     target = folder / f"step-{step}"
     unfinished = fresh_folder(target)
     for group, values in tensors.items():
         found = {name: value.detach().cpu().contiguous() for name, value in values.items()}
         write_tensors(found, unfinished / f"{group}.safetensors")
-    (unfinished / "state.json").write_text(json.dumps(dict(content)), encoding="utf-8")
+    for name, text in {"state.json": json.dumps(dict(content)), **more}.items():
+        (unfinished / name).write_text(text, encoding="utf-8")
     commit_folder(unfinished, target, {"step": step})
     return target
 

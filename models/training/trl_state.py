@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
-from models.training.checkpoints import clean_states, commit_folder, fresh_folder, load_state, write_tensors
+from models.training.checkpoints import clean_states, load_state, save_state
 from models.training.optimizer import make_optimizer
 from models.training.randomness import random_state, set_random_state
 from models.training.schedules import learning_rate
@@ -99,7 +100,6 @@ def trained(model: Any) -> dict[str, Any]:
 def write_state(trainer: Any, folder: Path, keep: int, identity: str) -> Path:
     """Write ``state/step-N/`` of a trainer atomically, as the loop does, and remove older ones but ``keep``."""
     step = trainer.state.global_step
-    target = folder / STATES / f"step-{step}"
     held = trainer.optimizer.state_dict()
     tensors, content = random_state()
     groups = {
@@ -107,11 +107,6 @@ def write_state(trainer: Any, folder: Path, keep: int, identity: str) -> Path:
         "optimizer": {f"{at}.{name}": value for at, state in held["state"].items() for name, value in state.items()},
         "random": tensors,
     }
-    unfinished = fresh_folder(target)
-    for group, values in groups.items():
-        write_tensors(
-            {name: value.detach().cpu().contiguous() for name, value in values.items()}, unfinished / f"{group}.safetensors"
-        )
     plain = {
         "step": step,
         "fingerprint": identity,
@@ -119,9 +114,8 @@ def write_state(trainer: Any, folder: Path, keep: int, identity: str) -> Path:
         "groups": held["param_groups"],
         "schedule": trainer.lr_scheduler.state_dict(),
     }
-    (unfinished / "state.json").write_text(json.dumps(plain), encoding="utf-8")
-    trainer.state.save_to_json(str(unfinished / TRAINER_STATE))
-    commit_folder(unfinished, target, {"step": step})
+    beside = {TRAINER_STATE: json.dumps(asdict(trainer.state), indent=2, sort_keys=True)}  # as the Trainer writes and reads it
+    target = save_state(folder / STATES, step, groups, plain, more=beside)
     clean_states(folder / STATES, keep)
     return target
 
