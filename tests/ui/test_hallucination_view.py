@@ -304,6 +304,26 @@ def test_a_question_streams(qtbot: Any, language: str) -> None:
     assert widget.wants()[0].params["seed"] == before.params["seed"] + 8
 
 
+def test_parts_of_an_answer_give_way_to_a_failure_another_column_and_a_new_start(qtbot: Any) -> None:
+    widget = QuestionPage()
+    qtbot.addWidget(widget)
+    widget.set_columns(samples.COLUMNS[:2])
+    widget.set_text(TEXT)
+    widget.show()
+    first, second = widget.wants()
+    for want in (first, second, first):  # the first question was stopped and is asked again
+        widget.set_partial(want, AnswerPart("Clara.", made.tokens()))
+        widget.set_partial(want, AnswerPart(sample=DrawnAnswer("Boris", -1, -1.0, 2)))
+    widget.redraw()
+    assert widget.panels[0].note.whole().startswith("1 ")
+    widget.set_failure(first, Failure("user", "No memory is left."))
+    widget.redraw()
+    assert "No memory is left." in widget.panels[0].message()
+    widget.set_columns((samples.COLUMNS[0], samples.COLUMNS[2]))
+    widget.redraw()
+    assert widget.panels[1].message().startswith("Working")
+
+
 # the real window -----------------------------------------------------------------------------------------------------
 def test_what_it_shows_is_what_python_and_the_command_line_give(
     open_app: Callable[..., App], qtbot: Any, tiny_lineage: Path
