@@ -546,6 +546,25 @@ def test_a_blind_vote_names_nobody_until_it_is_cast(show, qtbot):
     assert all(panel.isVisible() for panel in view.panels[:3])
 
 
+def test_a_vote_is_about_the_answers_on_the_screen_and_is_cast_once(show):
+    view = show(chat)
+    fill(view)
+    view.blind.setChecked(True)
+    pane = view.voting.pane
+    finish_all(view, "Who?", ("first 0", "first 1"))
+    finish_all(view, "And who?", ("second 0", "second 1"))
+    assert pane.texts["A"].toPlainText() == f"second {view.voting.pair[0]}"
+    view._on_edit_last()
+    assert not pane.can_vote()
+    view.redraw()
+    assert pane.texts["A"].toPlainText() == f"first {view.voting.pair[0]}"
+    pane.vote("A")
+    (want,) = (want for want in view.wants() if want.op == "vote")
+    assert want.params["vote"]["answers"][want.params["vote"]["choice"]]["text"] == pane.texts["A"].toPlainText()
+    pane.vote("B")  # a second click before the answer
+    assert [one for one in view.wants() if one.op == "vote"] == [want]
+
+
 # evaluate ------------------------------------------------------------------------------------------------------------
 def choose(view, benchmark="world_questions", metric="exact_match", column=2):
     model = view.scores.table.scores

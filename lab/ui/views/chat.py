@@ -374,6 +374,7 @@ class ChatView(ColumnView):
     def _on_edit_last(self) -> None:
         if self.exchanges:
             self.edit.setPlainText(self.exchanges.pop().user)
+            self.voting.again()
             self.edit.setFocus()
             self.redraw_soon()
             self.changed.emit()
