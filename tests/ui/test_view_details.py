@@ -469,6 +469,14 @@ def test_one_answer_is_scored_by_every_column_token_by_token(show):
     assert step.surprisal == pytest.approx(float(made.scored_answer(" Verda is.").surprisal[-1]))
     assert "drawn with" not in step_tip(step)
     assert "&lt;b&gt;x&lt;/b&gt;" in step_tip(step)
+    document = log.document()
+    changes = document.revision()
+    view.redraw()
+    assert document.revision() == changes  # nothing is new, nothing is written again
+    for text in (" Some", " more"):  # an answer above the last turn grows
+        view.exchanges[-1].replies[0].steps += made.steps(text)
+        view.redraw()
+        assert text in log.toPlainText()
     view.set_failure(scored[1], Failure("user", "Too long."))
     view.redraw()
     assert "Too long." in view.panels[1].content.toPlainText()
