@@ -233,11 +233,11 @@ class Centre(QMainWindow):
         self._style_tabs()
         self.docks_placed.emit()
         yield
-        seen, self._seen = self._seen, None
+        for dock in [dock for dock, visible in self._seen.items() if visible]:
+            dock.fill()
+            yield
+        seen, self._seen = self._seen, None  # a click in the meantime counts
         for dock, visible in seen.items():
-            if visible:
-                dock.fill()
-                yield
             self.on_visible(dock, visible)
         self.docks_made.emit()
 
