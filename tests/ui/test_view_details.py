@@ -599,6 +599,18 @@ def test_a_click_on_a_score_asks_for_everybodys_items(show):
     assert next(want for want in view.wants() if want.op == "item").params["doc_id"] == "world_questions-test-3"
 
 
+def test_why_the_items_of_one_score_cannot_be_read_is_not_said_of_another(show):
+    view = show(evaluate, n=3)
+    fill(view)
+    rows = [line for line in view.scores.table.scores.lines if not isinstance(line, str)]
+    view.set_failure(choose(view, *rows[0]), Failure("user", "The samples are gone."))
+    view.redraw()
+    assert "The samples are gone." in view.items.page.text()
+    choose(view, *rows[1])
+    view.redraw()
+    assert "Reading items" in view.items.page.text()
+
+
 def test_a_filter_is_asked_of_the_engine_and_its_fault_is_said_there(show):
     view = show(evaluate, n=3)
     fill(view)
@@ -782,6 +794,12 @@ def test_a_baseline_asks_for_paired_differences(show):
     view.redraw()
     header, rows = view.table()
     assert 0.2 in [row[header.index("difference")] for row in rows]
+    view.set_failure(want, Failure("user", "The samples are gone."))
+    view.redraw()
+    assert "The samples are gone." in view.scores.status.whole()
+    view.scores.take_baseline("")
+    view.redraw()
+    assert view.scores.status.whole() == ""
 
 
 def test_a_run_that_was_opened_elsewhere_is_shown_alone(show):
