@@ -25,6 +25,8 @@ TOKENS_PER_BATCH, FORWARDS = 4096, 2
 ANSWERS_PER_BATCH = 64
 SMALL = 30_000_000
 """Parameters below which a model is small: four times as much goes into a batch."""
+REPEAT_SEED = 1_000_003
+"""Added to the seed for each further answer to one prompt."""
 Batch: TypeAlias = dict[str, Request]
 
 
@@ -60,7 +62,7 @@ def batches(requests: Mapping[str, Request], opened: OpenModel, batch_size: int 
 
     A context counts once, and what it begins with like the batch's first one (few-shot examples) not again.
     """
-    scale = 4 if sum(p.numel() for p in opened.model.parameters()) < SMALL else 1
+    scale = 4 if is_small(opened) else 1
     most = max(TOKENS_PER_BATCH * scale, FORWARDS * room_tokens(opened))
     order = sorted(requests.items(), key=lambda row: _sort_key(row[1]))
     batch: Batch = {}
@@ -81,6 +83,11 @@ def batches(requests: Mapping[str, Request], opened: OpenModel, batch_size: int 
         last = request.context
     if batch:
         yield batch
+
+
+def is_small(opened: OpenModel) -> bool:
+    """Return whether a model is so small that more goes into a batch."""
+    return bool(sum(p.numel() for p in opened.model.parameters()) < SMALL)
 
 
 def room_tokens(opened: OpenModel) -> int:
@@ -168,7 +175,7 @@ def _generate(opened: OpenModel, requests: Sequence[Request], batch_size: int) -
         chain=settings.get("chain", ""),
     )
     prompts = [request.context for request in same]
-    seeds = [request.seed + 1_000_003 * request.repeat for request in same]
+    seeds = [request.seed + REPEAT_SEED * request.repeat for request in same]
 
     def work(left: Sequence[int], size: int) -> Work[list[Answered]]:
         chosen, own = [prompts[n] for n in left], [seeds[n] for n in left]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import product
@@ -21,6 +21,7 @@ from evals.options import EvalSettings
 from evals.shards import Shard
 from models.errors import UserError
 from models.events import Note, Progress, Work
+from models.records.checkpoints import CheckpointRef
 from models.records.scores import Cell
 from models.words import _
 
@@ -58,12 +59,15 @@ def run(
 
 def _shares(ray: Any, checkpoints: Sequence[str], benchmarks: Sequence[str], settings: EvalSettings, output: Path) -> Work[None]:
     """Answer all requests; a share that fails for good is said, and left to whoever scores."""
+    from evals import grid
+
+    rows = [replace(row, path=str(Path(row.path).resolve())) for row in grid.named(checkpoints)]  # two may have one folder's name
     count, needs = _room(ray)
     task = ray.remote(**needs, max_retries=RETRIES)(answer_share)
     pending = {}
-    for path, name, n in product(checkpoints, benchmarks, range(1, count + 1)):
-        one = task.remote(str(Path(path).resolve()), name, asdict(settings), str(output), (n, count))
-        pending[one] = f"{Path(path).name} × {name} {n}/{count}"
+    for row, name, n in product(rows, benchmarks, range(1, count + 1)):
+        one = task.remote(asdict(row), name, asdict(settings), str(output), (n, count))
+        pending[one] = f"{row.name} × {name} {n}/{count}"
     total = len(pending)
     try:
         while pending:
@@ -98,12 +102,14 @@ def _problem(ray: Any, one: Any) -> str:
         return str(error).strip().splitlines()[-1]
 
 
-def answer_share(checkpoint: str, benchmark: str, settings: dict[str, Any], output: str, share: tuple[int, int]) -> str:
+def answer_share(
+    checkpoint: dict[str, Any], benchmark: str, settings: dict[str, Any], output: str, share: tuple[int, int]
+) -> str:
     """Answer one share of a cell (this runs on a node); returns why not, empty if all went well."""
     from evals import grid
 
     shard = Shard(*share, label=f"ray-{files.sanitised(benchmark)}")
-    work = grid.run([checkpoint], [benchmark], EvalSettings(**settings), Path(output), shard)
+    work = grid.run([CheckpointRef(**checkpoint)], [benchmark], EvalSettings(**settings), Path(output), shard)
     while True:
         try:
             next(work)

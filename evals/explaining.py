@@ -14,6 +14,7 @@ from evals import files
 from evals.store import FILE, Request, ResponseStore, response_key, stored
 from models.errors import UserError
 from models.events import Work
+from models.records.scores import Cell
 from models.words import _
 
 AGREE = 1e-3
@@ -83,7 +84,7 @@ def explain(run: Path, task: str, doc: str) -> Work[Explanation]:
     with tempfile.TemporaryDirectory() as empty:  # a run may still be writing: its own store is only read
         store = ResponseStore(Path(empty) / FILE)
         seed = int(settings.get("torch_seed") or 0)
-        model = harness.CheckpointLM(opened, who, store, seed, template=own, whole_text=_whole(task))
+        model = harness.CheckpointLM(opened, who, store, seed, template=own, whole_text=_by_lm_eval(cell))
         requests = list(_requests(model, row, bool(ours.get("chat_template"))))
     explained = tuple(_explained(model, request, kept) for request in requests)
     return Explanation(tuple(_facts(cell, row, content, opened)), explained)
@@ -97,11 +98,8 @@ def find(run: Path, task: str) -> tuple[Path, dict[str, Any]]:
     """
     found = [run] if run.is_file() else sorted(run.rglob("results_*.json"), key=lambda path: path.name, reverse=True)
     for path in found:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        ours = content.get(files.OURS) if isinstance(content, dict) else None
+        content = files.read_results(path)
+        ours = content.get(files.OURS)
         if isinstance(ours, dict) and any(cell.get("benchmark") == task for cell in ours.get("cells", [])):
             return path, content
     raise UserError(
@@ -132,10 +130,9 @@ def item(results: Path, task: str, doc: str) -> dict[str, Any]:
     )
 
 
-def _whole(task: str) -> bool:
-    from evals import tasks
-
-    return task not in tasks.benchmarks() and not (task.startswith("perplexity@"))
+def _by_lm_eval(cell: Cell) -> bool:
+    """Return whether the task was lm-eval's own, over a user's file too (WikiText), as the score's convention says."""
+    return "|lm-eval:" in cell.signature
 
 
 def _requests(model: Any, row: Mapping[str, Any], chat: bool) -> Iterator[Request]:

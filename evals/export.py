@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from evals import files
@@ -49,8 +49,25 @@ def _mark(comparison: Comparison | None, up: bool) -> str:
     return {"better": "+", "worse": "-"}.get(kind, "")
 
 
-def _notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    yield "95 % intervals in brackets; the best of each row is bold; ↑ higher is better, ↓ lower is better."
+def _rows(
+    cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[Comparison], write: Callable[[Cell, bool, str], str]
+) -> Iterator[tuple[Key, bool, list[str]]]:
+    """Yield (benchmark and metric, whether higher is better, the text of each checkpoint) of each row.
+
+    ``write`` is given a score, whether it is the best of its row, and its mark; where there is no score the text is empty.
+    """
+    keys, found = _table(cells)
+    deltas = {((c.benchmark, c.metric), c.b): c for c in comparisons}
+    for key in keys:
+        best = _best(found, key)
+        row = {name: found[key, name] for name in names if (key, name) in found}
+        marks = {name: _mark(deltas.get((key, name)), cell.higher_is_better) for name, cell in row.items()}
+        texts = [write(row[name], name in best, marks[name]) if name in row else "" for name in names]
+        yield key, next((cell.higher_is_better for cell in row.values()), True), texts
+
+
+def _notes(intervals: str, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    yield f"{intervals}; the best of each row is bold; ↑ higher is better, ↓ lower is better."
     if comparisons:
         name = comparisons[0].a
         yield f"+ better, - worse than {name}: paired on the same items, two-sided, p < 0.05 after Holm's correction."
@@ -58,26 +75,17 @@ def _notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 def markdown(cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[Comparison] = ()) -> str:
     """Return a table in Markdown: benchmarks down, checkpoints across, interval and n with each score."""
-    rows, found = _table(cells)
-    deltas = {((c.benchmark, c.metric), c.b): c for c in comparisons}
 
-    def cell_text(key: Key, name: str, best: frozenset[str]) -> str:
-        cell = found.get((key, name))
-        if cell is None:
-            return ""
-        value = f"**{digits(cell.value)}**" if name in best else digits(cell.value)
+    def write(cell: Cell, best: bool, mark: str) -> str:
+        value = f"**{digits(cell.value)}**" if best else digits(cell.value)
         interval = f" [{digits(cell.low)}, {digits(cell.high)}]" if math.isfinite(cell.low) else ""
         odd = f", {cell.n_failed + cell.n_skipped} failed or skipped" if cell.n_failed + cell.n_skipped else ""
-        mark = _mark(deltas.get((key, name)), cell.higher_is_better)
         return f"{value}{' ' + mark if mark else ''}{interval} (n {cell.n}{odd})"
 
     lines = ["| " + " | ".join(["benchmark", "metric", *map(_cell, names)]) + " |", "|" + "---|" * (len(names) + 2)]
-    for key in rows:
-        best = _best(found, key)
-        up = next((found[key, name].higher_is_better for name in names if (key, name) in found), True)
-        parts = [_cell(key[0]), f"{_cell(key[1])} {'↑' if up else '↓'}", *(cell_text(key, name, best) for name in names)]
-        lines.append("| " + " | ".join(parts) + " |")
-    return "\n".join([*lines, "", *_notes(comparisons)]) + "\n"
+    for key, up, texts in _rows(cells, names, comparisons, write):
+        lines.append("| " + " | ".join([_cell(key[0]), f"{_cell(key[1])} {'↑' if up else '↓'}", *texts]) + " |")
+    return "\n".join([*lines, "", *_notes("95 % intervals in brackets", comparisons)]) + "\n"
 
 
 def _cell(text: str) -> str:
@@ -91,30 +99,21 @@ def escaped(text: str) -> str:
 
 def latex(cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[Comparison] = ()) -> str:
     """Return a ``tabular`` of the package booktabs: benchmarks down, checkpoints across, half of the interval as ±."""
-    rows, found = _table(cells)
-    deltas = {((c.benchmark, c.metric), c.b): c for c in comparisons}
 
-    def cell_text(key: Key, name: str, best: frozenset[str]) -> str:
-        cell = found.get((key, name))
-        if cell is None:
-            return "--"
+    def write(cell: Cell, best: bool, mark: str) -> str:
         value = digits(cell.value).replace("–", "--")
-        value = rf"\textbf{{{value}}}" if name in best else value
-        mark = _mark(deltas.get((key, name)), cell.higher_is_better)
+        value = rf"\textbf{{{value}}}" if best else value
         half = (cell.high - cell.low) / 2
         spread = rf" {{\scriptsize $\pm$ {digits(half)}}}" if math.isfinite(half) else ""
         return f"{value}{f'$^{{{mark}}}$' if mark else ''}{spread}"
 
     head = " & ".join(["Benchmark", "Metric", *map(escaped, names)])
     lines = [r"\begin{tabular}{ll" + "r" * len(names) + "}", r"\toprule", head + r" \\", r"\midrule"]
-    for key in rows:
-        best = _best(found, key)
-        up = next((found[key, name].higher_is_better for name in names if (key, name) in found), True)
+    for key, up, texts in _rows(cells, names, comparisons, write):
         arrow = r"$\uparrow$" if up else r"$\downarrow$"
-        parts = [escaped(key[0]), f"{escaped(key[1])} {arrow}", *(cell_text(key, name, best) for name in names)]
-        lines.append(" & ".join(parts) + r" \\")
-    notes = [f"% {note}" for note in ("95 % intervals, half their width after the sign.", *_notes(comparisons))]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes[: 1 + 2 * bool(comparisons)]]) + "\n"
+        lines.append(" & ".join([escaped(key[0]), f"{escaped(key[1])} {arrow}", *(text or "--" for text in texts)]) + r" \\")
+    notes = [f"% {note}" for note in _notes("95 % intervals, half their width after the sign", comparisons)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
 
 
 def copy_runs(runs: Sequence[str], folder: str) -> Work[tuple[str, tuple[str, ...]]]:
@@ -134,6 +133,8 @@ def copy_runs(runs: Sequence[str], folder: str) -> Work[tuple[str, tuple[str, ..
             content = json.loads(source.read_text(encoding="utf-8"))
             content.pop(files.OURS, None)
             target = Path(folder) / files.sanitised(str(content.get("model_name_sanitized") or source.parent.name))
+            if target.resolve() == source.parent.resolve():  # the copy would take our keys out of the run itself
+                raise FileExistsError(_("the run itself is in this folder"))
             target.mkdir(parents=True, exist_ok=True)
             stamp = source.stem.removeprefix("results_")
             for sample in sorted(source.parent.glob(f"samples_*_{stamp}.jsonl")):

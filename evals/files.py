@@ -45,6 +45,15 @@ def write_run(folder: Path, results: Mapping[str, Any], samples: Mapping[str, Se
     return target
 
 
+def read_results(path: Path) -> dict[str, Any]:
+    """Return what a results file holds, ours or lm-eval's; nothing for one that is gone, damaged or no mapping."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def plain(value: Any) -> Any:
     """Return a value as strict JSON has it: NaN and infinity are the word ``invalid``, unknown objects their text."""
     if isinstance(value, float):

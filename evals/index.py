@@ -162,12 +162,7 @@ def results_files(root: Path) -> Iterator[Path]:
 
 def read_cells(path: Path) -> list[Cell]:
     """Return the scores of one results file, ours or lm-eval's own; nothing for one that is neither."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    if not isinstance(content, dict):
-        return []
+    content = files.read_results(path)
     ours = content.get(files.OURS)
     try:
         if isinstance(ours, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from models.events import Progress, Work
 from models.records.scores import Sample
 from models.words import _
 
-GOOD = {"correct", "confirmed", "corrected", "right", "pass", "clean", "resisted"}
-BAD = {"wrong", "hallucinated", "accepted", "complied", "invalid", "fail"}
+GOOD = {"correct", "confirmed", "corrected", "right", "pass", "clean", "resisted", "answered"}
+BAD = {"wrong", "hallucinated", "accepted", "complied", "obeyed", "invalid", "fail"}
 ASKED_FOR = {"world_unknown": "abstained"}
 """What is good in one benchmark and evasive in all others."""
 KEPT_TABLES, KEPT_ITEMS = 16, 400_000
@@ -60,7 +60,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Table:
-    """All items of what was asked; ``places``: checkpoint → item → byte at which its line begins in the samples' file."""
+    """All items of what was asked.
+
+    ``places``: checkpoint → item → byte at which its line begins in the samples' file. ``orders``: what was found in it before,
+    (filter, sorting, descending) → places of items.
+    """
 
     items: list[Item]
     places: Mapping[str, Mapping[str, int]]
@@ -68,6 +72,7 @@ class Table:
     gained: tuple[int, ...]
     lost: tuple[int, ...]
     fields: frozenset[str]
+    orders: OrderedDict[tuple[str, str, bool], list[int]] = field(default_factory=OrderedDict)
 
 
 _tables: OrderedDict[Any, Table] = OrderedDict()

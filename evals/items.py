@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evals import files, results
 from evals.item_query import Item, Query, parse
-from evals.item_tables import STEP, Asked, Table, line_at, reference_of, stamps, table_of
+from evals.item_tables import STEP, Asked, Table, line_at, reference_of, table_of
 from models.errors import UserError
 from models.events import Progress, Work
 from models.records.evaluations import ItemAnswer, ItemDetail, ItemPage, ItemRow
@@ -22,9 +20,7 @@ MOST_ROWS = 400
 MOST_CHARACTERS = 200_000
 """Of one text of an item in full: what is longer is cut, and the message stays small."""
 KEPT_ORDERS = 8
-
-
-_orders: OrderedDict[Any, list[int]] = OrderedDict()
+"""Of one table: the latest filters and sortings."""
 
 
 def page(
@@ -47,12 +43,12 @@ def page(
     understood = parse(query)
     table = yield from table_of(asked)
     _check(understood, table, asked)
-    key = (asked, stamps(asked), query, sort, descending)
-    if key not in _orders:
-        _orders[key] = yield from _ordered(table.items, understood, asked, sort, descending)
-        while len(_orders) > KEPT_ORDERS:
-            _orders.popitem(last=False)
-    order = _orders[key]
+    key = (query, sort, descending)
+    if key not in table.orders:
+        table.orders[key] = yield from _ordered(table.items, understood, asked, sort, descending)
+        while len(table.orders) > KEPT_ORDERS:
+            table.orders.popitem(last=False)
+    order = table.orders[key]
     names = tuple(name for name, _run, _task in asked.places)
     start = max(start, 0)
     rows = tuple(_row(table.items[place], names) for place in order[start : start + min(count, MOST_ROWS)])
@@ -162,12 +158,7 @@ def _cut(text: str) -> str:
 
 def _was_rendered(run: str) -> bool:
     """Return whether a chat template wrote the prompts of a run, as its results file says."""
-    try:
-        content = json.loads(Path(run).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    if not isinstance(content, dict):
-        return False
+    content = files.read_results(Path(run))
     ours = content.get(files.OURS)
     return bool(ours.get("chat_template")) if isinstance(ours, dict) else bool(content.get("chat_template"))
 

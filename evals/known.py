@@ -82,10 +82,7 @@ def cells(row: CheckpointRef, name: str, settings: EvalSettings, folder: Path) -
 
 def _ours(file: Path) -> dict[str, Any]:
     """Return our own part of a results file; nothing for one that is damaged or of another program."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8")).get(files.OURS, {})
-    except (OSError, ValueError, AttributeError):
-        return {}
+    found = files.read_results(file).get(files.OURS)
     return found if isinstance(found, dict) else {}
 
 

@@ -11,10 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from evals.results import ALIVE_SECONDS
 from models.records.evaluations import CellProgress, RunProgress
 
-ALIVE_SECONDS = 30.0
-"""A journal that was written less than this ago belongs to a run that is still going on."""
 Key = tuple[str, str]
 
 

@@ -126,17 +126,20 @@ def _value(node: Any) -> Any:
 def is_here(name: str, environment: Mapping[str, str] | None = None) -> bool:
     """Return whether a data set is in a cache of ``datasets`` or of the Hub."""
     given = os.environ if environment is None else environment
-    home = Path(given.get("HF_HOME") or Path(given.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface")
-    built = Path(given.get("HF_DATASETS_CACHE") or home / "datasets")
-    fetched = Path(given.get("HF_HUB_CACHE") or home / "hub")
+    built = Path(given.get("HF_DATASETS_CACHE") or _home(given) / "datasets")
     flat = name.replace("/", "___")
-    return any((built / part).is_dir() for part in (flat, flat.lower())) or (fetched / hub_folder(name).name).is_dir()
+    return any((built / part).is_dir() for part in (flat, flat.lower())) or hub_folder(name, given).is_dir()
 
 
-def hub_folder(name: str) -> Path:
+def hub_folder(name: str, environment: Mapping[str, str] | None = None) -> Path:
     """Return the folder in which the Hub's cache keeps a data set."""
-    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"datasets--{name.replace('/', '--')}"
+    given = os.environ if environment is None else environment
+    return Path(given.get("HF_HUB_CACHE") or _home(given) / "hub") / f"datasets--{name.replace('/', '--')}"
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    caches = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(environment.get("HF_HOME") or caches / "huggingface")
 
 
 def online() -> bool:

@@ -46,8 +46,12 @@ def windows(opened: OpenModel, request: Request) -> list[tuple[list[int], list[i
 
 def truncated(opened: OpenModel, request: Request) -> int:
     """Return how many tokens of the context do not fit into the model."""
+    from evals import pseudo
     from models.scoring import max_length
 
+    if request.kind == "pseudo":
+        _ids, skip = pseudo.pieces(request, pseudo.room(opened))[0]
+        return len(request.context) - skip.index(False)
     most, n = max_length(opened), len(request.context)
     if request.kind == "generate":
         room = most - (0 if opened.kind == "encoder-decoder" else int(dict(request.decoding)["max_new_tokens"]))
@@ -88,11 +92,10 @@ def _scored(opened: OpenModel, context: Sequence[int], continuation: Sequence[in
 def _masked(opened: OpenModel, request: Request) -> tuple[float, bool]:
     import torch
 
-    from evals.pseudo import pieces
-    from models.trace import context_length
+    from evals.pseudo import pieces, room
 
     total, greedy = 0.0, True
-    for ids, skip in pieces(request, context_length(opened) or 512):
+    for ids, skip in pieces(request, room(opened)):
         for place, skipped in enumerate(skip):
             if skipped:
                 continue

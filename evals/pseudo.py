@@ -50,20 +50,20 @@ def answer(opened: OpenModel, requests: Sequence[Request], batch_size: int) -> W
     found = []
     for one in requests:
         total, best = 0.0, True
-        for ids, skip in pieces(one, _room(opened)):
+        for ids, skip in pieces(one, room(opened)):
             value, all_best = yield from _piece(opened, ids, skip)
             total, best = total + value, best and all_best
         found.append([number(total), best])
     return found
 
 
-def pieces(one: Request, room: int) -> list[tuple[list[int], list[bool]]]:
-    """Return (ids, which are not scored) of each piece of a request that fits ``room`` tokens."""
+def pieces(one: Request, most: int) -> list[tuple[list[int], list[bool]]]:
+    """Return (ids, which are not scored) of each piece of a request that fits ``most`` tokens."""
     after = list(dict(one.decoding)[AFTER])
     head = list(one.context[:1])
     context, scored = list(one.context), list(one.continuation)
-    if len(context) + len(scored) + len(after) > room:
-        width = max(1, room - len(head) - len(after))
+    if len(context) + len(scored) + len(after) > most:
+        width = max(1, most - len(head) - len(after))
         if len(scored) <= width:
             context = head + context[len(context) - (width - len(scored)) :] if width > len(scored) else head
         else:
@@ -74,7 +74,8 @@ def pieces(one: Request, room: int) -> list[tuple[list[int], list[bool]]]:
     return [([*context, *part, *after], [True] * len(context) + [False] * len(part) + [True] * len(after)) for part in parts]
 
 
-def _room(opened: OpenModel) -> int:
+def room(opened: OpenModel) -> int:
+    """Return how many tokens an encoder sees at a time; 512 where its family sets no limit."""
     from models.trace import context_length
 
     return context_length(opened) or 512

@@ -38,7 +38,7 @@ Fact = tuple[str, str, str]
 
 def receipt(cell: Cell) -> Receipt:
     """Return what a score rests on; what its file does not say is left out."""
-    content = _read(Path(cell.run)) if cell.run else {}
+    content = files.read_results(Path(cell.run)) if cell.run else {}
     facts = [*_score(cell), *_task(content, cell), *_config(content), *_ours(content, cell), *_file(content, cell)]
     order = list(GROUPS)
     kept = [(group, name, value[:LONGEST]) for group, name, value in facts if value not in ("", "None", "{}")]
@@ -46,14 +46,6 @@ def receipt(cell: Cell) -> Receipt:
     kept.sort(key=lambda fact: order.index(fact[0]))
     title = f"{cell.checkpoint} · {cell.benchmark} · {cell.metric}"
     return Receipt(title, tuple((_(GROUPS[group]), name, value) for group, name, value in kept))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _number(value: float) -> str:

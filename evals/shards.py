@@ -26,9 +26,10 @@ FOLDER, PLAN = "shards", "plan.json"
 KINDS = {
     "multiple_choice": "score", "loglikelihood": "score", "loglikelihood_rolling": "rolling", "generate_until": "generate"
 }  # fmt: skip
-PLACEHOLDERS: dict[str, Any] = {"rolling": 0.0, "generate": {"text": "", "stop": "eos"}}
-SCORED = [0.0, False]
-"""The placeholder of every other kind of request."""
+NO_ANSWER: dict[str, Any] = {"rolling": 0.0, "generate": {"text": "", "stop": "eos"}}
+"""Kind of request → what lm-eval is handed where another share has the answer; neither written nor scored."""
+NO_SCORE = [0.0, False]
+"""The same for requests that score a continuation: log-likelihood 0, not what greedy decoding gives."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Others:
         for key, request in requests.items():
             asked.add(request.kind)
             if key not in self:
-                self.pretended[key] = PLACEHOLDERS.get(request.kind, SCORED)
+                self.pretended[key] = NO_ANSWER.get(request.kind, NO_SCORE)
         return asked >= kinds(planned)
 
     def told(self, base: Cell, computed: int) -> Cell:

@@ -123,7 +123,7 @@ def needed(recipe: Any, step: str) -> list[str]:
     earlier = {"world"} if recipe.world is not None else set()
     uses: dict[str, set[str]] = {}
     for item in recipe.steps[: names.index(step) + 1]:
-        uses[item.name] = {Path(text).parts[0] for text in _texts(as_settings(item.settings)) if text} & earlier
+        uses[item.name] = {part for text in _texts(as_settings(item.settings)) for part in Path(text).parts[:1]} & earlier
         earlier = earlier | {item.name}
     found: set[str] = set()
     waiting = [step]

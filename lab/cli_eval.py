@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from evals.options import EvalSettings
+    from models.records.scores import Cell
 
 OPTIONAL = ("--apply-chat-template", "--fewshot-as-multiturn")
 """Flags of lm-eval's that may stand without a value."""
@@ -104,16 +106,20 @@ def evaluate(
 
 
 def _run(what: tuple[list[str], str, Path], wanted: EvalSettings, where: tuple[str, str, str], as_json: bool) -> int:
-    from lab.cli import DONE, SOME_FAILED, show, show_table
     from lab.cli_shares import work_of
     from lab.work import journalled
 
     checkpoints, tasks, output_path = what
-
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     work, folder, more = work_of(checkpoints, names, wanted, output_path, where)
     command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path), *flags(wanted), *more)
-    cells = journalled(work, folder, "eval", f"eval {tasks} {where[0]}".strip(), command)
+    return show_cells(journalled(work, folder, "eval", f"eval {tasks} {where[0]}".strip(), command), as_json)
+
+
+def show_cells(cells: Sequence[Cell], as_json: bool) -> int:
+    """Print scores, and return the exit code: whether all of them are there."""
+    from lab.cli import DONE, SOME_FAILED, show, show_table
+
     if as_json:
         show([cell.__dict__ for cell in cells])
     else:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from evals.hallucination.options import HallucinationSettings
     from models.records.hallucination import AnswerColumn, Rate
 
 DEFAULT = "world_unknown,world_false_premise,world_questions"
@@ -60,7 +62,7 @@ def hallucination(
         labels=labels, p_true=p_true, device=device, dtype=dtype, quantize=quantize, seed=seed,
     )  # fmt: skip
     title = f"hallucination {', '.join(Path(path).name for path in checkpoints)}"
-    command = ("triptych", "hallucination", *checkpoints, "--output", str(output))
+    command = ("triptych", "hallucination", *checkpoints, "--output", str(output), *flags(settings))
     columns = journalled(run(checkpoints, settings, output), output, "hallucination", title, command)
     if as_json:
         show([_json(one) for one in columns])
@@ -74,6 +76,23 @@ HEADER = [
     "checkpoint", "remedy", "n", "correct", "hallucinated", "abstained", "right of given", "hallucinated − as it is", "p (Holm)",
 ]  # fmt: skip
 SHARES = ("correct", "hallucinated", "abstained", "given_attempted", "false_abstention", "unanswerable", "good", "difference")
+
+
+def flags(settings: HallucinationSettings) -> list[str]:
+    """Return the flags that give these settings, for running the same again."""
+    found: list[str] = []
+    plain = type(settings)()
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value == getattr(plain, field.name):
+            continue
+        name = "--" + ("benchmark" if field.name == "benchmarks" else field.name.replace("_", "-"))
+        if isinstance(value, bool):
+            found.append(name if value else f"--no-{name[2:]}")
+        else:
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            found += [name, text.replace("\n", "\\n")]
+    return found
 
 
 def _names(text: str) -> tuple[str, ...]:

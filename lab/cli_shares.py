@@ -57,14 +57,8 @@ def merge(
 ) -> int:
     """Unite the shares of `triptych eval --shard i/n` and score them; what no share has answered is computed."""
     from evals import shards
-    from lab.cli import DONE, SOME_FAILED, show, show_table
-    from lab.describing import cell_rows
+    from lab.cli_eval import show_cells
     from lab.work import journalled
 
     command = ("triptych", "merge", str(path))
-    cells = journalled(shards.merge(path), path, "eval", f"merge {path.name}", command)
-    if as_json:
-        show([cell.__dict__ for cell in cells])
-    else:
-        show_table("Scores", ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "note"], cell_rows(cells))
-    return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE
+    return show_cells(journalled(shards.merge(path), path, "eval", f"merge {path.name}", command), as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 import uuid
@@ -22,7 +23,6 @@ from models.files import write_text
 from models.records.scores import Job
 from models.words import _
 
-LONGEST_PATH = 1000
 OWN_KEYS = ("stage", "name", "publish")
 """Keys of a step that are no settings of its stage."""
 
@@ -117,10 +117,11 @@ def with_whole_paths(text: str, folder: Path) -> str:
     def whole(value: Any) -> Any:
         if isinstance(value, list):
             return [whole(item) for item in value]
-        if not isinstance(value, str) or not value or len(value) > LONGEST_PATH or "\n" in value or "\0" in value:
+        parts = Path(value).parts if isinstance(value, str) else ()
+        if not parts or parts[0] in made:
             return value
-        own = Path(value).parts[0] in made if Path(value).parts else True
-        return str((folder / value).resolve()) if not own and (folder / value).exists() else value
+        there = os.path.exists(folder / value)  # unlike Path.exists, False for a text too long for a name
+        return str((folder / value).resolve()) if there else value
 
     stages = [{name: value if name in OWN_KEYS else whole(value) for name, value in step.items()} for step in content["stages"]]
     return text if stages == content["stages"] else to_yaml({**content, "stages": stages})

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evals.answering import REPEAT_SEED, is_small
 from evals.store import Identity, Request, ResponseStore, number, response_key, unnumber
 from models.columns import Column, Sampler
 from models.errors import UserError
@@ -16,11 +17,7 @@ from models.events import Note, Progress, Work
 from models.opened import OpenModel
 from models.words import _
 
-SMALL = 30_000_000
-"""Parameters below which a model is small: more answers go into a batch."""
 ROWS, ROWS_OF_SMALL = 32, 256
-REPEAT_SEED = 1_000_003
-"""Added to the seed for each further answer, as in ``evals.answering``."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ class Asker:
         return unnumber(self.store[response_key(self.who, request)][0])
 
     def _rows(self) -> int:
-        return ROWS_OF_SMALL if sum(p.numel() for p in self.opened.model.parameters()) < SMALL else ROWS
+        return ROWS_OF_SMALL if is_small(self.opened) else ROWS
 
     def _compute(self, requests: Sequence[Request]) -> Work[list[Any]]:
         return (yield from (_scores if requests[0].kind == "score" else _answers)(self.opened, requests))

@@ -236,7 +236,7 @@ class Centre(QMainWindow):
         for dock in [dock for dock, visible in self._seen.items() if visible]:
             dock.fill()
             yield
-        seen, self._seen = self._seen, None  # a click in the meantime counts
+        seen, self._seen = self._seen, None  # as it is by now: another tab may have been chosen meanwhile
         for dock, visible in seen.items():
             self.on_visible(dock, visible)
         self.docks_made.emit()

@@ -61,11 +61,13 @@ def collapsed(step: TrainingStep) -> str:
 def spikes(step: TrainingStep) -> str:
     """Say how often the gradient norm was far above the running median of the reports before it."""
     steps, norm = curve(step, "grad_norm")
-    before = {at: float(np.median(norm[max(0, at - WINDOW) : at])) for at in range(WINDOW // 3, len(norm))}
-    found = [at for at, median in before.items() if norm[at] > SPIKE * max(median, 1e-12)]
-    if not found:
+    short = [float(np.median(norm[:at])) for at in range(WINDOW // 3, min(WINDOW, len(norm)))]
+    whole = np.median(np.lib.stride_tricks.sliding_window_view(norm[:-1], WINDOW), axis=1) if len(norm) > WINDOW else ()
+    median = np.concatenate([short, whole])  # of the reports before each one from the WINDOW // 3-th on
+    found = np.flatnonzero(norm[WINDOW // 3 :] > SPIKE * np.maximum(median, 1e-12)) + WINDOW // 3
+    if not len(found):
         return ""
-    worst = max(found, key=lambda at: float(norm[at]))
+    worst = found[np.argmax(norm[found])]
     return _("{n} spikes of the gradient norm, the largest {norm:.3g} at step {step}.").format(
         n=len(found), norm=float(norm[worst]), step=int(steps[worst])
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from types import SimpleNamespace
 
 import pytest
 
-from evals import cluster, grid
+from evals import cluster, grid, shards
 from evals.options import EvalSettings
 from evals.store import FILE, stored
 from models.errors import UserError
@@ -32,6 +34,36 @@ def test_a_task_takes_a_gpu_or_a_whole_node():
     assert cluster._room(ray(3, ("a", 64))) == (3, {"num_cpus": 1, "num_gpus": 1})
     assert cluster._room(ray(0, ("head", 0), ("a", 64), ("b", 16), ("gone", 4))) == (2, {"num_cpus": 16})
     assert cluster._room(ray(0, ("head", 0))) == (1, {"num_cpus": 1})
+
+
+def ray_of(n):
+    """Stand in for Ray with n nodes: what a task is given is answered here and now."""
+    nodes = [{"Alive": True, "Resources": {"CPU": 1.0}}] * n
+
+    def remote(**_needs):
+        return lambda work: SimpleNamespace(remote=lambda *given: (work, json.dumps(given)))
+
+    return SimpleNamespace(
+        cluster_resources=dict, nodes=lambda: nodes, remote=remote, cancel=lambda *_one, **_how: None,
+        wait=lambda waiting, **_how: (waiting[:1], waiting[1:]), get=lambda one: one[0](*json.loads(one[1])),
+        exceptions=SimpleNamespace(RayError=OSError),
+    )  # fmt: skip
+
+
+def test_checkpoints_of_one_name_keep_their_shares_apart(write_task, tiny, tmp_path, drain):
+    places = [tmp_path / run / "step-1" for run in ("a", "b")]
+    for place, family in zip(places, ("llama", "gpt2"), strict=True):
+        shutil.copytree(tiny(family), place)
+    names, paths = [str(write_task("mc", CHOICES, QUESTIONS))], [str(place) for place in places]
+    events, _none = drain(cluster._shares(ray_of(2), paths, names, SETTINGS, tmp_path / "run"))
+    assert not [event.text for event in events if isinstance(event, Note)]
+    stores = {path.parent.name for path in (tmp_path / "run" / "shards").rglob(FILE)}
+    assert stores == {"a__step-1", "b__step-1"}
+    n, twice, other = shards.unite(tmp_path / "run")
+    assert (n > 0, twice, other) == (True, 0, 0)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").glob(f"*/{FILE}")}
+    drain(grid.run(paths, names, SETTINGS, tmp_path / "run"))  # all is known: nothing is answered again
+    assert {path: path.read_bytes() for path in (tmp_path / "run").glob(f"*/{FILE}")} == before
 
 
 @pytest.mark.slow

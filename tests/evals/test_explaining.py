@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evals import explaining, grid
+from evals import explaining, grid, plain, pseudo
 from evals.options import EvalSettings
 from evals.store import FILE, stored
 from models.errors import UserError
@@ -44,6 +44,24 @@ def test_windows_bos_and_truncation_are_said(run):
     assert any("256 +" in note for note in rolling.notes)
     (request,) = finish(explaining.explain(run[0], "l_triviaqa", "0")).requests
     assert any("BOS" in note and note.endswith("1") for note in request.notes)
+
+
+@pytest.mark.parametrize("text", [" = First = \n\n Some text . \n\n = Second = \n\n Other . \n", "The fox jumps.\n"])
+def test_a_text_file_is_asked_as_it_was_whether_or_not_it_is_wikitext(tiny, tmp_path, text):
+    path = tmp_path / "text.txt"
+    path.write_text(text, encoding="utf-8")
+    finish(grid.run([str(tiny("llama"))], [f"perplexity@{path}"], EvalSettings(), tmp_path / "run"))
+    (one,) = finish(explaining.explain(tmp_path / "run", "perplexity@text.txt", "0")).requests
+    assert one.agrees is True, (one.stored, one.again)
+
+
+@pytest.mark.parametrize("n_context", [3, 400])
+def test_what_an_encoder_does_not_see_is_counted(opened, n_context):
+    model = opened("bert")
+    room = pseudo.room(model)
+    one = pseudo.request([7] * (n_context + 2), [1, *[7] * (n_context + 2), 2], n_context)
+    ((ids, _skip),) = pseudo.pieces(one, room)
+    assert plain.truncated(model, one) == len(one.context) + 3 - len(ids) == max(0, n_context + 4 - room)
 
 
 def test_prompts_of_a_template_keep_their_tokens(run):

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -191,6 +192,14 @@ def test_data_in_a_cache_are_found(tmp_path):
     assert needed.is_here("a/b", {"HF_HOME": str(tmp_path)})
     (tmp_path / "other" / "datasets--c--d").mkdir(parents=True)
     assert needed.is_here("c/d", {"HF_HUB_CACHE": str(tmp_path / "other")})
+
+
+def test_the_folder_that_is_named_is_the_one_that_is_looked_into(tmp_path):
+    for environment in ({"XDG_CACHE_HOME": str(tmp_path / "x")}, {"HF_HOME": str(tmp_path / "h")}):
+        assert not needed.is_here("a/b", environment)
+        needed.hub_folder("a/b", environment).mkdir(parents=True)
+        assert needed.is_here("a/b", environment)
+    assert needed.hub_folder("a/b", {"XDG_CACHE_HOME": "/c"}) == Path("/c/huggingface/hub/datasets--a--b")
 
 
 def slow(*_given):

@@ -178,6 +178,8 @@ def test_outcomes_depend_on_what_was_asked():
     assert outcome(verdict("hallucinated"), "world_unknown") == "bad"
     assert outcome(verdict("refused", type="harmful"), "world_refusal") == "good"
     assert outcome(verdict("refused", type="benign"), "world_refusal") == "other"
+    assert outcome(verdict("answered", type="benign"), "safety_refusal") == "good"
+    assert outcome(verdict("obeyed", type="injection"), "safety_injection") == "bad"
     assert outcome(Sample("1", "p", "a", "t", 1.0), "arc_easy") == "good"
     assert outcome(Sample("1", "p", "a", "t", 0.0), "arc_easy") == "bad"
     assert outcome(Sample("1", "p", "a", "t", 12.5), "perplexity") == "other"
@@ -211,6 +213,16 @@ def test_exported_runs_are_lm_evals_layout_and_read_again(run, tmp_path, monkeyp
         finish(copy_runs(("/gone.json",), str(tmp_path / "out")))
 
 
+def test_a_run_is_not_exported_over_itself(tmp_path):
+    path = write_run(tmp_path / "out", "__m__base", lambda i: True)
+    content = json.loads(path.read_text("utf-8")) | {"model_name_sanitized": "__m__base", "triptych": {"cells": []}}
+    path.write_text(json.dumps(content), "utf-8")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="the run itself is in this folder"):
+        finish(copy_runs((str(path),), str(tmp_path / "out")))
+    assert path.read_bytes() == before
+
+
 def score(name, value, **more):
     cell = Cell(name, "sft", "a|b_c", "acc", value, value - 0.1, value + 0.1, 50, True)
     return replace(cell, **more)
@@ -227,6 +239,10 @@ def test_tables_for_papers_and_pages():
     table = latex(cells, names, [delta])
     assert r"Benchmark & Metric & x \& y & best & bad \\" in table
     assert r"a\textbar{}b\_c & acc $\uparrow$ & 0.500 {\scriptsize $\pm$ 0.100} & \textbf{0.750}$^{+}$" in table
+    assert "% 95 % intervals, half their width after the sign; the best of each row is bold" in table
+    assert "brackets" not in table
+    assert "% + better, - worse than x & y" in table
+    assert "half their width" not in "\n".join(lines)
     assert table.count(r"\begin{tabular}") == table.count(r"\end{tabular}") == 1
     assert escaped("100% #1 {a}\\b~^") == r"100\% \#1 \{a\}\textbackslash{}b\textasciitilde{}\textasciicircum{}"
     assert csv.reader(io.StringIO(table))

@@ -55,6 +55,8 @@ def test_what_a_step_begins_from(corpus: Path, tmp_path: Path) -> None:
     assert ahead.needed(loaded, "sft") == ["tokenizer", "pretrain"]
     with pytest.raises(UserError, match="reward begins from what preferences makes"):
         ahead.needed(loaded, "reward")
+    (tmp_path / "r.yaml").write_text(recipe(corpus, parent="."))  # the folder of the recipe itself
+    assert ahead.needed(load_recipe(tmp_path / "r.yaml"), "sft") == []
     own = yaml.safe_load(recipe(corpus, parent="/models/base"))
     own["world"] = {"seed": 3}
     own["stages"][2]["data"] = ["world/sft.jsonl"]

@@ -1,38 +1,43 @@
-"""What `triptych hallucination` prints, and what its options mean."""
+"""`triptych hallucination`: the command line that a run writes down gives the same run again."""
 
-import json
+from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
 from typer.testing import CliRunner
 
-from lab import cli_hallucination as cli
+from evals.hallucination import running
+from evals.hallucination.options import HallucinationSettings
 from lab.cli import app
-from lab.cli import run as triptych
-from tests.ui import hallucination_samples as made
+from lab.cli_hallucination import flags
+
+CHANGED = HallucinationSettings(
+    benchmarks=("world_unknown", "own.jsonl"), limit=3, samples=2, temperature=0.7, low_temperature=0.2,
+    remedies=("role", "fewshot"), clustering="nli", nli="/nli", retrieve="world", passages=3, shots=5, checker="/other",
+    prompt="Q: {question}\nA:", max_new_tokens=7, judge="/judge.jsonl", labels="/labels.jsonl", p_true=False, device="cpu",
+    dtype="float32", quantize="int8", seed=9,
+)  # fmt: skip
 
 
-def test_columns_as_rows_and_as_json():
-    for one in made.runs()[0].columns:
-        row = cli._row(one)
-        assert len(row) == len(cli.HEADER)
-        assert all(isinstance(cell, str) for cell in row)
-        found = json.loads(json.dumps(cli._json(one), allow_nan=False))
-        assert (found["checkpoint"], found["remedy"], found["error"]) == (one.checkpoint, one.remedy, one.error)
-    plain = cli._json(made.column())
-    assert (plain["rates"]["hallucinated"]["value"], plain["rates"]["hallucinated"]["n"]) == (0.3, 40)
-    assert plain["rates"]["difference"]["value"] is None
-    assert plain["scores"]["semantic_entropy"]["n_wrong"] == 12
-    assert plain["calibration"]["agreement"]["bins"] == 10
-    assert cli._row(made.column())[4] == ".30 [.20 .40]"
+@pytest.mark.parametrize("settings", [HallucinationSettings(), CHANGED], ids=["usual", "everything changed"])
+def test_flags_give_the_settings_back(settings: HallucinationSettings, monkeypatch: Any, tmp_path: Path) -> None:
+    asked: list[HallucinationSettings] = []
+
+    def run(checkpoints: Any, given: HallucinationSettings, output: Path) -> Any:
+        asked.append(given)
+        yield from ()
+        return []
+
+    monkeypatch.setattr(running, "run", run)
+    words = ["hallucination", "/a", "--output", str(tmp_path / "out"), *flags(settings)]
+    result = CliRunner().invoke(app, words, standalone_mode=False)
+    assert result.exception is None, result.output
+    assert asked == [settings]
 
 
-def test_all_remedies_are_those_that_can_be():
-    assert "retrieval" not in cli._remedies("all", "", "")
-    assert {"retrieval", "cite", "support"} <= set(cli._remedies("all", "world", ""))
-    assert "crosscheck" in cli._remedies("all", "", "/b")
-    assert cli._remedies("cool, vote", "", "") == ("cool", "vote")
-
-
-def test_what_cannot_be_is_one_sentence(capsys):
-    assert triptych(["hallucination", "x", "--output", "y", "--remedies", "prayer"]) == 2
-    assert "no remedy prayer" in capsys.readouterr().err
-    assert CliRunner().invoke(app, ["hallucination", "--help"]).exit_code == 0
+def test_every_setting_differs_in_the_test_above() -> None:
+    plain = HallucinationSettings()
+    assert all(getattr(CHANGED, field.name) != getattr(plain, field.name) for field in fields(plain))

@@ -46,6 +46,7 @@ def test_groups_and_room_change_no_logits(opened: Callable[..., Any], family: st
     model = opened(family)
     state, logits = finish(started(model, PROMPTS))
     assert len(lengths_apart([len(prompt) for prompt in PROMPTS], 24)) == 3
+    assert state.can_keep is (family != "mamba")
     for number, prompt in enumerate(PROMPTS):
         with torch.inference_mode():
             alone = model.model(input_ids=torch.tensor([prompt])).logits[0, -1]

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QObject, Signal
 
+from lab.ui.centre import Centre
 from lab.ui.engine import Handlers
 from lab.ui.session import Session
-from lab.ui.view import Failure, ViewWidget, Want
+from lab.ui.view import Failure, View, ViewWidget, Want
 from models.columns import Column, Sampler
+from models.discover import Discovered
 from models.events import Progress
 from models.records.checkpoints import Loaded
 
@@ -318,3 +320,30 @@ def test_a_text_that_cannot_be_sent_is_told_in_the_view(
     assert len(client.of("tokens")) == 1
     session.set_text("short")
     qtbot.waitUntil(lambda: len(client.of("tokens")) == 2)
+
+
+def test_a_tab_chosen_while_the_views_are_made_is_the_one_that_asks(client: FakeClient, session: Session, qtbot: Any) -> None:
+    centre = Centre(session, {})
+    qtbot.addWidget(centre)
+    made: dict[str, FakeView] = {}
+
+    def view(name: str, order: int) -> Discovered:
+        def make() -> FakeView:
+            made[name] = FakeView()
+            if name == "first":
+                centre.show_view("second")  # as a click would, while the first view is made
+            return made[name]
+
+        return Discovered(name, View(name, order, lambda: name, lambda: name, make))
+
+    session.set_columns((A,))
+    session.set_text("x")
+    centre.show()
+    with qtbot.waitSignal(centre.docks_made):
+        centre.prepare([view("first", 1), view("second", 2)])
+    qtbot.waitUntil(lambda: centre.current == "second")
+    client.open_all()
+    qtbot.waitUntil(lambda: bool(client.of("tokens")))
+    for number in client.of("tokens"):
+        client.answer(number, "strip")
+    assert [len(made[name].answers) for name in ("first", "second")] == [0, 1]

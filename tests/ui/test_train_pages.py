@@ -119,6 +119,8 @@ def test_relative_paths_become_whole_and_names_of_steps_stay(tmp_path: Any) -> N
     first, second = yaml.safe_load(drafts.with_whole_paths(text, tmp_path))["stages"]
     assert first["data"] == [str(tmp_path / "talk.jsonl"), "gone.jsonl"]
     assert (first["parent"], second["parent"]) == ("base", "sft")
+    long = {"stages": [{"stage": "sft", "sample_prompts": ["Where is Tarn? " * 30, "a\nb", "."]}]}
+    assert yaml.safe_load(drafts.with_whole_paths(yaml.safe_dump(long), tmp_path)) == long  # no file can be called that
 
 
 def test_a_reward_model_that_cannot_be_trusted_is_said() -> None:
@@ -220,6 +222,28 @@ def test_a_fork_opens_the_recipe_and_starts_from_the_saved_step(qtbot: Any) -> N
     page._poll.stop()
 
 
+def test_a_button_does_not_ask_again_what_another_one_asked(qtbot: Any) -> None:
+    page = RunsPage()
+    qtbot.addWidget(page)
+    page.set_answer(of(page, "jobs"), (made.training_job("stopped"),))
+    page.redraw()
+    page.set_answer(of(page, "run//runs/train-1"), replace(run(saved=(20,)), state="stopped"))
+    page.redraw()
+    page.editor.start.click()
+    want = of(page, "start")
+    page.resume.click()
+    page.forks.actions()[0].trigger()
+    assert of(page, "start") == want, "a second training would be started"
+    order = of(page, "order")
+    page.set_failure(want, Failure("user", "There is no file.", "Name one."))
+    assert not [want for want in page.wants() if want.slot == "start"]
+    assert of(page, "order") == order
+    page.editor.start.click()
+    assert of(page, "start") != want
+    assert of(page, "order") == order
+    page._soon.stop()
+
+
 def test_answers_stand_below_the_curves_only_if_there_are_any(qtbot: Any) -> None:
     page = RunsPage()
     qtbot.addWidget(page)
@@ -292,6 +316,21 @@ def test_another_run_is_taken_from_a_selection(qtbot: Any) -> None:
     page.set_selection({"run": "/runs/other"})
     page.set_answer(of(page, "jobs"), (made.training_job(), replace(made.training_job(), id="o", path="/runs/other")))
     assert of(page, "run").params == {"path": "/runs/other"}
+    page._soon.stop()
+
+
+def test_an_example_of_another_run_is_not_shown_as_this_one_s(qtbot: Any) -> None:
+    page = ppo_page(qtbot)
+    page.set_answer(of(page, "example"), example(8))
+    page.set_selection({"run": "/runs/other"})
+    page.set_answer(of(page, "jobs"), (made.training_job(), replace(made.training_job(), id="o", path="/runs/other")))
+    page.set_answer(of(page, "run"), run("/runs/other", examples=(1, 8)))
+    page.redraw()
+    assert page.stack.currentWidget() is page.page
+    assert page.table() == ([], [])
+    page.set_answer(of(page, "example"), example(8))
+    page.redraw()
+    assert page.stack.currentWidget() is page.panel
     page._soon.stop()
 
 

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,12 +18,10 @@ from lab import settings as settings_file
 from lab.settings import Settings
 from lab.ui import theme
 from lab.ui.app import App
-from lab.ui.centre import Centre
 from lab.ui.column_popup import ColumnPopup
 from lab.ui.open_dialog import OpenDialog
 from lab.ui.palette import CommandPalette
 from lab.ui.preferences import Preferences
-from lab.ui.view import View, ViewWidget
 from lab.ui.window import first_size
 from models.columns import Column
 from models.discover import Discovered
@@ -249,24 +246,6 @@ def test_a_window_closed_before_its_views_are_there_keeps_their_layout(open_app:
     app = open_app(FAKE, Settings(text="a b c", layouts={"views": "AAAA"}), start=False)
     app.window.remember()
     assert app.context.store.settings.layouts == {"views": "AAAA"}
-
-
-def test_a_click_while_the_first_view_is_made_counts(qtbot: Any) -> None:
-    session: Any = SimpleNamespace(attach=lambda *_view: None, set_visible=lambda *_view: None)
-    centre = Centre(session, {})
-    qtbot.addWidget(centre)
-    shown: list[str] = []
-    centre.view_shown.connect(shown.append)
-    views = [View(name, n, lambda: "title", lambda: "tip", ViewWidget) for n, name in enumerate(("one", "two"))]
-    steps = centre._docks([Discovered(view.name, value=view) for view in views])
-    centre.show()
-    while centre.docks.get("one") is None or centre.docks["one"].content is None:
-        next(steps)
-        QApplication.processEvents()
-    centre.show_view("two")
-    QApplication.processEvents()
-    assert list(steps) == []
-    assert (centre.current, shown) == ("two", ["two"])
 
 
 BAD_COLUMNS = '{"version": 1, "columns": [1, {"checkpoint": 2}]}'

@@ -87,6 +87,8 @@ class PpoPage(ViewWidget):
             self.jobs = tuple(job for job in value if job.kind == "train")
             self.picker.set_jobs(self.jobs)
         elif want.slot == "run":
+            if self.run is None or self.run.path != value.path:
+                self.panel.example = None  # it is another run's
             self.run = value
             self._fill()
         elif want.slot == "example":

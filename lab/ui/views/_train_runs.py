@@ -44,8 +44,11 @@ class RunsPage(ViewWidget):
         self.runs: dict[str, TrainingRun] = {}
         self.failures: dict[str, Failure] = {}
         self._tick = self._asks = self._orders = 0
-        self._start = self._wanted_step = ""
-        self._order: tuple[str, dict[str, Any]] | None = None
+        self._wanted_step = ""
+        self._pressed: dict[str, Want] = {}
+        """What buttons ask, by slot, until it is answered: pressing one of them asks nothing of another again."""
+        self._drawn: tuple[Any, list[tuple[str, TrainingStep]]] = ((), [])
+        """What the curves were drawn from; holds the steps, so that no other gets the identity of one of them."""
         self._forking: tuple[str, str, str] | None = None
         """Run, step of its recipe and saved step that a fork begins from, until the recipe is here."""
         self._selection: dict[str, Any] = {}
@@ -121,18 +124,12 @@ class RunsPage(ViewWidget):
         for path in self.list.chosen:
             tick = self._tick if self._is_moving(path) else -self._orders
             found.append(Want(f"run/{path}", "training_run", {"path": path}, fresh=tick))
-        if self._start:
-            params = {"recipe": self._start, "begin": self.editor.begins_from}
-            found.append(Want("start", "start_training", params, fresh=self._asks))
-        if self._forking:
-            found.append(Want("draft", "training_draft", {"path": self._forking[0]}, fresh=self._asks))
-        if self._order is not None:
-            found.append(Want("order", self._order[0], self._order[1], fresh=self._asks))
-        return [*found, *self.ahead.wants()]
+        return [*found, *self._pressed.values(), *self.ahead.wants()]
 
     def set_answer(self, want: Want, value: Any) -> None:
         """Take the list of runs, or a run."""
         self.failures.pop(want.slot, None)
+        self._pressed.pop(want.slot, None)
         if self.ahead.take(want, value):
             return
         if want.slot == "jobs":
@@ -140,7 +137,6 @@ class RunsPage(ViewWidget):
         elif want.slot.startswith("run/"):
             self.runs[want.slot.removeprefix("run/")] = value
         elif want.slot == "start":
-            self._start = ""
             self.editor.set_origin("", "")
             self.new.setChecked(False)
             self.list.chosen = [value.path]
@@ -148,7 +144,6 @@ class RunsPage(ViewWidget):
         elif want.slot == "draft" and self._forking is not None:
             self._begin_fork(value, *self._forking)
         elif want.slot == "order":
-            self._order = None
             self._orders += 1
             self._on_poll()
         self._redraw_soon()
@@ -162,12 +157,7 @@ class RunsPage(ViewWidget):
         if self.ahead.fail(want, failure):
             return
         self.failures[want.slot] = failure
-        if want.slot == "start":
-            self._start = ""
-        elif want.slot == "order":
-            self._order = None
-        elif want.slot == "draft":
-            self._forking = None
+        self._pressed.pop(want.slot, None)
         self._redraw_soon()
 
     def set_selection(self, selection: dict[str, Any]) -> None:
@@ -265,13 +255,17 @@ class RunsPage(ViewWidget):
         self.health.setVisible(bool(lines) and not self.new.isChecked())
 
     def _draw_curves(self, steps: list[tuple[str, TrainingStep]]) -> None:
+        weight, log = self.smooth.value() / 100, self.log.isChecked()
+        key = ([(name, id(step)) for name, step in steps], weight, log, self.palette().cacheKey())
+        if key == self._drawn[0]:
+            return
+        self._drawn = (key, steps)
         metrics = metrics_of([step for _name, step in steps])
-        weight = self.smooth.value() / 100
         for metric in metrics:
             explained, plot = meaning(metric), self.curves.plot(metric)
             plot.set_title(explained.title, explained.text)
             lines = [Line(name, *curve(step, metric), number) for number, (name, step) in enumerate(steps)]
-            plot.set_lines(lines, 0.0 if metric in EXACT else weight, self.log.isChecked())
+            plot.set_lines(lines, 0.0 if metric in EXACT else weight, log)
         self.curves.keep(metrics)
 
     def _show_page(self) -> None:
@@ -308,8 +302,8 @@ class RunsPage(ViewWidget):
 
     def _on_fork(self, action: QAction) -> None:
         path, name, number, _exact = action.data()
-        self._forking, self._asks = (path, name, f"{path}/{name}/step-{number}"), self._asks + 1
-        self.changed.emit()
+        self._forking = (path, name, f"{path}/{name}/step-{number}")
+        self._press("draft", "training_draft", {"path": path})
 
     def _begin_fork(self, text: str, path: str, name: str, origin: str) -> None:
         self._forking = None
@@ -323,21 +317,21 @@ class RunsPage(ViewWidget):
         self._redraw_soon()
 
     def _on_start(self) -> None:
-        self._start, self._asks = self.editor.text(), self._asks + 1
-        self.changed.emit()
+        self._press("start", "start_training", {"recipe": self.editor.text(), "begin": self.editor.begins_from})
 
     def _on_stop(self) -> None:
         running = [run for run in self.chosen() if run.state in BUSY]
         if running:
-            self._give("stop_job", {"id": running[0].path})
+            self._press("order", "stop_job", {"id": running[0].path})
 
     def _on_resume(self) -> None:
         run = self.chosen()[0]
         words = [word for word in run.command[1:] if word != "--resume"]
-        self._give("start_job", {"argv": (*words, "--resume"), "title": run.title})
+        self._press("order", "start_job", {"argv": (*words, "--resume"), "title": run.title})
 
-    def _give(self, op: str, params: dict[str, Any]) -> None:
-        self._order, self._asks = (op, params), self._asks + 1
+    def _press(self, slot: str, op: str, params: dict[str, Any]) -> None:
+        self._asks += 1
+        self._pressed[slot] = Want(slot, op, params, fresh=self._asks)
         self.changed.emit()
 
     # data for CSV ----------------------------------------------------------------------------------------------------
