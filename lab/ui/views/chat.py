@@ -7,12 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import (
-    QLineEdit,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from lab.ui.view import Failure, View, Want
 from lab.ui.views._chat_comparing import SLOT, Comparing
