@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QFont, QFontMetrics, QGuiApplication
 
 from lab.ui.view import Failure
 from lab.ui.views import attention, chat, evaluate, sampling, tokens
@@ -609,6 +609,19 @@ def test_why_the_items_of_one_score_cannot_be_read_is_not_said_of_another(show):
     choose(view, *rows[1])
     view.redraw()
     assert "Reading items" in view.items.page.text()
+
+
+def test_the_names_of_benchmarks_stand_beside_their_lines_uncut(show):
+    view = show(evaluate, n=3)
+    fill(view)
+    table = view.scores.table
+    bold = QFont(table.font())
+    bold.setBold(True)
+    longest = max(QFontMetrics(bold).horizontalAdvance(row[0]) for row in table.scores.matrix.rows)
+    assert table.scores.matrix.trends
+    assert not table.scores.matrix.baseline
+    assert longest > 100
+    assert table.columnWidth(0) >= min(longest + 18 + 56 + 6, 280)
 
 
 def test_a_filter_is_asked_of_the_engine_and_its_fault_is_said_there(show):
