@@ -30,7 +30,7 @@ class Explained:
         kind: score, rolling, generate or pseudo.
         context: Token ids before.
         continuation: Token ids that are scored; empty for generation.
-        pieces: Text of every token, context and continuation.
+        pieces: What every token says, context and continuation, spaces as ·; parts of a character say the whole of it.
         notes: BOS, truncation, windows and such, in words.
         stored: What the run kept, None if it kept nothing under this key.
         again: What the second path gives.
@@ -154,12 +154,13 @@ def _requests(model: Any, row: Mapping[str, Any], chat: bool) -> Iterator[Reques
 
 def _explained(model: Any, request: Request, known: Mapping[str, Any]) -> Explained:
     from evals import plain
+    from models.tokens import tokens_of
 
     key = response_key(model.who, request)
     value = known.get(key)
     again = plain.answer(model.opened, request)
     ids = (*request.context, *request.continuation)
-    pieces = tuple(model.tokenizer.convert_ids_to_tokens(list(ids)))
+    pieces = tuple(token.text.replace(" ", "·") for token in tokens_of(model.tokenizer, "", ids))
     return Explained(
         key, request.kind, request.context, request.continuation, pieces, tuple(_notes(model, request)), value, again,
         _agree(request, value, again),

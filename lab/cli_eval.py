@@ -48,7 +48,7 @@ def flags(settings: EvalSettings) -> list[str]:
         value = getattr(settings, field.name)
         if field.name in SEED or value == getattr(plain, field.name) or value is None:
             continue
-        text = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+        text = str(value).lower() if isinstance(value, bool) else f"{value:.15g}" if isinstance(value, float) else str(value)
         name = "--" + field.name.replace("_", "-")
         found += [name] if field.name == "allow_code" else [name, text]
     given = [getattr(settings, name) for name in SEED]

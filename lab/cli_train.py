@@ -16,21 +16,21 @@ SHOWN = 400
 
 
 def look_ahead(recipe: Any, output: Path | None, step: str, wanted: tuple[bool, int, str], as_json: bool) -> int:
-    """Plan or preview one step of a recipe, or every one whose parents are there; returns the exit code."""
+    """Plan or preview one step of a recipe, or every one that can be; returns the exit code."""
+    from lab import ahead, drafts
     from lab.cli import follow, show
-    from models.training.planning import plan
-    from models.training.preview import preview
 
     planned, rows, against = wanted
-    benchmarks = benchmark_texts(against) if against else {}
+    text = drafts.with_whole_paths(drafts.to_yaml(recipe.content), recipe.path.parent)
+    there = str(output) if output and output.is_dir() else ""
     found: list[Any] = []
     reasons: list[str] = []
     for name in [step] if step else [item.name for item in recipe.steps]:
         try:
             if planned:
-                found.append(follow(plan(recipe, name, output=output)))
+                found.append(follow(ahead.plan(text, name, there)))
             if rows:
-                found.append(follow(preview(recipe, name, rows, output=output, benchmarks=benchmarks)))
+                found.append(follow(ahead.preview(text, name, there, rows, against)))
         except UserError as error:
             if step:
                 raise

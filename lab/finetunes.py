@@ -95,14 +95,18 @@ def _trained(path: Path, settings: Sequence[str], folder: Path, place: tuple[int
             while True:
                 found, status, used = os.wait4(child.pid, os.WNOHANG)
                 if found:
+                    child.returncode = os.waitstatus_to_exitcode(status)
                     break
                 yield Progress(*place, watch.read())
                 time.sleep(0.2)
         except GeneratorExit:
             child.send_signal(signal.SIGINT)  # it finishes its step and saves
-            os.wait4(child.pid, 0)
+            child.wait()
             raise
-        child.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            if child.returncode is None:  # asked once more, to stop now
+                child.kill()
+                child.wait()
     if child.returncode:
         raise UserError(
             "finetune.failed",

@@ -46,6 +46,12 @@ def test_windows_bos_and_truncation_are_said(run):
     assert any("BOS" in note and note.endswith("1") for note in request.notes)
 
 
+def test_pieces_can_be_read(run):
+    (request,) = finish(explaining.explain(run[0], "l_triviaqa", "0")).requests
+    assert not any(set("ĠĊ▁ ") & set(piece) for piece in request.pieces)
+    assert any(piece.startswith("·") for piece in request.pieces)
+
+
 @pytest.mark.parametrize("text", [" = First = \n\n Some text . \n\n = Second = \n\n Other . \n", "The fox jumps.\n"])
 def test_a_text_file_is_asked_as_it_was_whether_or_not_it_is_wikitext(tiny, tmp_path, text):
     path = tmp_path / "text.txt"

@@ -88,6 +88,7 @@ def test_the_flags_of_a_run_give_its_settings_again():
     assert flags[-2:] == ["--seed", "1,None,3,4"]
     assert flags[:2] == ["--limit", "0.25"]
     assert cli_eval.flags(EvalSettings()) == []
+    assert cli_eval.flags(EvalSettings(limit=1_234_567.0)) == ["--limit", "1234567"]
     assert "--allow-code" in flags
 
 

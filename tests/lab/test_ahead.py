@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from lab import ahead
+from lab.cli import run
 from models.errors import UserError
 from models.events import finish
 from models.training.recipe import load_recipe
@@ -65,6 +66,17 @@ def test_what_a_step_begins_from(corpus: Path, tmp_path: Path) -> None:
     made = ahead.stand_ins(own, ["world"])
     assert [step["name"] for step in made["stages"]] == ["words"]
     assert made["world"] == {"seed": 3}
+
+
+def test_the_command_line_plans_a_chain_that_was_never_started(corpus: Path, tmp_path: Path, capsys: Any) -> None:
+    own = yaml.safe_load(recipe(Path()))  # with paths relative to the recipe's own folder, which is not where it is planned
+    (corpus / "chain.yaml").write_text(yaml.safe_dump(own))
+    words = ["train", str(corpus / "chain.yaml"), "sft.steps=9", "-o", str(tmp_path / "out"), "--plan", "--step", "sft", "--json"]
+    assert run(words) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["step"], found["steps"]) == ("sft", 9)
+    assert found["notes"][0] == "pretrain is not trained yet: weights of its shape stand in for it."
+    assert not (tmp_path / "out").exists()
 
 
 def test_stand_ins_are_quick_and_keep_their_shape(corpus: Path) -> None:

@@ -1,17 +1,20 @@
 """One fine-tuning in several ways: each in its own process, the table noted, a failure named."""
 
 import json
+import signal
+import sys
 
 import pytest
 
 from models.errors import UserError
-from models.events import finish
+from models.events import Note, Progress, finish
 from models.training.recipe import load_recipe
 from tests.models.training import SHAPE, run_stage, write_corpus
 
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 
+from lab import finetunes
 from lab.cli import run as command_line
 from lab.finetunes import RESULT, bench
 from models.training import pretrain, tokenizer
@@ -57,6 +60,24 @@ def test_a_training_that_fails_is_named(root):
     recipe = load_recipe(root / "mine.yaml")
     with pytest.raises(UserError, match=r"code 2.*nowhere"):
         finish(bench(recipe, ["sft.data=nowhere.jsonl"], root / "bad", ["full"], 10.0))
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, GeneratorExit])
+def test_no_training_outlives_the_command(root, monkeypatch, how):
+    started = []
+    real = finetunes.subprocess.Popen
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+    def start(_words, **given):
+        started.append(real(sleeping, **given))
+        return started[0]
+
+    monkeypatch.setattr(finetunes.subprocess, "Popen", start)
+    work = bench(load_recipe(root / "mine.yaml"), [], root / "stopped", ["full"], 10.0)
+    assert [type(next(work)) for _ in range(2)] == [Note, Progress]
+    with pytest.raises(how):
+        work.throw(how)
+    assert started[0].returncode == -(signal.SIGKILL if how is KeyboardInterrupt else signal.SIGINT)
 
 
 def test_only_one_step_that_knows_methods_will_do(root):

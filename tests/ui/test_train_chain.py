@@ -13,6 +13,7 @@ import yaml
 from lab.settings import Settings
 from lab.ui.app import App
 from models.columns import Column
+from tests.ui.test_train_view import runs_page, writing
 
 SECONDS = 900_000
 TINY = {"block": 128, "threads": 1, "precision": "fp32", "device": "cpu"}
@@ -40,19 +41,12 @@ RECIPE = {
 }  # fmt: skip
 
 
-def runs_page(app: App) -> Any:
-    app.window.centre.show_view("train")
-    return app.window.centre.view_widget("train").page("runs")
-
-
 @pytest.mark.slow
 def test_pretrain_to_dpo_with_the_window_closed_in_between(
     open_app: Callable[..., App], qtbot: Any, messages: Any, home: Path
 ) -> None:
     app = open_app(settings=Settings(text="x"))
-    page = runs_page(app)
-    qtbot.waitUntil(lambda: page.jobs is not None, timeout=SECONDS)
-    page.new.setChecked(True)
+    page = writing(app, qtbot)
     page.editor.set_text(yaml.safe_dump(RECIPE, sort_keys=False))
     page.editor.start.click()
     qtbot.waitUntil(lambda: any(step.name == "pretrain" for _run, step in page.shown_steps()), timeout=SECONDS)

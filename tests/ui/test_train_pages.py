@@ -160,6 +160,10 @@ def test_looking_ahead_asks_answers_fails_and_stops(qtbot: Any) -> None:
     page.editor.begin("sft", {"parent": "/base"})
     page.editor.plan.ask.click()
     page.editor.data.against.setEditText("world_known")
+    assert not [want for want in page.wants() if want.op == "task_names"]
+    page.new.setChecked(True)
+    page.set_answer(of(page, "benchmarks"), made.task_names(""))
+    assert [page.editor.data.against.itemText(at) for at in range(3)] == ["", "world_questions", "world_questions"]
     page.editor.data.ask.click()
     want = of(page, "plan")
     assert (want.op, want.params["step"], want.params["output"]) == ("training_plan", "sft", "")

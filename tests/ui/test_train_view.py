@@ -12,6 +12,7 @@ import yaml
 
 from lab.settings import Settings
 from lab.ui.app import App
+from lab.ui.views._train_runs import RunsPage
 from lab.ui.widgets.config_form import ConfigForm, from_text, setting_fields
 from lab.ui.widgets.curves import CurvePlot, Line, value_at
 from lab.ui.widgets.recipe_editor import RecipeEditor
@@ -114,6 +115,22 @@ def test_a_plot_reads_the_nearest_report(qtbot: Any) -> None:
     assert plot.readout.whole() == ""
 
 
+def runs_page(app: App) -> RunsPage:
+    """Bring the page of the runs to the front."""
+    app.window.centre.show_view("train")
+    view: Any = app.window.centre.view_widget("train")
+    page: RunsPage = view.page("runs")
+    return page
+
+
+def writing(app: App, qtbot: Any) -> RunsPage:
+    """Bring the editor of a new recipe to the front, once the list of runs is there."""
+    page = runs_page(app)
+    qtbot.waitUntil(lambda: page.jobs is not None, timeout=SECONDS)
+    page.new.setChecked(True)
+    return page
+
+
 def recipe(folder: Path, steps: int) -> str:
     texts = write_rows(folder / "texts.jsonl", TEXTS * 4)
     return yaml.safe_dump({
@@ -132,10 +149,7 @@ def test_started_watched_paused_resumed_and_compared(
 ) -> None:
     """Two runs through the real window, engine and job; the window is closed and opened again in the middle of the first."""
     app = open_app(settings=Settings(text="x"))
-    app.window.centre.show_view("train")
-    view = app.window.centre.view_widget("train").page("runs")
-    qtbot.waitUntil(lambda: view.jobs is not None, timeout=SECONDS)
-    view.new.setChecked(True)
+    view = writing(app, qtbot)
     view.editor.set_text("name: x\nstages:\n- {stage: sft, lr: -1}\n")
     view.editor.start.click()
     qtbot.waitUntil(lambda: "lr is -1" in view.status.whole(), timeout=SECONDS)
@@ -147,8 +161,7 @@ def test_started_watched_paused_resumed_and_compared(
     app.close()
 
     again = open_app()
-    again.window.centre.show_view("train")
-    view = again.window.centre.view_widget("train").page("runs")
+    view = runs_page(again)
     qtbot.waitUntil(lambda: bool(view.shown_steps()), timeout=SECONDS)
     view.stop.click()
     qtbot.waitUntil(lambda: bool(view.chosen()) and view.chosen()[0].state == "stopped", timeout=SECONDS)
@@ -187,10 +200,7 @@ def test_looked_ahead_before_the_click_and_given_up(
 ) -> None:
     """Plan and data of a step whose tokenizer does not exist yet, by the real engine; another plan is stopped under way."""
     app = open_app(settings=Settings(text="x"))
-    app.window.centre.show_view("train")
-    page = app.window.centre.view_widget("train").page("runs")
-    qtbot.waitUntil(lambda: page.jobs is not None, timeout=SECONDS)
-    page.new.setChecked(True)
+    page = writing(app, qtbot)
     page.editor.set_text(recipe(tmp_path, 30))
     page.editor.show_step("pretrain")
     page.editor.plan.ask.click()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QFont, QFontMetrics, QGuiApplication
 
 from lab.ui.view import Failure
 from lab.ui.views import attention, chat, evaluate, sampling, tokens
@@ -570,6 +570,19 @@ def test_a_click_on_a_score_asks_for_everybodys_items(show):
     assert "what is the capital of <b>Veltria</b>?" in view.items.card.whole()
     table.grid.selectRow(3)
     assert next(want for want in view.wants() if want.op == "item").params["doc_id"] == "world_questions-test-3"
+
+
+def test_the_names_of_benchmarks_stand_beside_their_lines_uncut(show):
+    view = show(evaluate, n=3)
+    fill(view)
+    table = view.scores.table
+    bold = QFont(table.font())
+    bold.setBold(True)
+    longest = max(QFontMetrics(bold).horizontalAdvance(row[0]) for row in table.scores.matrix.rows)
+    assert table.scores.matrix.trends
+    assert not table.scores.matrix.baseline
+    assert longest > 100
+    assert table.columnWidth(0) >= min(longest + 18 + 56 + 6, 280)
 
 
 def test_a_filter_is_asked_of_the_engine_and_its_fault_is_said_there(show):

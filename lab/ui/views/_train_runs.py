@@ -22,7 +22,6 @@ from lab.ui.widgets.recipe_editor import RecipeEditor
 from lab.ui.widgets.run_form import BUSY, timer
 from lab.ui.widgets.run_list import MOST_RUNS, RunList
 from models.columns import Column
-from models.discover import discover
 from models.events import Progress
 from models.records.curves import TrainingRun, TrainingStep, curve, differing_settings
 from models.records.scores import Job
@@ -73,8 +72,7 @@ class RunsPage(ViewWidget):
         self.watch.addWidget(self.curves)
         self.watch.addWidget(self.answers)
         self.watch.setSizes([400, 170])
-        benchmarks = [item.value.name for item in discover("evals.benchmarks", "BENCHMARK") if not item.error]
-        self.editor = RecipeEditor(benchmarks, self)
+        self.editor = RecipeEditor(self)
         self.stack = QStackedWidget(self)
         for widget in (self.page, self.watch, self.editor):
             self.stack.addWidget(widget)
@@ -124,6 +122,8 @@ class RunsPage(ViewWidget):
         for path in self.list.chosen:
             tick = self._tick if self._is_moving(path) else -self._orders
             found.append(Want(f"run/{path}", "training_run", {"path": path}, fresh=tick))
+        if self.new.isChecked():
+            found.append(Want("benchmarks", "task_names", {"query": ""}))
         return [*found, *self._pressed.values(), *self.ahead.wants()]
 
     def set_answer(self, want: Want, value: Any) -> None:
@@ -136,6 +136,8 @@ class RunsPage(ViewWidget):
             self.jobs = tuple(job for job in value if job.kind == "train")
         elif want.slot.startswith("run/"):
             self.runs[want.slot.removeprefix("run/")] = value
+        elif want.slot == "benchmarks":
+            self.editor.data.set_benchmarks([one.name for one in value.tasks if one.kind == "ours"])
         elif want.slot == "start":
             self.editor.set_origin("", "")
             self.new.setChecked(False)

@@ -83,7 +83,7 @@ class PlanAhead(Ahead):
 class DataAhead(Ahead):
     """The first rows of the chosen step's data, and which benchmarks to look for in it."""
 
-    def __init__(self, benchmarks: Sequence[str], parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         self.panel, content = DataPreviewPanel(), QScrollArea()
         content.setWidgetResizable(True)
         content.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -93,7 +93,6 @@ class DataAhead(Ahead):
         self.ask.setToolTip(_("Read the data of the chosen step as the loss will see it, token by token"))
         self.against = QComboBox(self)
         self.against.setEditable(True)
-        self.against.addItems(["", ", ".join(benchmarks), *benchmarks])
         self.against.setMinimumContentsLength(12)
         self.against.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         line = self.against.lineEdit()
@@ -101,3 +100,10 @@ class DataAhead(Ahead):
             line.setPlaceholderText(_("no benchmark"))
         tip = _("Benchmarks, or files of rows, with commas between: how many of their items stand in the training data")
         self.tools.labelled(_("Look for"), self.against, tip)
+
+    def set_benchmarks(self, names: Sequence[str]) -> None:
+        """Offer these benchmarks, all of them first; what is written already stays."""
+        text = self.against.currentText()
+        self.against.clear()
+        self.against.addItems(["", ", ".join(names), *names])
+        self.against.setEditText(text)

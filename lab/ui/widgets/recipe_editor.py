@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class RecipeEditor(QFrame):
     edited = Signal()
     """The recipe, or the step whose settings are shown, is another one: what was looked ahead at is of the past."""
 
-    def __init__(self, benchmarks: Sequence[str] = (), parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("role", "card")
         self._kinds = stages()
@@ -76,7 +76,7 @@ class RecipeEditor(QFrame):
         self.yaml.setFont(theme.mono(0.95))
         self.yaml.setAccessibleName(_("The recipe as YAML"))
         self.yaml.setToolTip(_("What the form writes; it can be edited here too"))
-        self.plan, self.data = PlanAhead(self), DataAhead(benchmarks, self)
+        self.plan, self.data = PlanAhead(self), DataAhead(self)
         self.tabs = QTabWidget(self)
         self._lay_out()
         self._connect()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QPointF, QRect, QSize, Qt
-from PySide6.QtGui import QFont, QPainter, QPalette, QPen, QPolygonF
+from PySide6.QtGui import QFont, QFontMetrics, QPainter, QPalette, QPen, QPolygonF
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from lab.ui.widgets.colors import Rgb, Scheme, blend, qcolor, scheme
@@ -16,6 +16,7 @@ from models.records.scores import Cell, verdict
 
 SMALL = 0.9
 PADDING = 12
+LEAST_NAME, MOST_NAME = 184, 280
 SPARK_WIDTH, SPARK_HEIGHT = 56, 22
 Point = tuple[float, float, str]
 Line = tuple[str, Rgb, bool]
@@ -26,6 +27,15 @@ def row_height(line: int, matrix: ScoreMatrix) -> int:
     """Return the height of a row of scores, given that of a line of text."""
     n_lines = 2 + 2 * bool(matrix.baseline)
     return n_lines * (line + 1) + PADDING
+
+
+def name_width(font: QFont, matrix: ScoreMatrix) -> int:
+    """Return the width in which the longest name stands beside its line over the stages, within reason."""
+    bold = QFont(font)
+    bold.setBold(True)
+    measure = QFontMetrics(bold).horizontalAdvance
+    beside = SPARK_WIDTH + 6 if matrix.trends and not matrix.baseline else 0
+    return min(MOST_NAME, max([LEAST_NAME, *(measure(row[0]) + 20 + beside for row in matrix.rows)]))
 
 
 class ScoreDelegate(QStyledItemDelegate):

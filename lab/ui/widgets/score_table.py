@@ -14,11 +14,11 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 from lab.ui.widgets.colors import Rgb, qcolor
 from lab.ui.widgets.rows import Index
 from lab.ui.widgets.score_matrix import Row, ScoreMatrix, Shown, cell_lines, cell_tip, families, family_text, lines
-from lab.ui.widgets.score_paint import ScoreDelegate, row_height
+from lab.ui.widgets.score_paint import ScoreDelegate, name_width, row_height
 from lab.ui.widgets.text import shorten, tooltip
 from models.words import _
 
-NAME_WIDTH, WIDTH, MOST_STRETCHED = 184, 140, 6
+WIDTH, MOST_STRETCHED = 140, 6
 
 
 def swatch(color: Rgb) -> QPixmap:
@@ -152,6 +152,7 @@ class ScoreTable(QTableView):
         self.shown = self.shown if shown is None else shown
         self.scores.colors = colors
         wider = matrix.checkpoints != self.scores.matrix.checkpoints
+        named = matrix.rows != self.scores.matrix.rows
         current = self.scores.key(self.currentIndex())
         others = self.scores.set_matrix(matrix, self.shown)
         height = row_height(self.fontMetrics().height(), matrix)
@@ -165,8 +166,9 @@ class ScoreTable(QTableView):
             self._select(*current)
         elif taller and self.currentIndex().isValid():
             self.scrollTo(self.currentIndex())
+        if wider or taller or named:
+            self.setColumnWidth(0, name_width(self.font(), matrix))
         if wider:
-            self.setColumnWidth(0, NAME_WIDTH)
             self.horizontalHeader().setMinimumSectionSize(WIDTH)
             few = len(matrix.checkpoints) <= MOST_STRETCHED
             for column in range(1, self.scores.columnCount()):
