@@ -208,7 +208,8 @@ def _patiently(
     Raises:
         UserError: If memory runs out for a single prompt.
     """
-    from models.room import no_room, release, room_of
+    from models.memory import release
+    from models.room import no_room, room_of
 
     room = room_of(opened)
     done: dict[int, Answered] = {}

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from models.opened import OpenModel
 from models.prompts import start_id
 from models.readout import left_padded
-from models.running import cache_name, cache_of, forward_of, keeps_keys
+from models.running import cache_name, cache_of, forward_of, is_plain, keeps_keys
 from models.trace import accepts
 
 Reading: TypeAlias = Generator[list[Any], None, tuple["State", Any]]
@@ -105,7 +105,7 @@ def started(opened: OpenModel, prompts: Sequence[Sequence[int]], prefix: Sequenc
     read: list[tuple[State, Any]] = []
     for group in groups:
         read.append(_read(opened, [prompts[row] for row in group]))
-        if not _is_plain(read[0][0].cache):  # it slides, or keeps a state: what is padded cannot be put in afterwards
+        if not is_plain(read[0][0].cache):  # it slides, or keeps a state: what is padded cannot be put in afterwards
             return _read(opened, prompts)
         yield []
     return _joined(opened, prompts, groups, read)
@@ -114,7 +114,7 @@ def started(opened: OpenModel, prompts: Sequence[Sequence[int]], prefix: Sequenc
 def _read(opened: OpenModel, prompts: Sequence[Sequence[int]], prefix: Sequence[int] = ()) -> tuple[State, Any]:
     state, ids = begin(opened, prompts, prefix)
     logits = state.step(ids)
-    if _is_plain(state.cache):
+    if is_plain(state.cache):
         grow(state.cache)
     return state, logits
 
@@ -136,14 +136,6 @@ def lengths_apart(lengths: Sequence[int], forward: int) -> list[list[int]]:
         groups.append(order[begins:end])
         end = begins
     return groups[::-1]
-
-
-def _is_plain(cache: Any) -> bool:
-    """Return whether every layer of a cache keeps the keys and values of all positions, and nothing else."""
-    from transformers.cache_utils import DynamicLayer
-
-    layers = getattr(cache, "layers", ())
-    return bool(layers) and all(type(layer) is DynamicLayer and layer.is_initialized for layer in layers)
 
 
 def _joined(

@@ -168,6 +168,11 @@ class Child:
                     pipe.close()
         self._temporary.cleanup()
 
+    def leave(self) -> None:
+        """Leave the child and its folder to the process that started it; for a fork of that process."""
+        temporary: Any = self._temporary
+        temporary._finalizer.detach()  # else the fork removes the folder when it ends; there is no public way
+
     def _failure(self) -> ChildFailure:
         try:
             code = self._process.wait(timeout=5)

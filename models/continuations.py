@@ -11,7 +11,7 @@ from models.opened import OpenModel
 from models.prompts import start_id
 from models.readout import Output, forward, left_padded
 from models.room import CACHE_TOKENS, Room, batches, carefully, in_two
-from models.running import cache_name
+from models.running import cache_name, is_plain
 
 Fitted: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 Group: TypeAlias = tuple[tuple[int, ...], list[int]]
@@ -106,18 +106,12 @@ def _prefix(opened: OpenModel, pairs: Sequence[Fitted]) -> Prefix:
         return NONE
     ids = first[:length]
     output = forward(opened, left_padded([ids], opened.device), keep_cache=True)
-    return Prefix(ids, output.cache) if _plain(output.cache) else NONE
+    return Prefix(ids, output.cache) if is_plain(output.cache) else NONE
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> int:
     """Return how many tokens two texts begin with alike."""
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-
-
-def _plain(cache: Any) -> bool:
-    """Return whether all layers keep all keys and values, so that a copy can go on from them."""
-    layers = getattr(cache, "layers", ())
-    return bool(layers) and all(type(layer).__name__ == "DynamicLayer" for layer in layers)
 
 
 def copied(cache: Any) -> Any:

@@ -48,18 +48,26 @@ def out_of_memory(folder: Path, needed: int, device: str) -> Iterator[None]:
             raise
         failed = error.with_traceback(None)  # the frames hold the tensors
     if failed is not None:
-        import gc
-
-        import torch
-
-        gc.collect()
-        if device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        release()
         raise no_memory(folder, needed, device, *devices.memory(device)) from failed
 
 
+def release() -> None:
+    """Give back what work that broke off held; to be called outside of ``except``, which keeps its frames alive."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, in any of the spellings of torch."""
+    """Return whether an error says that memory ran out, of CUDA, MPS or the processor, in any of the spellings of torch."""
     text = str(error).lower()
-    words = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "defaultcpuallocator")
-    return isinstance(error, MemoryError) or any(word in text for word in words)
+    words = (
+        "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "defaultcpuallocator",
+        "allocate buffer",
+    )  # fmt: skip
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in text for word in words))

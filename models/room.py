@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from models.devices import memory
 from models.errors import UserError
-from models.memory import is_out_of_memory
+from models.memory import is_out_of_memory, release
 from models.opened import OpenModel
 from models.words import _
 
@@ -170,12 +169,3 @@ def in_two(batch: list[T]) -> tuple[list[T], list[T]] | None:
     """Return the halves of a list, None for a single item."""
     middle = len(batch) // 2
     return (batch[:middle], batch[middle:]) if middle else None
-
-
-def release() -> None:
-    """Give back what a forward that broke off held; to be called outside of ``except``, which keeps its frames alive."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -68,3 +68,11 @@ def keeps_keys(cache: Any) -> bool:
     both = [getattr(cache, name, None) for name in ("self_attention_cache", "cross_attention_cache")]
     layers = [layer for one in (both if both[0] is not None else [cache]) for layer in getattr(one, "layers", ())]
     return bool(layers) and all(hasattr(layer, "batch_select_indices") for layer in layers)
+
+
+def is_plain(cache: Any) -> bool:
+    """Return whether every layer of a cache keeps the keys and values of all positions, and nothing else."""
+    from transformers.cache_utils import DynamicLayer
+
+    layers = getattr(cache, "layers", ())
+    return bool(layers) and all(type(layer) is DynamicLayer and layer.is_initialized for layer in layers)

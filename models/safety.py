@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ SAMPLES = (
 """Texts of every kind that a first look at a tokenizer tries."""
 _lock = threading.Lock()
 _renderer: Child | None = None
+_left: list[Child] = []
 
 
 def render_template(template: str, messages: Sequence[Mapping[str, Any]], **allowed: Any) -> str:
@@ -109,7 +111,19 @@ def close() -> None:
         _renderer = None
 
 
+def _begin_anew() -> None:
+    """Forget the warm child in a fork of this process: it answers the parent, and the threads that read it are not here."""
+    global _lock, _renderer
+    _lock = threading.Lock()
+    if _renderer is not None:
+        _renderer.leave()
+        _left.append(_renderer)  # kept: to let go of its pipes would wait for the threads that read them
+        _renderer = None
+
+
 atexit.register(close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def try_tokenizer(folder: Path) -> None:

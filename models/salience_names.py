@@ -9,3 +9,4 @@ REDUCTIONS = ("sum", "norm")
 ACTUAL, TOP = "", "<top>"
 TEXTS = ("token", "contrast", "statistic", "baseline", "reduction", "unit")
 NUMBERS = ("steps", "samples", "seed")
+"""Fields of a question that can be written as ``name=value``."""

@@ -10,8 +10,6 @@ from models.records.arrays import Array
 from models.records.tokens import Token
 from models.salience_names import ACTUAL, NUMBERS, TEXTS
 
-"""Fields of a question that can be written as ``name=value``."""
-
 
 @dataclass(frozen=True)
 class SalienceQuestion:

@@ -117,8 +117,6 @@ def verdict(comparison: Comparison, higher_is_better: bool) -> Verdict:
     The comparison's own verdict counts where it has one. The number of items needed is n · ((1.960 + 0.842) · s / d)², here
     with the standard error s taken from the 95 % interval (Miller 2024, arXiv 2411.00640, section 5).
     """
-    if comparison.verdict:
-        return Verdict(comparison.verdict, comparison.n_needed)
     if comparison.verdict:  # judged where the items are known
         return Verdict(comparison.verdict, comparison.n_needed)
     if comparison.low * comparison.high > 0 and comparison.p_adjusted < LEVEL:

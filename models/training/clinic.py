@@ -47,7 +47,7 @@ def examine(path: Path, files: Sequence[Path], *, limit: int = 0, device: str = 
     from models.library import describe
     from models.training.data import Texts, need_rows
     from models.training.llama import open_reward, pick_device
-    from models.training.pairs import pair_documents
+    from models.training.pairs import fitting_pairs
 
     described = describe(str(path))
     if described.kind != "reward":
@@ -62,11 +62,11 @@ def examine(path: Path, files: Sequence[Path], *, limit: int = 0, device: str = 
     yield Progress(0, 0, _("opening {name}").format(name=described.name))
     model = open_reward(path, pick_device(device)).eval()
     longest = min(int(getattr(model.config, "max_position_embeddings", LONGEST) or LONGEST), LONGEST)
-    kept = _fitting(texts, rows, longest)
-    if not kept:
+    found = fitting_pairs(texts, rows, longest)
+    if not found:
         what = _("Every pair is longer than the {longest} tokens that {name} reads.")
         raise UserError("clinic.long", what.format(longest=longest, name=described.name), _("Choose other pairs."))
-    pairs, _dropped = pair_documents(texts, [rows[at] for at in kept], longest)
+    kept, pairs = list(found), list(found.values())
     scores = yield from _scores(model, pairs, texts.pad)
     shift = float(getattr(model.config, "reward_shift", 0.0))
     return _clinic(str(path), files, [rows[at] for at in kept], pairs, scores - shift, (len(rows) - len(kept), notes, kept))
@@ -84,19 +84,6 @@ def _read(files: Sequence[Path], limit: int) -> Work[tuple[list[Any], tuple[str,
         notes += [note.text for note in describe_source(source) if isinstance(note, Note)]
         rows.extend(source.rows)
     return (rows[:limit] if limit else rows), tuple(notes)
-
-
-def _fitting(texts: Any, rows: Sequence[Any], longest: int) -> list[int]:
-    """Return the numbers of the rows whose answers fit the model."""
-    from models.training.labels import conversations
-    from models.training.pairs import answer_text
-
-    prompts = texts.prompts(conversations(rows))
-    sides = [texts.answers([answer_text(row[side]) for row in rows]) for side in ("chosen", "rejected")]
-    return [
-        at for at, (prompt, better, worse) in enumerate(zip(prompts, *sides, strict=True))
-        if len(prompt) + max(len(better), len(worse)) <= longest
-    ]  # fmt: skip
 
 
 def _scores(model: Any, pairs: Sequence[Any], pad: int) -> Work[Any]:

@@ -19,6 +19,8 @@ from models.files import outlast_full_disk
 
 POLYNOMIAL = 0x82F63B78
 MASK_DELTA = 0xA282EAD8
+LARGEST = 3.4028234663852886e38
+"""Of float32: a perplexity can be larger."""
 
 
 @cache
@@ -67,7 +69,8 @@ def _field(number: int, content: bytes) -> bytes:
 def scalars_event(step: int, values: Mapping[str, float], seconds: float) -> bytes:
     """Return an Event that holds one number for each tag."""
     summary = b"".join(
-        _field(1, _field(1, tag.encode("utf-8")) + b"\x15" + struct.pack("<f", value)) for tag, value in values.items()
+        _field(1, _field(1, tag.encode("utf-8")) + b"\x15" + struct.pack("<f", min(max(value, -LARGEST), LARGEST)))
+        for tag, value in values.items()
     )
     return b"\x09" + struct.pack("<d", seconds) + b"\x10" + _number(step) + _field(5, summary)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Event, Metrics, Note, Progress, Recorded, Saved, Work
+from models.memory import is_out_of_memory, release
 from models.training.adalora import allocation_of
 from models.training.best import Best
 from models.training.checkpoints import clean_states, load_state, newest_state, save_state
@@ -21,7 +22,7 @@ from models.training.optimizer import make_optimizer, make_scaler, save_memory
 from models.training.parallel import ALONE, END, GO_ON, World
 from models.training.parallel import STOP as STOP_ALL
 from models.training.randomness import random_state, seed_all, set_random_state, set_torch_state, torch_state
-from models.training.room import free_memory, is_out_of_memory, no_space, patiently, too_large
+from models.training.room import no_space, patiently, too_large
 from models.training.schedules import learning_rate
 from models.training.showing import shown
 from models.training.stage import TrainSettings, as_settings
@@ -199,7 +200,7 @@ class Loop:
     def _back_off(self) -> Note:
         """Halve the micro-batch, so that more of them make up the same step; returns what to say."""
         self.optimizer.zero_grad(set_to_none=True)
-        free_memory()
+        release()
         if self.task.micro <= 1:
             raise too_large(self.step + 1)
         self.task.micro = max(1, self.task.micro // 2)
@@ -384,7 +385,7 @@ class Loop:
             prefix = f"{number}."
             found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
             if found:
-                self.optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in found.items()}
+                self.optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in found.items()}  # fused: the step too
 
     def _begin_from_copy(self, forked: Mapping[str, Any]) -> Event:
         """Take weights alone from a copy that another run kept; the optimizer begins anew."""

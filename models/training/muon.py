@@ -70,7 +70,7 @@ def muon_class() -> type[Any]:
 
         def __init__(self, groups: Iterable[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float) -> None:
             defaults = {"lr": lr, "betas": betas, "eps": eps, "momentum": MOMENTUM, "weight_decay": 0.0, "muon": False}
-            super().__init__(groups, defaults)
+            super().__init__(groups, {**defaults, "fused": True})  # load_state_dict then leaves no step count on the processor
 
         @torch.no_grad()
         def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -130,7 +130,7 @@ def _update_adam(parameters: list[Tensor], states: Mapping[Tensor, dict[str, Any
     for parameter in parameters:
         if not states[parameter]:
             moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-            states[parameter].update(step=torch.zeros(()), **moments)
+            states[parameter].update(step=torch.zeros((), device=parameter.device), **moments)
     kept = [states[parameter] for parameter in parameters]
     adamw(
         parameters,

@@ -48,6 +48,16 @@ def answer_text(value: Any) -> str:
 
 def pair_documents(texts: Texts, rows: Sequence[Row], longest: int) -> tuple[list[tuple[Document, Document]], int]:
     """Return (chosen, rejected) documents of each row, and how many rows were dropped as longer than ``longest``."""
+    pairs = list(fitting_pairs(texts, rows, longest).values())
+    if not pairs:
+        raise UserError(
+            "training.row", _("Every pair is longer than max_length {longest}.").format(longest=longest), _("Raise max_length.")
+        )
+    return pairs, len(rows) - len(pairs)
+
+
+def fitting_pairs(texts: Texts, rows: Sequence[Row], longest: int) -> dict[int, tuple[Document, Document]]:
+    """Return row number (from 0) → (chosen, rejected) documents of the rows that are not longer than ``longest``."""
     for number, row in enumerate(rows, 1):
         if "chosen" not in row or "rejected" not in row:
             raise UserError(
@@ -56,16 +66,11 @@ def pair_documents(texts: Texts, rows: Sequence[Row], longest: int) -> tuple[lis
     prompts = texts.prompts(conversations(rows))
     chosen = texts.answers([answer_text(row["chosen"]) for row in rows])
     rejected = texts.answers([answer_text(row["rejected"]) for row in rows])
-    pairs = [
-        (answer_document(prompt, better), answer_document(prompt, worse))
-        for prompt, better, worse in zip(prompts, chosen, rejected, strict=True)
+    return {
+        at: (answer_document(prompt, better), answer_document(prompt, worse))
+        for at, (prompt, better, worse) in enumerate(zip(prompts, chosen, rejected, strict=True))
         if len(prompt) + max(len(better), len(worse)) <= longest
-    ]
-    if not pairs:
-        raise UserError(
-            "training.row", _("Every pair is longer than max_length {longest}.").format(longest=longest), _("Raise max_length.")
-        )
-    return pairs, len(rows) - len(pairs)
+    }
 
 
 def pair_batch(pairs: Sequence[tuple[Document, Document]], block: int, pad_id: int) -> PairBatch:

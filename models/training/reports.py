@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,6 +41,7 @@ class _Mlflow:
     def __init__(self, folder: Path, name: str, settings: Mapping[str, Any]) -> None:
         mlflow = _package("mlflow")
         mlflow.set_experiment(PROJECT)
+        self._end = mlflow.end_run
         self._client, self._run = mlflow.tracking.MlflowClient(), mlflow.start_run(run_name=name, nested=True)
         for key, value in settings.items():
             self._client.log_param(self._run.info.run_id, key, str(value)[:500])
@@ -49,7 +51,7 @@ class _Mlflow:
             self._client.log_metric(self._run.info.run_id, name.replace(":", "."), value, step=step)
 
     def close(self) -> None:
-        self._client.set_terminated(self._run.info.run_id)
+        self._end()  # not the client's set_terminated: the run would stay mlflow's active one, and the next step's its child
 
 
 def _package(name: str) -> Any:
@@ -71,8 +73,11 @@ class Reports:
 
     def __init__(self, names: Sequence[str], folder: Path, title: str, settings: Mapping[str, Any]) -> None:
         self._open: list[Report] = []
-        for name in names:
-            self._open.append(self._opened(name, folder, title, settings))
+        with ExitStack() as opened:  # what is open already is closed if the next one fails
+            for name in names:
+                self._open.append(self._opened(name, folder, title, settings))
+                opened.callback(self._open[-1].close)
+            self._closing = opened.pop_all()
 
     @staticmethod
     def _opened(name: str, folder: Path, title: str, settings: Mapping[str, Any]) -> Report:
@@ -86,8 +91,7 @@ class Reports:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        for report in self._open:
-            report.close()
+        self._closing.close()
 
     def write(self, event: Event) -> None:
         """Pass metrics on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,23 +17,6 @@ T = TypeVar("T")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PAUSE = 1.0
 """Seconds between two looks at a full disk."""
-SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "allocate buffer")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out: of CUDA, MPS or the processor, by class or by its text."""
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS)
-
-
-def free_memory() -> None:
-    """Give back what an unfinished step held; called outside of ``except``, which keeps its frames alive."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def too_large(step: int) -> UserError:

@@ -13,13 +13,14 @@ from typing import Any
 from models.errors import UserError
 from models.events import Event, Metrics, Note, Progress, Saved, Work
 from models.lean import lean_adapters
+from models.memory import is_out_of_memory
 from models.threads import in_thread
 from models.training.checkpoints import clean_states, newest_state
 from models.training.loop import STOP, fingerprint
 from models.training.methods import MethodSettings, adapter_config, seeded_adapter
 from models.training.parallel import launched
 from models.training.parents import Parent
-from models.training.room import is_out_of_memory, no_space, patiently, too_large
+from models.training.room import no_space, patiently, too_large
 from models.training.running import STOPPED, Inputs, describe_run, write_checkpoint
 from models.training.stage import TrainSettings, Workspace
 from models.training.trl_state import STATES, ours

@@ -56,6 +56,31 @@ def test_child_that_ended_is_replaced() -> None:
     assert safety.render_template(NAMED, HELLO) == "<user>hello"
 
 
+FORK = """
+import os, sys
+from models import safety
+
+def render():
+    return safety.render_template("{{ messages[0].content }}", [{"role": "user", "content": "hello"}])
+
+render()
+folder = safety._renderer._temporary.name
+number = os.fork()
+if number == 0:
+    render()
+    sys.exit(3)
+assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 3
+assert os.path.isdir(folder)
+warm = safety._renderer
+assert render() == "hello" and safety._renderer is warm
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_fork_of_this_process_has_a_child_of_its_own() -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=60)
+
+
 ESCAPES = {
     "b60-class": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
     "b60-cycler": "{{ cycler.__init__.__globals__.os.system('true') }}",

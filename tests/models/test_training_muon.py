@@ -67,3 +67,13 @@ def test_every_parameter_is_in_one_group_and_only_block_matrices_are_turned():
     assert turned == {name for name, value in model.named_parameters() if ".layers." in name and value.ndim == 2}
     assert id(model.get_input_embeddings().weight) in groups[1]
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.1, 0.0]
+
+
+def test_the_step_count_is_on_the_device_of_its_parameter_as_fused_kernels_read_it():
+    weight = torch.ones(5, device="meta", requires_grad=True)
+    weight.grad = torch.ones(5, device="meta")
+    optimizer = muon_class()([{"params": [weight]}], 0.01, (0.9, 0.95), 1e-8)
+    optimizer.step()
+    assert optimizer.state[weight]["step"].device.type == "meta"
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": {0: {"step": torch.tensor(3.0)}}})
+    assert optimizer.state[weight]["step"].device.type == "meta"

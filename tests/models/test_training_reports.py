@@ -1,5 +1,6 @@
 """Metrics beside the journal: TensorBoard's event files byte by byte, and what is said of packages that are not there."""
 
+import math
 import struct
 import sys
 import types
@@ -73,6 +74,11 @@ def test_an_event_holds_its_numbers():
     assert values == pytest.approx({"loss": 1.5, "objective/kl": -0.25, "β": 0.1})
 
 
+def test_a_number_beyond_float32_is_written_as_the_largest():
+    values = scalars(scalars_event(1, {"eval_perplexity": math.exp(700.0), "least": -1e300}, 0.0))[2]
+    assert values == {"eval_perplexity": 3.4028234663852886e38, "least": -3.4028234663852886e38}
+
+
 def test_a_file_begins_with_its_version_and_is_whole_after_every_step(tmp_path):
     file = EventFile(tmp_path / "tensorboard")
     file.add(1, {"loss": 2.0})
@@ -113,28 +119,34 @@ def test_wandb_and_mlflow_hear_the_same(tmp_path, monkeypatch):
         reports.write(Metrics(3, {"loss": 1.0}))
     assert heard == ["mine/sft", {"loss": 1.0, "step": 3}, "end"]
 
-    logged = []
+    logged, active = [], []
     client = types.SimpleNamespace(
         log_param=lambda run, key, value: logged.append((key, value)),
         log_metric=lambda run, name, value, step: logged.append((name, value, step)),
-        set_terminated=lambda run: logged.append(run),
     )
     started = types.SimpleNamespace(info=types.SimpleNamespace(run_id="id"))
     mlflow = types.SimpleNamespace(
         set_experiment=lambda name: None,
         tracking=types.SimpleNamespace(MlflowClient=lambda: client),
-        start_run=lambda **given: started,
+        start_run=lambda **given: active.append(started) or started,
+        end_run=lambda: logged.append(active.pop().info.run_id),
     )
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     with Reports(("mlflow",), tmp_path, "mine/sft", {"lr": 1}) as reports:
         reports.write(Metrics(3, {"verdict/known: correct": 1.0}))
     assert logged == [("lr", "1"), ("verdict/known. correct", 1.0, 3), "id"]
+    assert not active
 
 
 def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match="wandb"):
         Reports(("wandb",), tmp_path, "a", {})
+    closed = []
+    monkeypatch.setattr(EventFile, "close", lambda self: closed.append(self._file.close()))
+    with pytest.raises(UserError, match="wandb"):
+        Reports(("tensorboard", "wandb"), tmp_path, "a", {})
+    assert len(closed) == 1
     with pytest.raises(UserError, match="tensorbord"):
         PretrainSettings(report_to=("tensorbord",))
 
