@@ -17,14 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from evals import yaml_tasks
+from evals.task_names import names_in
 from models.errors import UserError
 from models.words import _
 
 SECONDS = 2.0
 """How long the network is waited for."""
 BUILDERS = frozenset({"json", "csv", "text", "parquet", "arrow"})
-_NAMED = re.compile(rb"^['\"]?(task|group)['\"]?:\s*['\"]?([^\s'\"#]+)", re.MULTILINE)
-_TAGGED = re.compile(rb"^['\"]?tag['\"]?:[ \t]*([^\n]*)\n((?:[ \t]*-[^\n]*\n)*)", re.MULTILINE)
 
 
 def check(name: str, include_path: str = "") -> None:
@@ -58,13 +57,8 @@ def index() -> dict[str, tuple[Path, ...]]:
     """Return the files of lm-eval's tasks, groups and tags by name, from their first lines; two seconds, once."""
     found: dict[str, tuple[Path, ...]] = {}
     for path in sorted(yaml_tasks.shipped().rglob("*.yaml")):
-        content = path.read_bytes()
-        for _kind, name in _NAMED.findall(content):
-            found.setdefault(name.decode("utf-8", "replace"), (path,))
-        for inline, listed in _TAGGED.findall(content):
-            for part in re.findall(rb"[\w.\-]+", inline + b" " + listed.replace(b"-", b" ", 1)):
-                tag = part.decode("utf-8", "replace")
-                found[tag] = (*found.get(tag, ()), path)
+        for name, kind in names_in(path.read_bytes()):
+            found[name] = (*found.get(name, ()), path) if kind == "tag" else found.get(name) or (path,)
     return found
 
 

@@ -18,8 +18,8 @@ from models.words import _
 
 MOST = 200
 STEP = 250
-_LINE = re.compile(rb"^(task|group|tag):[ \t]*(\S[^\n#]*?)?[ \t\r]*(?:#.*)?$", re.MULTILINE)
-_ITEM = re.compile(rb"[ \t]*-[ \t]+([\w.+-]+)[ \t\r]*(?:#.*)?$")
+_LINE = re.compile(rb"^['\"]?(task|group|tag)['\"]?:[ \t]*(\S[^\n#]*?)?[ \t\r]*(?:#.*)?$", re.MULTILINE)
+_ITEM = re.compile(rb"[ \t]*-[ \t]+['\"]?([\w.+-]+)['\"]?[ \t\r]*(?:#.*)?$")
 KINDS = ("ours", "group", "task", "tag")
 
 
@@ -41,7 +41,7 @@ def shipped() -> Work[list[TaskName]]:
     folder = _folder()
     if folder is None:
         return []
-    place = cache_folder("tasks") / f"lm-eval-{version('lm-eval')}.json"
+    place = cache_folder("tasks") / f"lm-eval-{version('lm-eval')}-names.json"
     try:
         rows = json.loads(place.read_text(encoding="utf-8"))
         return [TaskName(str(name), str(kind)) for name, kind in rows if kind in KINDS]
@@ -77,7 +77,7 @@ def names_in(content: bytes) -> Iterator[tuple[str, str]]:
     is_group = any(match[1] == b"group" for match in _LINE.finditer(content))
     for match in _LINE.finditer(content):
         kind, value = match[1].decode(), (match[2] or b"").strip().strip(b"'\"")
-        if kind == "task" and (is_group or not value):
+        if kind == "task" and (not value or (is_group and value.startswith(b"["))):
             continue
         if value and not value.startswith(b"["):
             yield value.decode("utf-8", "replace"), kind

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -173,13 +174,14 @@ def _made(content: Mapping[str, Any]) -> Work[Path]:
         time.sleep(0.002)
         yield Progress(0, 0, _("waiting"))
     if (folder / drafts.step_name(content["stages"][-1]) / "done.json").is_file():
+        os.utime(folder)  # what was used last is kept longest
         return folder
     _making.add(key)
     try:
         yield from _make(content, folder)
     finally:
         _making.discard(key)
-    _forget_old(folder)
+        _forget_old(folder)  # what could not be made takes room too
     return folder
 
 

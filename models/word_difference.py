@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import TypeAlias
 
 LONGEST = 4000
@@ -19,8 +20,11 @@ def words(text: str) -> list[str]:
     return found if len(found) <= LONGEST else [*found[:LONGEST], "".join(found[LONGEST:])]
 
 
+@lru_cache(maxsize=64)
 def word_difference(first: str, second: str) -> tuple[list[Part], list[Part]]:
     """Return both texts in parts that the other has too and parts that it has not, in order.
+
+    Known pairs are not compared again (a picture is drawn often): the lists are not to be changed.
 
     The longest common stretches of words are matched first (Ratcliff and Obershelp 1988, as ``difflib`` does it). White
     space between two words that only one text has counts as its own.

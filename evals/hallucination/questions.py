@@ -67,7 +67,8 @@ def _from_world(benchmark: str, checkpoint: str) -> list[Question]:
     from evals import tasks
 
     known = tasks.benchmarks().get(benchmark)
-    rows = known.items(checkpoint) if known is not None and known.output_type == "generate_until" else []
+    asks = known is not None and known.output_type == "generate_until" and known.judged_by == "world"
+    rows = known.items(checkpoint) if known is not None and asks else []
     if known is None or not rows or "type" not in rows[0]:
         raise UserError(
             "hallucination.benchmark",

@@ -109,6 +109,7 @@ class App(QObject):
         language = set_language(self.context.store.settings.language)
         self.context.client.environment["TRIPTYCH_LANGUAGE"] = language
         self.context.session.detach_all()
+        self.context.session.forget_words()
         self._tell_language()
         self.context.session.refresh()
         old.closed.disconnect(self._on_closed)

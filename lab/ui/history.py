@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.columns import Column
@@ -46,6 +47,11 @@ class History:
             return
         self._items = [*self._items[: self._at + 1], snapshot][-LIMIT:]
         self._at = len(self._items) - 1
+
+    def leave_out(self, names: Collection[str]) -> None:
+        """Take these entries out of every selection."""
+        kept = [{name: value for name, value in item.selection.items() if name not in names} for item in self._items]
+        self._items = [replace(item, selection=selection) for item, selection in zip(self._items, kept, strict=True)]
 
     def undo(self) -> Snapshot:
         """Go one back, if there is one, and return what is shown then."""

@@ -17,6 +17,8 @@ from models.events import Progress
 from models.records.checkpoints import Loaded
 
 MAX_COLUMNS = 4
+WORDS = ("title", "facts")
+"""Entries of a selection that are shown as they are."""
 TYPING_MS = 300
 """How long the text must rest before the views are asked again."""
 
@@ -133,6 +135,11 @@ class Session(QObject):
         """Forget every view, as when the window is built anew."""
         self._views.clear()
         self._answers.keep_only({})
+
+    def forget_words(self) -> None:
+        """Forget what selections say to the reader: it is in the language in which they were made."""
+        self.history.leave_out(WORDS)
+        self._shown = self.history.current
 
     def set_visible(self, name: str, visible: bool) -> None:
         """Take note that a view can be seen, or no longer can."""

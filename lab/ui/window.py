@@ -314,10 +314,13 @@ class Window(QMainWindow):
 
     def remember(self) -> None:
         """Put sizes, docks, views and text into the settings."""
+        layouts = dict(self.context.store.settings.layouts)
+        if self.centre.docks:  # else there is no layout yet, and the old one is still to come
+            layouts["views"] = _text(self.centre.saveState(LAYOUT_VERSION))
         self.context.store.update(
             window_geometry=_text(self.saveGeometry()),
             window_state=_text(self.saveState(LAYOUT_VERSION)),
-            layouts={**self.context.store.settings.layouts, "views": _text(self.centre.saveState(LAYOUT_VERSION))},
+            layouts=layouts,
             views=self.centre.view_states(),
             text=self.prompt_bar.text(),
         )

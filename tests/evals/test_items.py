@@ -254,6 +254,8 @@ def test_names_of_tasks_are_read_from_their_files():
     assert list(names_in(b"group: mmlu\ntask:\n  - one\n  - two\n")) == [("mmlu", "group")]
     assert list(names_in(b"tag: [x, 'y']\ntask: z\n")) == [("x", "tag"), ("y", "tag"), ("z", "task")]
     assert list(names_in(b"include: other.yaml\n")) == []
+    assert list(names_in(b'"task": "t"\n"tag":\n- "a"\n- b\n')) == [("t", "task"), ("a", "tag"), ("b", "tag")]
+    assert list(names_in(b"group: g\ntask: t\n")) == [("g", "group"), ("t", "task")]
 
 
 # how far -------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,31 @@ def test_it_is_made_again_for_another_shape_and_the_child_dies_when_nobody_waits
     assert len(children) == 1
     work.close()
     assert not children[0].is_running()
+
+
+def test_only_a_few_are_kept_and_first_of_all_those_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path))
+
+    def make(content: Any, folder: Path) -> Any:
+        folder.mkdir(parents=True)
+        yield from ()
+        if content["n"]:
+            raise UserError("training.ahead", "It cannot be made.")
+        (folder / "tokenizer").mkdir()
+        (folder / "tokenizer/done.json").write_text("{}")
+
+    monkeypatch.setattr(ahead, "_make", make)
+    contents = [{"n": n, "stages": [{"stage": "tokenizer"}]} for n in range(6)]
+    used = finish(ahead._made(contents[0]))
+    for content in contents[1:]:
+        for path in (tmp_path / "ahead").iterdir():
+            os.utime(path, (0, 0) if path == used else (9, 9))
+        assert finish(ahead._made(contents[0])) == used
+        with pytest.raises(UserError, match="cannot be made"):
+            finish(ahead._made(content))
+    kept = list((tmp_path / "ahead").iterdir())
+    assert used in kept
+    assert len(kept) == ahead.KEPT
 
 
 def test_what_cannot_be_looked_at_is_said(corpus: Path) -> None:

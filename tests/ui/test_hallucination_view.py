@@ -185,6 +185,45 @@ def test_a_person_says_what_an_answer_is(page: RunsPage) -> None:
     assert "by a person" in page.below.answers.full.toPlainText()
 
 
+def test_a_verdict_that_could_not_be_written_is_not_shown(page: RunsPage) -> None:
+    fill(page)
+    page.below.answers.grid.selectRow(1)
+    page.below.answers.who.setCurrentText("sft")
+    before = page.below.answers.chosen()["sft"].verdict
+    said = "correct" if before != "correct" else "abstained"
+    page.below.answers.verdicts[said].click()
+    page.redraw()
+    assert page.below.answers.chosen()["sft"].verdict == said
+    page.set_failure(next(want for want in page.wants() if want.op == "label_answer"), Failure("user", "The disk is full."))
+    fill(page)
+    page.below.answers.grid.selectRow(1)
+    assert page.below.answers.chosen()["sft"].verdict == before
+    assert "The disk is full." in page.status.whole()
+
+
+def test_answers_read_again_are_shown_though_they_come_before_the_next_redraw(page: RunsPage) -> None:
+    fill(page)
+    page.refresh.click()
+    for _page in range(2):
+        for want in [want for want in page.wants() if want.op == "hallucination_answers"]:
+            found = made.page(want.params)
+            page.set_answer(want, replace(found, answers=tuple(replace(one, said="otherwise") for one in found.answers)))
+    page.redraw()
+    assert "otherwise" in page.below.answers.grid.rows.rows[0][1]
+
+
+def test_answers_are_kept_until_the_numbers_of_their_run_change(page: RunsPage) -> None:
+    fill(page)
+    runs = next(want for want in page.wants() if want.op == "hallucination_runs")
+    page.set_answer(runs, made.runs())
+    assert page.answers
+    (run,) = made.runs()
+    first = run.columns[0].qualities[0]
+    other = replace(run.columns[0], qualities=(replace(first, risk=first.risk + 1e-6), *run.columns[0].qualities[1:]))
+    page.set_answer(runs, (replace(run, columns=(other, *run.columns[1:])),))
+    assert not page.answers
+
+
 def test_a_run_is_started_and_stopped_as_a_job(page: RunsPage) -> None:
     fill(page)
     page.form.boxes["sampled"].setChecked(True)
@@ -263,6 +302,26 @@ def test_a_question_streams(qtbot: Any, language: str) -> None:
     before = widget.wants()[0]
     widget.again.click()
     assert widget.wants()[0].params["seed"] == before.params["seed"] + 8
+
+
+def test_parts_of_an_answer_give_way_to_a_failure_another_column_and_a_new_start(qtbot: Any) -> None:
+    widget = QuestionPage()
+    qtbot.addWidget(widget)
+    widget.set_columns(samples.COLUMNS[:2])
+    widget.set_text(TEXT)
+    widget.show()
+    first, second = widget.wants()
+    for want in (first, second, first):  # the first question was stopped and is asked again
+        widget.set_partial(want, AnswerPart("Clara.", made.tokens()))
+        widget.set_partial(want, AnswerPart(sample=DrawnAnswer("Boris", -1, -1.0, 2)))
+    widget.redraw()
+    assert widget.panels[0].note.whole().startswith("1 ")
+    widget.set_failure(first, Failure("user", "No memory is left."))
+    widget.redraw()
+    assert "No memory is left." in widget.panels[0].message()
+    widget.set_columns((samples.COLUMNS[0], samples.COLUMNS[2]))
+    widget.redraw()
+    assert widget.panels[1].message().startswith("Working")
 
 
 # the real window -----------------------------------------------------------------------------------------------------

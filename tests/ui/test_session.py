@@ -322,6 +322,17 @@ def test_a_text_that_cannot_be_sent_is_told_in_the_view(
     qtbot.waitUntil(lambda: len(client.of("tokens")) == 2)
 
 
+def test_what_a_selection_says_is_forgotten_with_its_language_and_the_selection_stays(session: Session) -> None:
+    for head in (1, 2):
+        session.select({"layer": 0, "head": head, "title": f"L0H{head}", "facts": {"Entropy": "1.5 nats"}})
+    session.forget_words()
+    assert session.selection == {"layer": 0, "head": 2}
+    session.undo()
+    assert session.selection == {"layer": 0, "head": 1}
+    session.redo()
+    assert session.selection == {"layer": 0, "head": 2}
+
+
 def test_a_tab_chosen_while_the_views_are_made_is_the_one_that_asks(client: FakeClient, session: Session, qtbot: Any) -> None:
     centre = Centre(session, {})
     qtbot.addWidget(centre)

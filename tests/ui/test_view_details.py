@@ -469,6 +469,14 @@ def test_one_answer_is_scored_by_every_column_token_by_token(show):
     assert step.surprisal == pytest.approx(float(made.scored_answer(" Verda is.").surprisal[-1]))
     assert "drawn with" not in step_tip(step)
     assert "&lt;b&gt;x&lt;/b&gt;" in step_tip(step)
+    document = log.document()
+    changes = document.revision()
+    view.redraw()
+    assert document.revision() == changes  # nothing is new, nothing is written again
+    for text in (" Some", " more"):  # an answer above the last turn grows
+        view.exchanges[-1].replies[0].steps += made.steps(text)
+        view.redraw()
+        assert text in log.toPlainText()
     view.set_failure(scored[1], Failure("user", "Too long."))
     view.redraw()
     assert "Too long." in view.panels[1].content.toPlainText()
@@ -546,6 +554,25 @@ def test_a_blind_vote_names_nobody_until_it_is_cast(show, qtbot):
     assert all(panel.isVisible() for panel in view.panels[:3])
 
 
+def test_a_vote_is_about_the_answers_on_the_screen_and_is_cast_once(show):
+    view = show(chat)
+    fill(view)
+    view.blind.setChecked(True)
+    pane = view.voting.pane
+    finish_all(view, "Who?", ("first 0", "first 1"))
+    finish_all(view, "And who?", ("second 0", "second 1"))
+    assert pane.texts["A"].toPlainText() == f"second {view.voting.pair[0]}"
+    view._on_edit_last()
+    assert not pane.can_vote()
+    view.redraw()
+    assert pane.texts["A"].toPlainText() == f"first {view.voting.pair[0]}"
+    pane.vote("A")
+    (want,) = (want for want in view.wants() if want.op == "vote")
+    assert want.params["vote"]["answers"][want.params["vote"]["choice"]]["text"] == pane.texts["A"].toPlainText()
+    pane.vote("B")  # a second click before the answer
+    assert [one for one in view.wants() if one.op == "vote"] == [want]
+
+
 # evaluate ------------------------------------------------------------------------------------------------------------
 def choose(view, benchmark="world_questions", metric="exact_match", column=2):
     model = view.scores.table.scores
@@ -570,6 +597,18 @@ def test_a_click_on_a_score_asks_for_everybodys_items(show):
     assert "what is the capital of <b>Veltria</b>?" in view.items.card.whole()
     table.grid.selectRow(3)
     assert next(want for want in view.wants() if want.op == "item").params["doc_id"] == "world_questions-test-3"
+
+
+def test_why_the_items_of_one_score_cannot_be_read_is_not_said_of_another(show):
+    view = show(evaluate, n=3)
+    fill(view)
+    rows = [line for line in view.scores.table.scores.lines if not isinstance(line, str)]
+    view.set_failure(choose(view, *rows[0]), Failure("user", "The samples are gone."))
+    view.redraw()
+    assert "The samples are gone." in view.items.page.text()
+    choose(view, *rows[1])
+    view.redraw()
+    assert "Reading items" in view.items.page.text()
 
 
 def test_the_names_of_benchmarks_stand_beside_their_lines_uncut(show):
@@ -768,6 +807,12 @@ def test_a_baseline_asks_for_paired_differences(show):
     view.redraw()
     header, rows = view.table()
     assert 0.2 in [row[header.index("difference")] for row in rows]
+    view.set_failure(want, Failure("user", "The samples are gone."))
+    view.redraw()
+    assert "The samples are gone." in view.scores.status.whole()
+    view.scores.take_baseline("")
+    view.redraw()
+    assert view.scores.status.whole() == ""
 
 
 def test_a_run_that_was_opened_elsewhere_is_shown_alone(show):

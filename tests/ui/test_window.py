@@ -242,6 +242,12 @@ def test_everything_is_remembered(open_app: Open, qtbot: Any, home: Path) -> Non
     ready(second, qtbot, 2)
 
 
+def test_a_window_closed_before_its_views_are_there_keeps_their_layout(open_app: Open) -> None:
+    app = open_app(FAKE, Settings(text="a b c", layouts={"views": "AAAA"}), start=False)
+    app.window.remember()
+    assert app.context.store.settings.layouts == {"views": "AAAA"}
+
+
 BAD_COLUMNS = '{"version": 1, "columns": [1, {"checkpoint": 2}]}'
 
 

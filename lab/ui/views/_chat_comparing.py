@@ -65,6 +65,7 @@ class Comparing(QObject):
     def __init__(self, tools: ToolRow) -> None:
         super().__init__(tools)
         self.scored, self.against = QComboBox(tools), QComboBox(tools)
+        self._steps: dict[int, tuple[TokenStrip, list[Step]]] = {}
         tip = _("Show the last answer of one column token by token as every column scores it, the reward model too")
         tools.labelled(_("Score the answer of"), self.scored, tip)
         tools.labelled(_("Differences from"), self.against, _("Underlay the words that this column's last answer does not have"))
@@ -105,7 +106,9 @@ class Comparing(QObject):
         """Return the chosen answer as one column scores it, or why it does not."""
         who = _("{name} scores the answer of {whose}").format(name=names[index], whose=names[self.whose()])
         if isinstance(found, TokenStrip):
-            return Turn(who, color=color, steps=answer_steps(found), note=score_note(found))
+            if index not in self._steps or self._steps[index][0] is not found:  # the same list is not written again
+                self._steps[index] = found, answer_steps(found)
+            return Turn(who, color=color, steps=self._steps[index][1], note=score_note(found))
         return Turn(who, color=color, note=why or _("scoring…"), bad=bool(why))
 
     def differences(self, exchange: Exchange, index: int) -> list[tuple[bool, str]]:

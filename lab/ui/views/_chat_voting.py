@@ -58,6 +58,7 @@ class Voting:
     def again(self) -> None:
         """Forget the pair: the next answers are another question, or another pair of the same."""
         self.pair, self.revealed = None, False
+        self.pane.show_waiting("", _("Write a message below; two of the columns answer it, without their names."))
 
     def wants(self) -> list[Want]:
         """Return the requests for the win rates and for writing a vote."""
@@ -70,7 +71,7 @@ class Voting:
 
     def vote(self, name: str, exchange: Exchange, columns: Sequence[Column], messages: Sequence[dict[str, str]]) -> None:
         """Make a vote of a choice; it is written by the engine."""
-        if self.pair is None or self.revealed:
+        if self.pair is None or self.revealed or self._vote:
             return
         names, shown = names_of(columns), self.pair
         places = sorted(shown)

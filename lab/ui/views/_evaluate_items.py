@@ -71,6 +71,7 @@ class ItemsPane(QWidget):
         """Take another score."""
         if self.chosen is None or self.chosen[:2] != chosen[:2]:
             self._page, self.picked = None, ""
+            self.failures = {slot: why for slot, why in self.failures.items() if slot not in SLOTS}
             self.table.begin()
             self.table.forget()
             self.card.show_note("")

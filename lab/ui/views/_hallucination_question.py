@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QPushButton, QSpinBox, QWidget
 
-from lab.ui.view import Want
+from lab.ui.view import Failure, Want
 from lab.ui.views._hallucination_data import score_text
 from lab.ui.widgets.answer_log import AnswerLog, answer_turns, clusters_of, steps_of
 from lab.ui.widgets.chat_log import Turn
@@ -16,6 +16,7 @@ from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel
 from lab.ui.widgets.text import number
+from models.columns import Column
 from models.records.hallucination import AnswerPart, QuestionAnswer
 from models.uncertainty.scores import SCORES, explanation, title
 from models.words import _
@@ -79,6 +80,14 @@ class QuestionPage(ColumnView):
         params = {"column": self.columns[index], "text": self.text, **self.settings()}
         return Want("question", "question", params, index, streamed=True, fresh=self._again)
 
+    def set_columns(self, columns: tuple[Column, ...]) -> None:
+        """Show these columns; what another checkpoint said at that place is forgotten."""
+        for index in {*self.parts, *self._drawn}:
+            if self.columns[index : index + 1] != columns[index : index + 1]:
+                self.parts.pop(index, None)
+                self._drawn.pop(index, None)
+        super().set_columns(columns)
+
     def set_text(self, text: str) -> None:
         """Take a new question."""
         if text != self.text:
@@ -88,6 +97,8 @@ class QuestionPage(ColumnView):
     def set_partial(self, want: Want, value: Any) -> None:
         """Take the greedy answer or one more drawn one."""
         if isinstance(value, AnswerPart) and want == self.wanted(want.column):
+            if value.tokens is not None:  # the greedy answer comes first, again if the question was stopped meanwhile
+                self.parts.pop(want.column, None)
             self.parts.setdefault(want.column, []).append(value)
             self.redraw_soon()
 
@@ -95,6 +106,12 @@ class QuestionPage(ColumnView):
         """Take a whole answer."""
         self.parts.pop(want.column, None)
         super().set_answer(want, value)
+
+    def set_failure(self, want: Want, failure: Failure) -> None:
+        """Show why there is no whole answer; after a stop its parts stay."""
+        if failure.kind != "cancelled":
+            self.parts.pop(want.column, None)
+        super().set_failure(want, failure)
 
     def ready(self, panel: ColumnPanel, index: int) -> bool:
         """Return whether there is something to show: a whole answer, or the parts of one."""

@@ -22,6 +22,7 @@ from lab.ui.widgets.rows import RowsTable
 from lab.ui.widgets.run_form import BUSY, job_text, timer
 from models.columns import Column
 from models.events import Progress
+from models.protocol import encode
 from models.records.hallucination import HallucinationRun, QuestionAnswer
 from models.records.scores import Job
 from models.words import _
@@ -41,7 +42,7 @@ class RunsPage(ViewWidget):
         self.answers: dict[str, list[QuestionAnswer]] = {}
         self.totals: dict[str, int] = {}
         self.failures: dict[str, Failure] = {}
-        self._loaded: tuple[str, str, int] = ("", "", 0)
+        self._loaded = (-1, 0)
         self._answered = False
         self._tick = self._starts = self._revision = 0
         self._argv: tuple[str, ...] = ()
@@ -166,7 +167,7 @@ class RunsPage(ViewWidget):
         before, self._answered = self.shown(), True
         self.runs = runs
         after = self.shown()
-        if before is not None and after is not None and str(before.columns) != str(after.columns):
+        if before is not None and after is not None and encode(before.columns) != encode(after.columns):
             self._forget_answers()
 
     def _take_answers(self, want: Want, value: Any) -> None:
@@ -188,6 +189,8 @@ class RunsPage(ViewWidget):
         self.failures[slot] = failure
         if slot in ("start", "stop", "label"):
             self._argv, self._stopping, self._label = (), "", {}
+            if slot == "label":  # the verdict on the screen was never written
+                self._forget_answers()
         elif slot == "answers":
             self.totals[str(want.params["checkpoint"])] = 0
         self.redraw_soon()
@@ -255,7 +258,7 @@ class RunsPage(ViewWidget):
             self.changed.emit()
 
     def _show_answers(self) -> None:
-        key = (self._wanted_run, self._wanted_remedy, sum(map(len, self.answers.values())))
+        key = (self._revision, sum(map(len, self.answers.values())))
         if key != self._loaded or not self.answers:
             self._loaded = key
             self.below.answers.set_answers({name: tuple(found) for name, found in self.answers.items()}, self._colors())
@@ -316,7 +319,7 @@ class RunsPage(ViewWidget):
         """Follow the theme."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_soon"):
-            self._loaded = ("", "", 0)
+            self._loaded = (-1, 0)
             self.redraw_soon()
 
     # slots -----------------------------------------------------------------------------------------------------------
@@ -367,7 +370,7 @@ class RunsPage(ViewWidget):
         if shown is not None and answer is not None:
             self._label = {"run": shown.path, "id": answer.id, "answer": answer.said, "verdict": verdict}
             self._starts += 1
-            self.answers, self._loaded = data.relabelled(self.answers, answer.id, answer.said, verdict), ("", "", 0)
+            self.answers, self._loaded = data.relabelled(self.answers, answer.id, answer.said, verdict), (-1, 0)
             self.redraw_soon()
             self.changed.emit()
 

@@ -7,12 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import (
-    QLineEdit,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from lab.ui.view import Failure, View, Want
 from lab.ui.views._chat_comparing import SLOT, Comparing
@@ -374,6 +369,7 @@ class ChatView(ColumnView):
     def _on_edit_last(self) -> None:
         if self.exchanges:
             self.edit.setPlainText(self.exchanges.pop().user)
+            self.voting.again()
             self.edit.setFocus()
             self.redraw_soon()
             self.changed.emit()

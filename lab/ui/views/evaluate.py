@@ -44,6 +44,7 @@ class EvaluateView(ViewWidget):
         self._argv: tuple[str, ...] = ()
         self._stopping = ""
         self._known: list[Want] | None = None
+        self._arranged: tuple[object, ScoreMatrix] | None = None
         self.scores, self.items, self.form = MatrixPane(self), ItemsPane(self), RunForm(self)
         self.export = ExportMenu(self)
         self._lay_out()
@@ -215,7 +216,9 @@ class EvaluateView(ViewWidget):
         """Return the scores as they are shown."""
         first = self._open_names()
         shown = [cell for cell in self.cells if not self.scores.only.isChecked() or cell.checkpoint in first]
-        arranged = with_live(arrange(shown, first), self.runs)
+        if self._arranged is None or self._arranged[0] != (shown, first):
+            self._arranged = (shown, first), arrange(shown, first)
+        arranged = with_live(self._arranged[1], self.runs)
         baseline = self.scores.baseline_name()
         return with_baseline(arranged, self.comparisons, baseline) if baseline and self._asked_baseline == baseline else arranged
 
@@ -233,7 +236,8 @@ class EvaluateView(ViewWidget):
         matrix, running = self.matrix(), evaluating(self.jobs)
         self.scores.fill_baselines(list(dict.fromkeys(cell.checkpoint for cell in self.cells)))
         self._show_upper(matrix)
-        failed = next((self.failures[name] for name in ("start", "compare", "stop", "export") if name in self.failures), None)
+        asked = ("start", "compare", "stop", "export") if self.scores.baseline_name() else ("start", "stop", "export")
+        failed = next((self.failures[name] for name in asked if name in self.failures), None)
         left = self.runs[0].left if running and self.runs else float("nan")
         self.scores.status.set_whole(f"{failed.what} {failed.hint}".strip() if failed else job_text(running, left))
         self.scores.status.setVisible(bool(self.scores.status.whole()))

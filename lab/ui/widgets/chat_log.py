@@ -87,13 +87,16 @@ class ChatLog(QTextEdit):
         self._starts: list[int] = []
         self._spans: list[tuple[int, Step]] = []
         self._fingerprint: object = None
+        self._held: list[list[Step]] = []
 
     def set_turns(self, turns: list[Turn], coloured: bool = True) -> None:
         """Show a conversation; when only the last turn has grown, only what is new is added."""
         fingerprint = [
-            (t.who, t.text if not t.steps else "", t.color, t.note, t.bad, id(t.steps), tuple(t.parts)) for t in turns
+            (t.who, t.text if not t.steps else "", t.color, t.note, t.bad, id(t.steps) if t.steps else 0, tuple(t.parts))
+            for t in turns
         ]
-        key = (fingerprint, coloured, scheme(self.palette()))
+        above = [len(turn.steps) for turn in turns[:-1]]
+        key = (fingerprint, above, coloured, scheme(self.palette()))
         last = turns[-1].steps if turns and not turns[-1].parts else []
         if key == self._fingerprint and turns and len(last) >= self._shown_steps:
             if len(last) > self._shown_steps:
@@ -101,6 +104,7 @@ class ChatLog(QTextEdit):
                 self._shown_steps = len(last)
             return
         self._fingerprint, self._coloured = key, coloured
+        self._held = [turn.steps for turn in turns]  # as long as they live, no other list has their ids
         self._render(turns)
         self._shown_steps = len(last)
 

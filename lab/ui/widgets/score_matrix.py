@@ -171,7 +171,7 @@ def _says(matrix: ScoreMatrix, row: Row, word: str) -> bool:
     if word in f"{row[0]} {row[1]}".casefold():
         return True
     if word in ("failed", "running", "queued", "invalid"):
-        return any(cell.state == word for (own, _name), cell in matrix.cells.items() if own == row)
+        return any(cell.state == word for name in matrix.checkpoints if (cell := matrix.cells.get((row, name))) is not None)
     if word in ("better", "worse", "unclear"):
         found = [(matrix.comparisons.get((row, name)), matrix.cells.get((row, name))) for name in matrix.checkpoints]
         return any(c is not None and cell is not None and verdict(c, cell.higher_is_better).kind == word for c, cell in found)

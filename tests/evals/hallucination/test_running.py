@@ -199,6 +199,7 @@ def test_settings_that_make_no_sense(settings, said):
         ({"remedies": ("retrieval",)}, "needs --retrieve"), ({"remedies": ("crosscheck",)}, "needs --checker"),
         ({"remedies": ("vote",), "samples": 0}, "at least 1"),
         ({"benchmarks": ("arc_easy",)}, "no benchmark of the closed world"),
+        ({"benchmarks": ("safety_injection",)}, "no benchmark of the closed world"),
         ({"benchmarks": ("none.jsonl",)}, "cannot be read"), ({"labels": "none.csv"}, "cannot be read"),
     ],
 )  # fmt: skip
