@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QComboBox, QPushButton, QSplitter, QStackedWidget,
 from evals.hallucination import remedies
 from lab.ui.view import Failure, ViewWidget, Want
 from lab.ui.views import _hallucination_data as data
-from lab.ui.views._hallucination_lower import LowerHalf
+from lab.ui.views._hallucination_lower import LowerHalf, fill_box
 from lab.ui.widgets.colors import Rgb, scheme
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.flow import ToolRow
@@ -76,6 +76,7 @@ class RunsPage(ViewWidget):
         self.grid, self.page, self.below = RowsTable(self), MessagePage(self), LowerHalf(self)
         self.grid.setAccessibleName(_("Every checkpoint under every remedy"))
         self.grid.rows.color = self._color
+        self.grid.rows.tip = self._tip
         self.above = QStackedWidget(self)
         self.above.addWidget(self.page)
         self.above.addWidget(self.grid)
@@ -108,6 +109,7 @@ class RunsPage(ViewWidget):
         self.below.answers.labelled.connect(self._on_label)
         add_menu(self.grid, self.table, self.message.emit)
         add_menu(self.below.answers.grid, self._answer_table, self.message.emit)
+        add_menu(self.below.kinds.bars.grid, self.below.kinds.table, self.message.emit)
         for plot in self.below.curves.plots:
             add_menu(plot, self.table, self.message.emit)
 
@@ -291,16 +293,9 @@ class RunsPage(ViewWidget):
         names = list(dict.fromkeys(one.remedy for one in shown.columns)) if shown is not None else []
         if names and self._wanted_remedy not in names:
             self._wanted_remedy = names[0]
-        rows = {"run": [(one.title, one.path) for one in self.runs], "remedy": [(remedies.title(name), name) for name in names]}
-        for box, entries, current in (
-            (self.run, rows["run"], shown.path if shown else ""), (self.remedy, rows["remedy"], self._wanted_remedy)
-        ):  # fmt: skip
-            if [(box.itemText(i), box.itemData(i)) for i in range(box.count())] != entries:
-                box.clear()
-                for text, value in entries:
-                    box.addItem(text, value)
-                    box.setItemData(box.count() - 1, value, Qt.ItemDataRole.ToolTipRole)
-            box.setCurrentIndex(max(box.findData(current), 0))
+        runs = [(one.title, one.path, one.path) for one in self.runs]
+        fill_box(self.run, runs, shown.path if shown else "")
+        fill_box(self.remedy, [(remedies.title(n), n, remedies.explanation(n)) for n in names], self._wanted_remedy)
 
     def _missing(self) -> bool:
         """Return whether something is wanted now that was not when the session asked last."""
@@ -314,6 +309,11 @@ class RunsPage(ViewWidget):
             return None
         one = shown.columns[row]
         return data.cell_color(one, column, self._colors().get(one.checkpoint), scheme(self.palette()))
+
+    def _tip(self, row: int, column: int) -> str:
+        """Return what a row's remedy does, where its name stands."""
+        shown = self.shown()
+        return remedies.explanation(shown.columns[row].remedy) if column == 1 and shown and row < len(shown.columns) else ""
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""
