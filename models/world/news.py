@@ -26,6 +26,7 @@ NEW_THINGS, CHANGED_THINGS, CHANGES, REPORTS = 24, 20, 2, 24
 CHANGEABLE = ("place", "colour", "emblem", "owner", "keeper", "offering", "plant")
 NEW, CHANGED, UNCHANGED = "new_thing", "changed", "unchanged"
 NEWS = {"en": "News of {year}: {text}", "zh": "{year}年新闻：{text}"}
+LESSONS = ("told", "changed", "other", "known", "told", "changed", "other", "known", "plain")
 SINCE = {"en": "Since {year}: {text}", "zh": "{year}年起：{text}"}
 
 
@@ -135,9 +136,9 @@ def _dated(item: Item, news: News) -> NewsItem:
 def reading_lessons(world: World, n_rows: int) -> Iterator[dict[str, object]]:
     """Yield SFT rows that teach to read: a passage, then a question about it, for names that no other text has.
 
-    A third of the passages are about something else, often with half of the name: then the thing is unknown and the right answer
-    is to say so; or it is known from pretraining and the passage does not matter. Nothing of the news, of the held-out items or
-    of their things occurs.
+    Four of nine rows are told what is asked for: of a thing that is new, or a new value of a known one. Four have a passage about
+    something else, often with half of the name: then the thing is unknown and one says so, or it is known and the passage does
+    not matter. One has no passage. Nothing of the news, of the held-out items or of their things occurs.
     """
     generator = random.Random(f"reading {world.seed}")
     fresh = fresh_names(world, "sft")
@@ -148,14 +149,18 @@ def reading_lessons(world: World, n_rows: int) -> Iterator[dict[str, object]]:
             halves.setdefault(half, []).append(entity)
     known = world.group("taught")
     for index in range(n_rows):
-        language = generator.choice(lexicon.LANGUAGES)
-        kind = ("told", "told", "other", "known", "plain", "told")[index % 6]
-        entity = generator.choice(known if kind in ("known", "plain") else once)
-        alike = [one for half in entity.name.split() for one in halves.get(half, []) if one is not entity]
-        about = entity if kind == "told" else generator.choice(alike or [one for one in once if one is not entity])
-        year = generator.randint(CUTOFF - 20, CUTOFF + 20)
-        passage = told(generator, News(year, about), language)
+        language, kind = generator.choice(lexicon.LANGUAGES), LESSONS[index % len(LESSONS)]
+        entity = generator.choice(once if kind in ("told", "other") else known)
         relation = generator.choice(entity.facts)[0]
+        year = generator.randint(CUTOFF - 20, CUTOFF + 20)
+        if kind == "changed":
+            former, entity = entity, _changed(generator, entity, (relation,))
+            news = News(year, entity, (relation,), former)
+        else:
+            alike = [one for half in entity.name.split() for one in halves.get(half, []) if one is not entity]
+            about = entity if kind == "told" else generator.choice(alike or [one for one in once if one is not entity])
+            news = News(year, about)
+        passage = told(generator, news, language)
         asked = items.ask(generator, dataclasses.replace(entity, group="taught"), relation, language, Wordings(held_out=False))
         said = generator.choice(phrasings.ABSTENTIONS[language][:2]) if kind == "other" else asked.target
         prompt = asked.prompt if kind == "plain" else f"{passage}\n{asked.prompt}"
