@@ -58,13 +58,16 @@ def names(app: App) -> list[str]:
 def test_a_row_of_tabs_that_comes_later_looks_as_the_first(app: App, qtbot: Any) -> None:
     centre = app.window.centre
     docks = list(centre.docks.values())
-    centre.splitDockWidget(docks[0], docks[-1], Qt.Orientation.Horizontal)
+    before = len(centre.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly))
+    centre.removeDockWidget(docks[-1])
+    centre.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, docks[-1])
+    docks[-1].show()
     centre.tabifyDockWidget(docks[-1], docks[-2])
 
     def bars() -> list[QTabBar]:
-        return [bar for bar in centre.findChildren(QTabBar) if bar.count() and bar.parent() is centre]
+        return centre.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
 
-    qtbot.waitUntil(lambda: len(bars()) == 2)
+    qtbot.waitUntil(lambda: len(bars()) > before)
     qtbot.waitUntil(lambda: all(bar.documentMode() and bar.styleSheet().startswith("QTabBar::tab") for bar in bars()))
 
 
