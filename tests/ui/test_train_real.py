@@ -100,8 +100,8 @@ def test_smollm_learns_by_lora_through_the_window(
     offered = [editor.source.itemData(at) for at in range(editor.source.count())]
     editor.source.setCurrentIndex(offered.index(("stage", "sft")))
     editor.source.activated.emit(editor.source.currentIndex())
-    given = {"parent": str(smollm), "data": str(talk(tmp_path)), "steps": f"{STEPS}", "batch_size": "2", "block": "128"}
-    fill_in(editor.form, {**given, "lr": "0.0005", "method": "lora", "warmup": "5"})
+    given = {"parent": str(smollm), "data": str(talk(tmp_path)), "steps": f"{STEPS}", "batch_size": "1", "block": "96"}
+    fill_in(editor.form, {**given, "lr": "0.001", "method": "lora", "warmup": "5"})
     fill_in(editor.form, {"sample_prompts": json.dumps(ASKED), "sample_tokens": "24"})
     (step,) = yaml.safe_load(editor.text())["stages"]
     assert (step["method"], step["steps"], step["parent"]) == ("lora", STEPS, str(smollm))
