@@ -12,7 +12,7 @@ import typer
 from lab.cli import app
 
 GUIDE = Path(__file__).parent.parent.parent / "assets" / "guide"
-PAGES = ("index", "views", "opening", "evaluating", "hallucination", "training", "commands", "story")
+PAGES = ("index", "views", "opening", "evaluating", "hallucination", "training", "commands", "story", "decisions")
 LANGUAGES = {"en": "", "zh": ".zh"}
 
 
@@ -45,6 +45,17 @@ def test_twins_have_the_same_headings_tables_and_examples(name: str) -> None:
     ours, theirs = shape(page(name, "en")), shape(page(name, "zh"))
     plain = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b and "code" not in (a, b)]
     assert plain == []
+
+
+def test_twins_of_the_log_and_the_decisions_hold_the_same_figures_and_dates() -> None:
+    def cells(text: str) -> list[str]:
+        return [re.sub(r"[^\d.]", "", line) for line in text.splitlines() if line.startswith("|") and "→" not in line]
+
+    def dates(text: str) -> list[str]:
+        return re.findall(r"^\*\*(\d{4}-\d\d-\d\d)", text, flags=re.MULTILINE)
+
+    assert cells(page("story", "en")) == cells(page("story", "zh")) != []
+    assert dates(page("decisions", "en")) == dates(page("decisions", "zh")) != []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
