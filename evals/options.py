@@ -35,6 +35,7 @@ class EvalSettings:
         numpy_seed: Of numpy's generator, which some tasks draw from; None leaves it alone.
         torch_seed: Of sampled answers.
         fewshot_seed: Of the examples before an item.
+        model_args: How endpoints are asked: ``tokenizer=FOLDER,num_concurrent=8``; never a key.
     """
 
     limit: float = 0
@@ -54,6 +55,7 @@ class EvalSettings:
     numpy_seed: int | None = SEEDS[1]
     torch_seed: int = SEEDS[2]
     fewshot_seed: int | None = SEEDS[3]
+    model_args: str = ""
 
     def __post_init__(self) -> None:
         if self.limit < 0 or (self.num_fewshot or 0) < 0:

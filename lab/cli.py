@@ -166,18 +166,21 @@ def models_list(path: Annotated[str, typer.Argument(help="Folder to look in.")] 
 
 @models_app.command("convert")
 def models_convert(
-    path: str, output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside PATH.")] = None
+    path: str,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside PATH.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="A folder's; or meta.pkl or the text of a model of characters.")] = None,
 ) -> int:
-    """Turn a GGUF, .bin or .pt into a safetensors folder, in a limited child process."""
+    """Turn a GGUF, .bin, .pt or .pth (of nanoGPT and minimind too) into a safetensors folder, in a limited child process."""
     from models.library import convert
 
     place = Path(path)
     beside = place.with_name(f"{place.name if place.is_dir() else place.stem}-safetensors")
-    print(follow(convert(path, output or beside)))
+    print(follow(convert(path, output or beside, tokenizer)))
     return DONE
 
 
 models_app.command("merge")(cli_finetune.models_merge)
+models_app.command("tokenizers")(cli_finetune.models_tokenizers)
 
 
 app.command()(cli_inspect.command())

@@ -62,6 +62,18 @@ def test_a_scored_choice_is_encoded_with_its_prompt(shelf, tiny_lineage):
     assert empty.n_prompt == 1
 
 
+def test_an_encoder_decoder_reads_the_answer_as_its_target(shelf, tiny):
+    column = Column(str(tiny("t5")))
+    opened = finish(shelf.open(column))
+    found = finish(exact(shelf, column, "The dog", " sleeps", scored=True))
+    plain = prepare(opened, column, "The dog", echo=False)
+    answer = tuple(opened.tokenizer.encode(" sleeps", add_special_tokens=False))
+    assert found.text == "The dog"
+    assert found.ids == (*plain.ids, *plain.target_ids, *answer)
+    assert found.n_prompt == len(found.ids) - len(answer)
+    assert prepare(opened, replace(column, exact=found.ids), "The dog").target_ids == (*plain.target_ids, *answer)
+
+
 def test_what_is_too_long_is_cut_at_the_left(shelf, tiny_lineage):
     found = finish(exact(shelf, column_of(tiny_lineage), "dog " * 5000, "end"))
     assert found.note
