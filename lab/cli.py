@@ -247,6 +247,9 @@ app.command("explain")(cli_eval.explain)
 app.command()(cli_shares.merge)
 
 
+app.command()(cli_shares.rescore)
+
+
 @app.command()
 def compare(
     paths: Annotated[list[str], typer.Argument(metavar="DIR|CKPT...")],
