@@ -180,6 +180,7 @@ def models_convert(
 
 
 models_app.command("merge")(cli_finetune.models_merge)
+models_app.command("tokenizers")(cli_finetune.models_tokenizers)
 
 
 app.command()(cli_inspect.command())
