@@ -249,6 +249,9 @@ app.command("explain")(cli_eval.explain)
 app.command()(cli_shares.merge)
 
 
+app.command()(cli_shares.rescore)
+
+
 @app.command()
 def compare(
     paths: Annotated[

@@ -89,8 +89,11 @@ def evaluate(
         str, typer.Option(metavar="K=V,...", help="How endpoints are asked: tokenizer=FOLDER,num_concurrent=8,timeout=60.")
     ] = "",
     include_path: Annotated[str, typer.Option(help="Folder with your own task YAML files.")] = "",
+    metric: Annotated[
+        str, typer.Option("--metric", metavar="NAME|FOLDER,...", help="Further metrics of `evaluate`; needs --allow-code.")
+    ] = "",
     allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let task YAML from outside run the Python that it names.")
+        bool, typer.Option("--allow-code", help="Let task YAML from outside, and --metric, run their Python.")
     ] = False,
     seed: Annotated[
         str, typer.Option(metavar="N|PYTHON,NUMPY,TORCH,FEWSHOT", help="Default: 0,1234,1234,1234, as lm-eval's.")
@@ -110,7 +113,7 @@ def evaluate(
         apply_chat_template=switch(apply_chat_template), include_path=include_path, allow_code=allow_code, seed=python,
         samples=samples, system_instruction=system_instruction, gen_kwargs=gen_kwargs,
         fewshot_as_multiturn=turns if isinstance(turns, bool) else None, numpy_seed=numpy, torch_seed=torch,
-        fewshot_seed=fewshot, model_args=model_args,
+        fewshot_seed=fewshot, metric=metric, model_args=model_args,
     )  # fmt: skip
     return _run((checkpoints, tasks, output_path), wanted, (shard, engine, address), as_json)
 

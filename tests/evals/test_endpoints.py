@@ -20,18 +20,10 @@ from models.errors import UserError
 from models.events import finish
 from models.library import load
 from models.places import bundled_root
-from tests.evals.test_grid import CHOICES, QUESTIONS, ROLLING, TEXTS, values
+from tests.evals.test_grid import CHOICES, QUESTIONS, ROLLING, TEXTS, WRITING, values
 
 pytest.importorskip("tenacity", reason="the extra 'endpoints' is not installed")
 SECRET = "sk-very-secret-4711"
-WRITING = """
-output_type: generate_until
-doc_to_text: "{{question}}"
-doc_to_target: "fox"
-generation_kwargs: {until: ["."], max_gen_toks: 6}
-metric_list:
-  - {metric: exact_match, aggregation: mean, higher_is_better: true}
-"""
 
 
 @pytest.fixture(scope="module")

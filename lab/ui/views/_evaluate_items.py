@@ -88,7 +88,7 @@ class ItemsPane(QWidget):
         found = places(matrix, row)
         if not found:
             return {}
-        up = next(matrix.cells[row, name].higher_is_better for name, _run, _task in found)
+        up = next(matrix.cells[row, name].direction for name, _run, _task in found)
         return {"places": found, "metric": row[1], "up": up, "reference": matrix.baseline}
 
     def _cell(self, matrix: ScoreMatrix) -> Cell | None:
