@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from lab.ui.views import _hallucination_data as data
 from lab.ui.views._hallucination_kinds import KindsPart
+from lab.ui.views._hallucination_tools import fill_box
 from lab.ui.widgets.answer_log import MARKS, AnswerLog, answer_turns, verdict_name
 from lab.ui.widgets.chat_log import Turn
 from lab.ui.widgets.colors import Rgb, scheme
@@ -28,21 +29,11 @@ from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.legend import ColorKey
 from lab.ui.widgets.panel import Elided
 from lab.ui.widgets.rows import RowsTable
-from lab.ui.widgets.text import tooltip
+from lab.ui.widgets.run_form import TYPING_MILLISECONDS, timer
 from lab.ui.widgets.xy_plot import XyPlot
 from models.records.hallucination import AnswerColumn, QuestionAnswer
 from models.uncertainty import scores
 from models.words import _
-
-
-def fill_box(box: QComboBox, entries: Sequence[tuple[str, str, str]], current: str) -> None:
-    """Offer these entries (text, value, what it is) unless they are offered already, and choose the one with a value."""
-    if [(box.itemText(i), box.itemData(i)) for i in range(box.count())] != [(text, value) for text, value, _tip in entries]:
-        box.clear()
-        for text, value, tip in entries:
-            box.addItem(text, value)
-            box.setItemData(box.count() - 1, tooltip(tip), Qt.ItemDataRole.ToolTipRole)
-    box.setCurrentIndex(max(box.findData(current), 0))
 
 
 class AnswersPart(QWidget):
@@ -101,7 +92,9 @@ class AnswersPart(QWidget):
         layout.addWidget(self.tools)
         layout.addWidget(splitter, 1)
         self.filter.currentIndexChanged.connect(self.fill)
-        self.search.textChanged.connect(self.fill)
+        self._typing = timer(self, TYPING_MILLISECONDS, self.fill, single=True)
+        self.search.textChanged.connect(self._typing.start)
+        self.search.returnPressed.connect(self.fill)
         self.grid.selectionModel().selectionChanged.connect(self._on_selected)
 
     def set_answers(self, answers: data.Answers, colors: Mapping[str, Rgb]) -> None:
@@ -114,6 +107,7 @@ class AnswersPart(QWidget):
 
     def fill(self) -> None:
         """Show the questions that pass the filter."""
+        self._typing.stop()
         header, rows, self.ids = data.question_rows(self.answers, str(self.filter.currentData()), self.search.text())
         fresh = header != self.grid.rows.header
         self.grid.set_rows(header, rows)
