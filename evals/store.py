@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-SCORER_REVISION = 2
+SCORER_REVISION = 3
 """Raised when models/scoring.py or this package changes what an answer is."""
 FILE = "responses.jsonl"
 
