@@ -148,11 +148,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS, help="questions of TruthfulQA")
     parser.add_argument("--pages", type=int, default=0, help="articles of WikiText-2; 0 for all, -1 for none")
+    parser.add_argument("--tasks", default="", help=f"some of {', '.join(TASKS)}")
     parser.add_argument("--output", type=Path, required=True, help="an empty folder")
     wanted = parser.parse_args()
     start = time.perf_counter()
     folder = wanted.output.resolve() / "tasks"
-    tasks = write(folder, wanted.rows, wanted.pages)
+    made = write(folder, wanted.rows, wanted.pages)
+    tasks = [name for name in made if not wanted.tasks or name in wanted.tasks.split(",")]
     found = compare(model_folder(Path(subject.path())), folder, tasks, wanted.output.resolve() / "ours")
     sys.stdout.write(f"{table(found)}\n{time.perf_counter() - start:.0f} s\n")
 
