@@ -14,6 +14,7 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Note, Progress, Work
+from models.hub_data import fetch_named
 from models.records.training import TrainPlan
 from models.training.loop import Loop
 from models.training.randomness import random_state, set_random_state
@@ -42,6 +43,7 @@ def plan(recipe: Recipe, step: str, *, output: Path | None = None, measure: int 
     if not isinstance(chosen.settings, TrainSettings):
         raise UserError("training.plan", _("The step {name!r} trains nothing.").format(name=step), _("Choose another."))
     notes: list[str] = []
+    yield from fetch_named(chosen.settings)
     with tempfile.TemporaryDirectory() as folder:
         workspace = replace(workspace_for(recipe, chosen, output), folder=Path(folder), measure=measure)
         work = chosen.stage.run(chosen.settings, workspace)
