@@ -52,11 +52,16 @@ def _number(value: float) -> str:
     return repr(value) if math.isfinite(value) else _("invalid")
 
 
+def better_text(cell: Cell) -> str:
+    """Return which way is better, in words."""
+    return _("neither direction") if cell.neutral else _("higher is better") if cell.higher_is_better else _("lower is better")
+
+
 def _score(cell: Cell) -> Iterator[Fact]:
     yield "score", _("value"), _number(cell.value)
     if math.isfinite(cell.low) and math.isfinite(cell.high):
         yield "score", _("95 % interval"), f"{cell.low!r} – {cell.high!r}"
-    yield "score", _("better"), _("higher is better") if cell.higher_is_better else _("lower is better")
+    yield "score", _("better"), better_text(cell)
     yield "score", _("items scored"), str(cell.n)
     yield "score", _("failed"), str(cell.n_failed)
     yield "score", _("skipped"), str(cell.n_skipped)

@@ -166,18 +166,21 @@ def models_list(path: Annotated[str, typer.Argument(help="Folder to look in.")] 
 
 @models_app.command("convert")
 def models_convert(
-    path: str, output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside PATH.")] = None
+    path: str,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: beside PATH.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="A folder's; or meta.pkl or the text of a model of characters.")] = None,
 ) -> int:
-    """Turn a GGUF, .bin or .pt into a safetensors folder, in a limited child process."""
+    """Turn a GGUF, .bin, .pt or .pth (of nanoGPT and minimind too) into a safetensors folder, in a limited child process."""
     from models.library import convert
 
     place = Path(path)
     beside = place.with_name(f"{place.name if place.is_dir() else place.stem}-safetensors")
-    print(follow(convert(path, output or beside)))
+    print(follow(convert(path, output or beside, tokenizer)))
     return DONE
 
 
 models_app.command("merge")(cli_finetune.models_merge)
+models_app.command("tokenizers")(cli_finetune.models_tokenizers)
 
 
 app.command()(cli_inspect.command())
@@ -233,7 +236,8 @@ def train(
 
         fork(find_origin(begin), loaded, folder)
         resume = True
-    command = ("triptych", "train", str(recipe), *(settings or []), "--output", str(folder), "--resume")
+    places = str(recipe.absolute()), str(folder.absolute())  # it may be resumed, or forked, from another folder
+    command = ("triptych", "train", places[0], *(settings or []), "--output", places[1], "--resume")
     done = journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
     print(folder)
     return STOPPED if done.stopped else DONE
@@ -248,10 +252,17 @@ app.command("explain")(cli_eval.explain)
 app.command()(cli_shares.merge)
 
 
+app.command()(cli_shares.rescore)
+
+
 @app.command()
 def compare(
-    paths: Annotated[list[str], typer.Argument(metavar="DIR|CKPT...")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="[DIR|CKPT]...", help="Default: the bundled results and your runs.")
+    ] = None,
+    more: Annotated[list[str] | None, typer.Option("--more", help="A folder besides the usual ones; may be repeated.")] = None,
     baseline: Annotated[str, typer.Option(help="The checkpoint that the others are compared with; default: the first.")] = "",
+    scores: Annotated[bool, typer.Option("--scores", help="Print the scores themselves, not their differences.")] = False,
     test: Annotated[str, typer.Option(help="Of corpus scores such as BLEU: bootstrap or randomisation.")] = "bootstrap",
     by: Annotated[str, typer.Option(help="Count flips by a field of the items too, such as language or category.")] = "",
     as_json: Json = False,
@@ -265,13 +276,18 @@ def compare(
 
     if test not in ("bootstrap", "randomisation"):
         raise UserError("compare.test", _("--test is {test!r}; it must be bootstrap or randomisation.").format(test=test))
-    found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline, test)
+    folders = result_folders(tuple(paths or ()), tuple(more or ()))
+    if scores:
+        from evals.results import cells
+
+        return cli_eval.show_cells(cells(folders), as_json)
+    found = paired(folders, baseline, test)
     if as_json:
         show([dataclasses.asdict(row) for row in found])
     elif not found:
         raise UserError(
             "compare.nothing",
-            _("No two checkpoints with the same benchmark in {names}.").format(names=", ".join(paths)),
+            _("No two checkpoints with the same benchmark in {names}.").format(names=", ".join(map(str, folders))),
             _("Run `triptych eval` for both first."),
         )
     else:

@@ -35,6 +35,7 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "chat": (Annotated[bool, typer.Option("--chat", help="Render the text as a user message by the chat template.")], False),
     "system": (Annotated[str, typer.Option(help="System message that stands before it (with --chat).")], ""),
     "no_adapter": (Annotated[bool, typer.Option("--no-adapter", help="Switch the adapter off: the base model.")], False),
+    "adapter_scale": (Annotated[float, typer.Option(help="How strongly the adapter counts; 1 as trained, 0 off.")], 1.0),
     "exact": (Annotated[str, typer.Option(metavar="ID+ID", help="Token ids that the text is, joined by +.")], ""),
     "device": (Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")], "auto"),
     "dtype": (Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")], "auto"),
@@ -54,7 +55,7 @@ def inspect(checkpoint: str, text: str, **given: Any) -> int:
     prompt = "template" if given["chat"] else "plain"
     column = Column(
         checkpoint, given["device"], given["dtype"], given["quantize"], prompt, given["system"],
-        adapter=not given["no_adapter"], exact=ids_of(given["exact"]),
+        adapter=0.0 if given["no_adapter"] else given["adapter_scale"], exact=ids_of(given["exact"]),
     )  # fmt: skip
     wanted = {section.name: given[section.name] for section in sections()}
     if not text and needs_text(wanted):

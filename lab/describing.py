@@ -42,7 +42,7 @@ def cell_rows(cells: Iterable[Cell]) -> list[list[str]]:
     """Return one row per score; NaN is written as invalid."""
     rows = []
     for c in cells:
-        value = f"{c.value:.4g} {'↑' if c.higher_is_better else '↓'}" if math.isfinite(c.value) else "invalid"
+        value = f"{c.value:.4g} {c.arrow}" if math.isfinite(c.value) else "invalid"
         notes = [c.state] if c.state != "done" else []
         notes += [f"{c.n_failed} failed"] if c.n_failed else []
         notes += [f"{c.n_skipped} skipped"] if c.n_skipped else []

@@ -296,7 +296,8 @@ def open_checkpoint(
         quantize: Empty, int8 or int4.
         sampler: Default decoding settings.
         **variant: What stands around every text, as fields of ``Column``: ``prompt="template"`` (one user message of its
-            chat template) with ``system``, ``adapter=False`` (switched off), ``exact`` (token ids given as they are).
+            chat template) with ``system``, ``adapter=False`` (switched off; 0.5: half of
+            what it adds), ``exact`` (token ids given as they are).
 
     Raises:
         UserError: If it cannot be opened, with the reason and what to do.

@@ -64,7 +64,7 @@ class ModuleCall:
     n_heads: int
     n_queries: int
     n_keys: int
-    adapter: bool = True
+    adapter: float = True
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -144,8 +144,8 @@ def kind_of(name: str, is_encoder_decoder: bool) -> str:
 
 
 @contextmanager
-def keeping(model: Any, adapter: bool = True) -> Iterator[Kept]:
-    """While the block runs, keep what every attention call of ``model`` is given (``adapter``: is its adapter on)."""
+def keeping(model: Any, adapter: float = True) -> Iterator[Kept]:
+    """While the block runs, keep what every attention call of ``model`` is given (``adapter``: how strong its adapter is)."""
     global _keeping
     both = bool(getattr(model.config, "is_encoder_decoder", False))
     kept = Kept(kinds={id(module): kind_of(name, both) for name, module in model.named_modules()})
@@ -165,7 +165,7 @@ def keeping(model: Any, adapter: bool = True) -> Iterator[Kept]:
 
 
 @contextmanager
-def _keeping_inputs(model: Any, kept: Kept, adapter: bool) -> Iterator[None]:
+def _keeping_inputs(model: Any, kept: Kept, adapter: float) -> Iterator[None]:
     def remember(module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         states: Any = arguments[0] if arguments else keywords.get("hidden_states")
         time = int(states.shape[1]) if getattr(states, "ndim", 0) == 3 else 0

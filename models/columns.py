@@ -32,10 +32,12 @@ class Column:
         quantize: ``""``, ``"int8"``, ``"int4"``.
         prompt: ``"plain"`` (the text as it is) or ``"template"`` (one user message rendered by the chat template).
         system: System message of the template; empty for none.
-        adapter: Whether a PEFT adapter is switched on.
+        adapter: How strongly a PEFT adapter counts: True or 1 as it was trained, False or 0 not at all (the base alone), 0.5
+            half of what it adds.
         sampler: Decoding settings.
         label: What the column is called; the checkpoint's folder name when empty.
-        exact: Token ids that a decoder is given as they are, as long as the text is the one that they write; empty for none.
+        exact: Token ids that a decoder is given as they are, as long as the text is the one that they write; of an
+            encoder-decoder those of the source and, behind them, what its decoder is given. Empty for none.
     """
 
     checkpoint: str
@@ -44,7 +46,7 @@ class Column:
     quantize: str = ""
     prompt: str = "plain"
     system: str = ""
-    adapter: bool = True
+    adapter: float = True
     sampler: Sampler = field(default_factory=Sampler)
     label: str = ""
     exact: tuple[int, ...] = ()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from models.characters import write_tokenizer
 from models.children import MB, ChildFailure, Limits, run_limited
 from models.errors import UserError
 from models.events import Note, Progress, Saved, Work
@@ -20,16 +22,23 @@ COMPANIONS = (
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
     "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 TORCH_INDEX = "pytorch_model.bin.index.json"
 
 
-def convert_torch(path: Path, output: Path) -> Work[str]:
+def convert_torch(path: Path, output: Path, tokenizer: Path | None = None) -> Work[str]:
     """Write ``output`` (a new folder) from a ``.pt``/``.bin`` file, or from a folder that holds its weights so.
 
-    Nothing is unpickled: see ``models/torch_files.py``. Files beside the weights that a checkpoint needs are copied.
+    Nothing is unpickled: see ``models/torch_files.py``. Files beside the weights that a checkpoint needs are copied;
+    checkpoints of nanoGPT and minimind, which have no ``config.json``, are recognised (``models/torch_layouts.py``).
+
+    Args:
+        path: File or folder.
+        output: The new folder.
+        tokenizer: Where its tokenizer is: a folder, or for a model of characters nanoGPT's ``meta.pkl`` or the text itself.
 
     Raises:
-        UserError: If the file is anything but plain tensors, or ``output`` exists already.
+        UserError: If the file is anything but plain tensors, ``output`` exists already, or the tokenizer does not fit.
     """
     inputs = torch_inputs(path)
     home = path if path.is_dir() else path.parent
@@ -37,7 +46,8 @@ def convert_torch(path: Path, output: Path) -> Work[str]:
     with _Staged(output) as staged:
         size = sum(file.stat().st_size for file in inputs)
         limits = Limits(120 + size / (20 * MB), memory=3 * size + 1024 * MB, writable=str(staged))
-        params = {"inputs": [str(file.resolve()) for file in inputs], "output": str(staged / target)}
+        params: dict[str, object] = {"inputs": [str(file.resolve()) for file in inputs], "output": str(staged / target)}
+        params["recognise"] = target == SINGLE and not (home / "config.json").is_file()
         try:
             written = yield from run_limited("torch_file", params, limits)
         except ChildFailure as failure:
@@ -46,6 +56,10 @@ def convert_torch(path: Path, output: Path) -> Work[str]:
         for name in COMPANIONS:
             if (home / name).is_file() and not (home / name).is_symlink():
                 shutil.copyfile(home / name, staged / name)
+        if "config" in written:
+            yield from _described(path, staged, written)
+        if tokenizer is not None:
+            write_tokenizer(tokenizer, staged)
         if target == SINGLE and not (staged / "config.json").is_file():
             yield Note(
                 _("There is no config.json beside {path}; the folder cannot be opened without it.").format(path=path),
@@ -55,6 +69,16 @@ def convert_torch(path: Path, output: Path) -> Work[str]:
     yield Note(_("{n} tensors written to {path}").format(n=written["tensors"], path=output))
     yield Saved(str(output))
     return str(output)
+
+
+def _described(path: Path, staged: Path, written: Mapping[str, Any]) -> Work[None]:
+    """Write the ``config.json`` of a recognised checkpoint, and say what was recognised and assumed."""
+    write_json(staged / "config.json", written["config"])
+    yield Note(_("{path} was read as a checkpoint of {program}.").format(path=path, program=written["program"]))
+    if written["assumed"]:
+        yield Note(_("Assumed, for the file does not say it: {what}.").format(what=written["assumed"]), "warning")
+    if not any((staged / name).is_file() for name in TOKENIZERS):
+        yield Note(_("It has no tokenizer yet: name one with --tokenizer."), "warning")
 
 
 def copy_folder(source: Path, output: Path) -> Work[str]:

@@ -94,7 +94,7 @@ def refuse_unless_generating(opened: OpenModel) -> None:
     if reason is None and opened.model.get_output_embeddings() is None:
         reason = _("it has no head that predicts tokens")
     if reason is not None:
-        raise UserError("generate.kind", _("{name} cannot generate: {reason}.").format(name=opened.path, reason=reason))
+        raise UserError("generate.kind", _("{name} cannot generate: {reason}.").format(name=opened.name, reason=reason))
 
 
 def generate(

@@ -315,10 +315,12 @@ def _load(place: Path, settings: Settings, path: str) -> Work[OpenModel]:
     raise no_checkpoint(place)
 
 
-def convert(path: str | os.PathLike[str], output: str | os.PathLike[str]) -> Work[str]:
+def convert(
+    path: str | os.PathLike[str], output: str | os.PathLike[str], tokenizer: str | os.PathLike[str] | None = None
+) -> Work[str]:
     """Write a Hugging Face folder with safetensors from a ``.pt``/``.bin`` file or folder, or a GGUF file.
 
-    Untrusted bytes are read in a limited child.
+    Untrusted bytes are read in a limited child. ``tokenizer`` is where a checkpoint without one has it: see ``convert_torch``.
 
     Raises:
         UserError: If the input holds anything but plain tensors, or the output exists already.
@@ -333,7 +335,7 @@ def convert(path: str | os.PathLike[str], output: str | os.PathLike[str]) -> Wor
         return (yield from copy_folder((yield from converted(place)), Path(output)))
     if not place.exists() or kind in ("folder", "adapter"):
         raise no_checkpoint(place) if not place.exists() else nothing_to_convert(place)
-    return (yield from convert_torch(place, Path(output)))
+    return (yield from convert_torch(place, Path(output), None if tokenizer is None else Path(tokenizer)))
 
 
 def nothing_to_convert(path: Path) -> UserError:

@@ -24,7 +24,7 @@ _REMEMBERED = 64
 """Predictions of one model, 200 KB each for a vocabulary of 50,000."""
 _LONGEST_CACHE = 2048
 """Tokens of a path whose key-value cache is kept."""
-_Place: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], bool]
+_Place: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], float]
 
 
 def find(shelf: Shelf, column: Column, opened: OpenModel, prepared: Prepared, position: int, path: Sequence[int] = ()) -> Spot:
@@ -59,7 +59,7 @@ class _Walk:
 
     logits: OrderedDict[_Place, Any] = field(default_factory=OrderedDict)
     source: tuple[int, ...] = ()
-    adapter: bool = True
+    adapter: float = True
     decoder: Decoder | None = None
 
 

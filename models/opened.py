@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.columns import Column
 from models.records.checkpoints import Description, Loaded
 
 
@@ -26,7 +27,7 @@ class OpenModel:
         folder: The Hugging Face folder that was read in the end (the converted one of a GGUF, the base of an adapter).
         chat_template: Text of the chat template; empty if it has none.
         eos_ids: Every token id that ends an answer.
-        adapter: Whether the adapter inside the model is on in forwards of this column.
+        adapter: How strongly the adapter inside the model counts in forwards of this column; 0 is off.
     """
 
     model: Any
@@ -42,4 +43,9 @@ class OpenModel:
     folder: str = ""
     chat_template: str = ""
     eos_ids: tuple[int, ...] = field(default=())
-    adapter: bool = True
+    adapter: float = True
+
+    @property
+    def name(self) -> str:
+        """What a sentence calls it: a column's usual name, never the whole path."""
+        return Column(self.path).name

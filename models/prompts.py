@@ -6,19 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from models.columns import Column
 from models.errors import UserError
 from models.opened import OpenModel
 from models.records.tokens import Token
 from models.safety import render_template
+from models.template_spans import content_spans, template_flags
 from models.tokens import Span, encode_with_spans, piece_bytes, piece_names, special_ids, tokens_of
 from models.words import _
 
 ROLES = ("system", "user", "assistant", "tool")
 _MARKS = ("\ue000", "\ue001")
-_EDGES = ("\ue002", "\ue003")
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,10 @@ def prepare(opened: OpenModel, column: Column, text: str, target: str = "", echo
         system = [{"role": "system", "content": column.system}] if column.system else []
         return render(opened, (*system, {"role": "user", "content": text}))
     if opened.kind == "encoder-decoder":
+        if column.exact and not target:
+            found = _exact_target(opened, text, column.exact)
+            if found is not None:
+                return found
         return _source_and_target(opened, text, target or (text if echo else ""), bool(target), echo)
     mask = getattr(tokenizer, "mask_token", None) if opened.kind == "encoder" else None
     masked = bool(mask) and str(mask) in text
@@ -113,7 +115,11 @@ def exactly(opened: OpenModel, ids: Sequence[int]) -> Prepared:
     tokenizer = tokenizer_of(opened)
     text = written(tokenizer, ids)
     tokens = tokens_of(tokenizer, text, list(ids), [(-1, -1)] * len(ids))
-    return Prepared(text, tuple(ids), tokens, convention=_("the exact token ids of what was given and written"))
+    return Prepared(text, tuple(ids), tokens, convention=_exact_said())
+
+
+def _exact_said() -> str:
+    return _("the exact token ids of what was given and written")
 
 
 def _source_and_target(opened: OpenModel, text: str, target: str, given: bool, whole: bool) -> Prepared:
@@ -135,6 +141,20 @@ def _source_and_target(opened: OpenModel, text: str, target: str, given: bool, w
     )  # fmt: skip
 
 
+def _exact_target(opened: OpenModel, text: str, exact: Sequence[int]) -> Prepared | None:
+    """Return the target that stands behind this very source in ``exact``; None where it is the ids of something else."""
+    tokenizer = tokenizer_of(opened)
+    ids, spans = encode_with_spans(tokenizer, text)
+    target = tuple(exact[len(ids) :])
+    if tuple(exact[: len(ids)]) != tuple(ids) or target[:1] != (start_id(opened),) or max(exact) >= len(tokenizer):
+        return None
+    said = written(tokenizer, target)
+    return Prepared(
+        said, tuple(ids), tokens_of(tokenizer, text, ids, spans), target,
+        tokens_of(tokenizer, said, list(target), [(-1, -1)] * len(target)), _exact_said(),
+    )  # fmt: skip
+
+
 def start_id(opened: OpenModel) -> int:
     """Return the token that an encoder-decoder's decoder starts with."""
     generation = getattr(opened.model, "generation_config", None)
@@ -143,7 +163,7 @@ def start_id(opened: OpenModel) -> int:
             value = getattr(source, name, None)
             if isinstance(value, int):
                 return value
-    raise UserError("decoder.start", _("{name} does not say which token starts its decoder.").format(name=opened.path))
+    raise UserError("decoder.start", _("{name} does not say which token starts its decoder.").format(name=opened.name))
 
 
 def tokenizer_of(opened: OpenModel) -> Any:
@@ -151,7 +171,7 @@ def tokenizer_of(opened: OpenModel) -> Any:
     if opened.tokenizer is None:
         raise UserError(
             "tokenizer.none",
-            _("{name} has no tokenizer.").format(name=opened.path),
+            _("{name} has no tokenizer.").format(name=opened.name),
             _("Copy tokenizer.json and tokenizer_config.json into its folder."),
         )
     return opened.tokenizer
@@ -185,11 +205,10 @@ def conversation(opened: OpenModel, column: Column, messages: Sequence[Mapping[s
     by line breaks, without any marks of roles.
     """
     check_messages(messages)
-    if column.system and messages[0]["role"] != "system":
-        messages = ({"role": "system", "content": column.system}, *messages)
+    messages = with_system(column, messages)
     if column.prompt == "template" or (chat_template(opened) and opened.description.stage != "pretrain"):
         return render(opened, messages)
-    text = "\n".join(message["content"] for message in messages)
+    text = joined(messages)
     plain = Column(column.checkpoint)
     prepared = prepare(opened, plain, text, echo=False)
     said = _("prompted plainly: a base model; contents joined by line breaks")
@@ -197,6 +216,18 @@ def conversation(opened: OpenModel, column: Column, messages: Sequence[Mapping[s
         text, prepared.ids, prepared.tokens, prepared.target_ids, prepared.target_tokens,
         f"{said}; {prepared.convention}",
     )  # fmt: skip
+
+
+def with_system(column: Column, messages: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
+    """Return messages with the column's system message in front, where they have none of their own."""
+    if column.system and messages[0]["role"] != "system":
+        return ({"role": "system", "content": column.system}, *messages)
+    return messages
+
+
+def joined(messages: Sequence[Mapping[str, str]]) -> str:
+    """Return messages as a base model is given them: their contents, joined by line breaks."""
+    return "\n".join(message["content"] for message in messages)
 
 
 def check_messages(messages: Sequence[Mapping[str, str]]) -> None:
@@ -221,7 +252,7 @@ def render(opened: OpenModel, messages: Sequence[Mapping[str, str]]) -> Prepared
     if not template:
         raise UserError(
             "chat.template",
-            _("{name} has no chat template.").format(name=opened.path),
+            _("{name} has no chat template.").format(name=opened.name),
             _("Prompt it plainly."),
         )
     names = special_names(tokenizer)
@@ -237,63 +268,10 @@ def render(opened: OpenModel, messages: Sequence[Mapping[str, str]]) -> Prepared
         found = ", ".join(sorted(set(literals)))
         warnings.append(_("Special tokens written out in a message were encoded as text: {tokens}").format(tokens=found))
     tokens = tokens_of(tokenizer, shown, ids, spans)
-    flags = template_flags(tokens, shown, _content_spans(template, messages, shown, allowed))
+    flags = template_flags(tokens, shown, content_spans(template, messages, shown, allowed))
     return Prepared(
         shown, tuple(ids), tokens, convention=_("the checkpoint's own chat template"), warnings=tuple(warnings), template=flags
     )  # fmt: skip
-
-
-def _content_spans(template: str, messages: Sequence[Mapping[str, str]], shown: str, allowed: Mapping[str, Any]) -> list[Span]:
-    """Return where in the rendered text the messages' contents stand, found by rendering them once more with marked edges.
-
-    A template that does not pass contents on as they are is searched for them, one after the other, instead.
-    """
-    marked = []
-    for message in messages:
-        core = message["content"].strip()
-        before, _core, after = message["content"].partition(core) if core else (message["content"], "", "")
-        marked.append({**message, "content": f"{before}{_EDGES[0]}{core}{_EDGES[1]}{after}" if core else before})
-    try:
-        text = render_template(template, marked, add_generation_prompt=True, **allowed)
-    except UserError:
-        text = ""
-    spans: list[Span] = []
-    plain = start = 0
-    for letter in text:
-        if letter == _EDGES[0]:
-            start = plain
-        elif letter == _EDGES[1]:
-            spans.append((start, plain))
-        else:
-            plain += 1
-    if text.replace(_EDGES[0], "").replace(_EDGES[1], "") == shown:
-        return spans
-    return _searched(messages, shown)
-
-
-def _searched(messages: Sequence[Mapping[str, str]], shown: str) -> list[Span]:
-    spans, position = [], 0
-    for message in messages:
-        core = message["content"].strip()
-        place = shown.find(core, position) if core else -1
-        if place >= 0:
-            position = place + len(core)
-            spans.append((place, position))
-    return spans
-
-
-def template_flags(tokens: Sequence[Token], text: str, contents: Sequence[Span]) -> tuple[bool, ...]:
-    """Return for each token whether it stands outside of all contents.
-
-    Args:
-        tokens: The tokens.
-        text: What they are the tokens of.
-        contents: (start, end) of the messages' contents in it, in characters.
-    """
-    inside = np.zeros(len(text) + 1, dtype=bool)
-    for start, end in contents:
-        inside[start:end] = True
-    return tuple(not (token.start >= 0 and bool(inside[token.start : token.end].any())) for token in tokens)
 
 
 def extended(opened: OpenModel, prepared: Prepared, ids: Sequence[int]) -> Prepared:

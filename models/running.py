@@ -1,15 +1,19 @@
-"""What surrounds every forward: it can be cancelled between layers, and its column's adapter is on or off."""
+"""What surrounds every forward: it can be cancelled between layers, and its column's adapter is as strong as asked."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from models import cancelling
+from models.errors import UserError
 from models.opened import OpenModel
+from models.words import _
+
+HEADS = ("score", "classifier")
 
 
 @contextmanager
@@ -20,9 +24,23 @@ def forward_of(opened: OpenModel) -> Iterator[None]:
 
 
 @contextmanager
-def adapter(model: Any, on: bool) -> Iterator[None]:
-    """While the block runs, switch the adapter layers (PEFT) inside ``model`` off unless ``on``; other models have none."""
-    layers = [] if on else [module for module in model.modules() if _is_adapter(module)]
+def adapter(model: Any, strength: float) -> Iterator[None]:
+    """While the block runs, let the adapter layers (PEFT) inside ``model`` count this much; other models have none.
+
+    Args:
+        model: The model.
+        strength: 1 as they were trained, 0 not at all, anything else a multiple of what they add.
+
+    Raises:
+        UserError: If they are of a kind that adds nothing which could be multiplied (IA3, OFT, a retrained module).
+    """
+    layers = [] if strength == 1 else [module for name, module in model.named_modules() if _is_adapter(module, name)]
+    with _switched_off(layers) if strength == 0 else _scaled(layers, strength):
+        yield
+
+
+@contextmanager
+def _switched_off(layers: Sequence[Any]) -> Iterator[None]:
     for layer in layers:
         layer.enable_adapters(False)
     try:
@@ -33,14 +51,44 @@ def adapter(model: Any, on: bool) -> Iterator[None]:
             layer.requires_grad_(False)  # PEFT makes an adapter that it switches on trainable
 
 
-def _is_adapter(module: Any) -> bool:
-    """Return whether a module is one of PEFT's tuner layers (asked by name: PEFT itself need not be installed)."""
-    return any(base.__name__ == "BaseTunerLayer" for base in type(module).__mro__)
+@contextmanager
+def _scaled(layers: Sequence[Any], strength: float) -> Iterator[None]:
+    """Multiply the factor with which every layer adds its own to its base's."""
+    before = [(layer, dict(_scaling(layer))) for layer in layers]
+    try:
+        for layer, scaling in before:
+            layer.scaling.update({name: strength * value for name, value in scaling.items()})
+        yield
+    finally:
+        for layer, scaling in before:
+            layer.scaling.update(scaling)
+
+
+def _scaling(layer: Any) -> dict[str, float]:
+    found = getattr(layer, "scaling", None)
+    if isinstance(found, dict) and found:
+        return found
+    kind = type(layer).__module__.split(".")[-2]
+    raise UserError(
+        "adapter.scale",
+        _("This adapter cannot be made weaker or stronger: {kind} has no factor.").format(kind=kind),
+        _("Switch it on or off instead."),
+    )
+
+
+def _is_adapter(module: Any, name: str) -> bool:
+    """Return whether a module is one of PEFT's layers with a switch (asked by name: PEFT itself need not be installed).
+
+    The head of a reward model is none: its base has no other.
+    """
+    if name.rsplit(".", 1)[-1] in HEADS:
+        return False
+    return any(base.__name__ in ("BaseTunerLayer", "AuxiliaryTrainingWrapper") for base in type(module).__mro__)
 
 
 def has_adapter(model: Any) -> bool:
     """Return whether there is an adapter to switch."""
-    return any(_is_adapter(module) for module in model.modules())
+    return any(_is_adapter(module, name) for name, module in model.named_modules())
 
 
 def cache_name(model: Any) -> str:

@@ -104,7 +104,7 @@ def _answer(
     free = there.free
     units = _units(there, question.unit if question.method not in GRADIENTS else "token")
     n_tokens = len(there.ids) + len(there.target_ids)
-    again = question.method in GRADIENTS and check_gradients(opened, n_tokens) and opened.adapter
+    again = question.method in GRADIENTS and check_gradients(opened, n_tokens) and opened.adapter == 1
     rows = 1 if again else _rows(opened, n_tokens)
     random = _Random(question.seed, opened.device)
     calls = n_calls(question, int(units.max()) + 1, rows)

@@ -96,7 +96,7 @@ def given(opened: OpenModel, prepared: Prepared, position: int) -> Given:
     if opened.kind != "reward" and opened.model.get_output_embeddings() is None:
         raise UserError(
             "salience.head",
-            _("{name} has no head that predicts tokens, so there is nothing to explain.").format(name=opened.path),
+            _("{name} has no head that predicts tokens, so there is nothing to explain.").format(name=opened.name),
         )
     shown = prepared.shown
     if not -1 <= position <= len(shown):
@@ -113,7 +113,7 @@ def given(opened: OpenModel, prepared: Prepared, position: int) -> Given:
 def _masked(opened: OpenModel, prepared: Prepared, position: int) -> Given:
     mask = getattr(opened.tokenizer, "mask_token_id", None)
     if mask is None:
-        raise UserError("encoder.mask", _("The tokenizer of {name} has no mask token.").format(name=opened.path))
+        raise UserError("encoder.mask", _("The tokenizer of {name} has no mask token.").format(name=opened.name))
     place = position if position >= 0 else mask_place(opened, prepared)
     if place >= len(prepared.ids):
         place = mask_place(opened, prepared)

@@ -42,7 +42,7 @@ def prefix_token(opened: OpenModel) -> int:
             return value
     if opened.eos_ids:
         return opened.eos_ids[0]
-    raise UserError("tokenizer.prefix", _("The tokenizer of {name} has neither BOS nor EOS.").format(name=opened.path))
+    raise UserError("tokenizer.prefix", _("The tokenizer of {name} has neither BOS nor EOS.").format(name=opened.name))
 
 
 def windows(ids: Sequence[int], prefix: int, length: int, context: int = 1) -> list[tuple[list[int], list[int]]]:
@@ -87,7 +87,7 @@ def score(opened: OpenModel, pairs: Sequence[Pair], batch_size: int = 0) -> Work
         UserError: If the model scores no text, or a continuation is longer than it takes.
     """
     if opened.kind not in ("decoder", "encoder-decoder"):
-        raise UserError("score.kind", _("{name} does not give probabilities to texts.").format(name=opened.path))
+        raise UserError("score.kind", _("{name} does not give probabilities to texts.").format(name=opened.name))
     scored: list[Answer | None] = [None] * len(pairs)
     fitted, n_cut = _fit(opened, pairs)
     if n_cut:
@@ -144,7 +144,7 @@ def rolling(
         ``Progress`` in windows, and ``Partial((index, log-likelihood))`` when the last window of a text is done.
     """
     if opened.kind != "decoder":
-        raise UserError("score.rolling", _("{name} gives no probability to a text by itself.").format(name=opened.path))
+        raise UserError("score.rolling", _("{name} gives no probability to a text by itself.").format(name=opened.name))
     first = prefix_token(opened) if prefix is None else prefix
     pairs: list[Pair] = []
     owner: list[int] = []

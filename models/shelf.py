@@ -85,8 +85,8 @@ def loader(column: Column) -> Work[Any]:
 
 
 def _for_column(opened: Any, column: Column) -> Any:
-    """Return the open model with this column's adapter on or off; the weights are shared."""
-    return opened if column.adapter else replace(opened, adapter=False)
+    """Return the open model with this column's adapter as strong as it says; the weights are shared."""
+    return opened if column.adapter == opened.adapter else replace(opened, adapter=column.adapter)
 
 
 class Shelf:
@@ -103,7 +103,7 @@ class Shelf:
         self._models: OrderedDict[Key, Any] = OrderedDict()
         self._marks: dict[Key, tuple[Path, Mark]] = {}
         self._opening: set[Key] = set()
-        self._traces: OrderedDict[tuple[Key, bool, tuple[int, ...], tuple[int, ...], Hashable], Any] = OrderedDict()
+        self._traces: OrderedDict[tuple[Key, float, tuple[int, ...], tuple[int, ...], Hashable], Any] = OrderedDict()
         self._results: OrderedDict[Hashable, Any] = OrderedDict()
         self._working: set[Hashable] = set()
         self._budget = budget or int(os.environ.get("TRIPTYCH_MEMORY") or 0)

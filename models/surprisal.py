@@ -93,11 +93,11 @@ def masked_logits(opened: OpenModel, ids: Sequence[int], positions: Sequence[int
     if opened.model.get_output_embeddings() is None:
         raise UserError(
             "encoder.head",
-            _("{name} has no masked-language head, so it predicts no tokens.").format(name=opened.path),
+            _("{name} has no masked-language head, so it predicts no tokens.").format(name=opened.name),
             _("Open the checkpoint that it was trained from, with its head."),
         )
     if mask is None:
-        raise UserError("encoder.mask", _("The tokenizer of {name} has no mask token.").format(name=opened.path))
+        raise UserError("encoder.mask", _("The tokenizer of {name} has no mask token.").format(name=opened.name))
     batch = torch.tensor([list(ids)] * len(positions), device=opened.device)
     rows = torch.arange(len(positions), device=opened.device)
     places = torch.tensor(list(positions), device=opened.device)

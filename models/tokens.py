@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from models.errors import UserError
 from models.records.tokens import Token
+from models.words import _
 
 _BYTE_PIECE = re.compile(r"^<0x([0-9A-Fa-f]{2})>$")
 Span = tuple[int, int]
@@ -38,7 +40,14 @@ def encode_with_spans(
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = not allow_special
-    encoding = backend.encode(text, add_special_tokens=add_special)
+    try:
+        encoding = backend.encode(text, add_special_tokens=add_special)
+    except Exception as cause:  # the library raises no other kind
+        raise UserError(
+            "tokenizer.text",
+            _("The tokenizer has no tokens for a part of this text ({reason}).").format(reason=" ".join(str(cause).split())),
+            _("Leave out the characters that it does not know."),
+        ) from cause
     added = encoding.special_tokens_mask
     spans = [(-1, -1) if added[i] else (int(a), int(b)) for i, (a, b) in enumerate(encoding.offsets)]
     return list(encoding.ids), spans

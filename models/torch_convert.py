@@ -11,31 +11,50 @@ from typing import Any
 
 import numpy as np
 
-from models.torch_files import ITEM, StoredTensor, read_archive, refused
+from models.torch_files import ITEM, StoredTensor, read_saved, refused
+from models.torch_layouts import ZEROS, recognise
 from models.words import _
 
 
 def convert(params: dict[str, Any]) -> Generator[tuple[float, float, str], None, dict[str, Any]]:
-    """Write ``params["output"]`` (safetensors) from ``params["inputs"]`` (archives); returns what was written."""
-    sources = {Path(name): read_archive(Path(name)) for name in params["inputs"]}
+    """Write ``params["output"]`` (safetensors) from ``params["inputs"]`` (archives); returns what was written.
+
+    With ``params["recognise"]`` a state dict of nanoGPT or minimind is written under transformers' names, and ``config``
+    is what its ``config.json`` must say.
+    """
+    sources = {Path(name): read_saved(Path(name)) for name in params["inputs"]}
+    told: dict[str, Any] = {}
     tensors: dict[str, tuple[Path, StoredTensor]] = {}
-    for path, found in sources.items():
+    for path, (found, settings) in sources.items():
+        layout = recognise(found, settings) if params.get("recognise") and len(sources) == 1 else None
+        if layout is not None:
+            told = {"config": dict(layout.config), "program": layout.program, "assumed": layout.assumed}
+            found = dict(layout.tensors)
         for name, tensor in found.items():
             if name in tensors:
                 raise refused(path, _("tensor {name!r} is in another file too").format(name=name))
             tensors[name] = (path, tensor)
-    total = sum(_bytes(tensor) for _path, tensor in tensors.values())
-    with open(params["output"], "wb") as file:
+    with open(params["output"], "wb") as file, _Archives(sources) as archives:
+        if told:
+            _tie(told["config"], tensors, archives)
+        total, done = sum(_bytes(tensor) for _path, tensor in tensors.values()), 0
         file.write(_header(tensors))
-        done = 0
-        with _Archives(sources) as archives:
-            for path, tensor in tensors.values():
-                file.write(archives.read(path, tensor))
-                done += _bytes(tensor)
-                yield done, total, _("writing safetensors")
+        for path, tensor in tensors.values():
+            file.write(archives.read(path, tensor))
+            done += _bytes(tensor)
+            yield done, total, _("writing safetensors")
         file.flush()
         os.fsync(file.fileno())
-    return {"tensors": len(tensors), "bytes": total}
+    return {"tensors": len(tensors), "bytes": total, **told}
+
+
+def _tie(config: dict[str, Any], tensors: dict[str, tuple[Path, StoredTensor]], archives: _Archives) -> None:
+    """Leave out an output head that is the input table once more (saving halves copies it), or say that it is its own."""
+    head, table = tensors.get("lm_head.weight"), tensors.get("model.embed_tokens.weight")
+    if head is not None and table is not None:
+        config["tie_word_embeddings"] = head[1].shape == table[1].shape and archives.read(*head) == archives.read(*table)
+        if config["tie_word_embeddings"]:
+            del tensors["lm_head.weight"]
 
 
 def _bytes(tensor: StoredTensor) -> int:
@@ -77,6 +96,8 @@ class _Archives:
     def read(self, path: Path, tensor: StoredTensor) -> bytes:
         """Return a tensor's items in row-major order; its bounds were checked by ``read_archive``."""
         record = tensor.storage.record
+        if record == ZEROS:
+            return bytes(_bytes(tensor))
         if self._last is None or self._last[:2] != (path, record):
             self._last = (path, record, self._open[path].read(record))
         width = ITEM[tensor.storage.dtype]

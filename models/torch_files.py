@@ -63,7 +63,12 @@ _MARK = object()
 
 
 def read_archive(path: Path) -> dict[str, StoredTensor]:
-    """Return name → tensor of a state dict saved by torch; records are checked, not read.
+    """Return the tensors of ``read_saved``."""
+    return read_saved(path)[0]
+
+
+def read_saved(path: Path) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
+    """Return name → tensor of a state dict saved by torch, and nanoGPT's ``model_args`` beside it; records are checked, not read.
 
     Raises:
         UserError: If it is anything but an intact archive of plain tensors; the first reason is named.
@@ -78,11 +83,27 @@ def read_archive(path: Path) -> dict[str, StoredTensor]:
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, struct.error, NotImplementedError, ValueError) as cause:
         raise refused(path, _("the archive is damaged ({reason})").format(reason=visible(cause))) from cause
     try:
-        root = _Machine(path, program, records).run()
+        root = _Machine(path, program, records, _program_name(path, records).removesuffix("data.pkl")).run()
     except (LookupError, ArithmeticError, struct.error, RecursionError, TypeError, ValueError) as cause:
         reason = _("its program is malformed ({reason})").format(reason=visible(cause))
         raise refused(path, reason) from cause
-    return _tensors(path, root)
+    settings = root.get("model_args") if isinstance(root, dict) else None
+    return _tensors(path, root), settings if isinstance(settings, dict) else {}
+
+
+def read_table(path: Path) -> dict[Any, Any]:
+    """Return the plain values of a pickled table (nanoGPT's ``meta.pkl``); run by the same small machine, in bounds.
+
+    Raises:
+        UserError: If it is anything but a table of plain values.
+    """
+    program = path.read_bytes()
+    if len(program) > PROGRAM_LIMIT:
+        raise refused(path, _("its program is larger than {n} bytes").format(n=PROGRAM_LIMIT))
+    try:
+        return dict(_expect(_Machine(path, program, {}, "").run(), dict))
+    except (LookupError, ArithmeticError, struct.error, RecursionError, TypeError, ValueError) as cause:
+        raise refused(path, _("its program is malformed ({reason})").format(reason=visible(cause))) from cause
 
 
 def refused(path: Path, reason: str) -> UserError:
@@ -158,9 +179,8 @@ def _tensors(path: Path, root: Any) -> dict[str, StoredTensor]:
 class _Machine:
     """Runs the program of an archive over plain values."""
 
-    def __init__(self, path: Path, program: bytes, records: dict[str, zipfile.ZipInfo]) -> None:
-        self.path, self.program, self.records = path, program, records
-        self.prefix = _program_name(path, records).removesuffix("data.pkl")
+    def __init__(self, path: Path, program: bytes, records: dict[str, zipfile.ZipInfo], prefix: str) -> None:
+        self.path, self.program, self.records, self.prefix = path, program, records, prefix
         self.position = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}

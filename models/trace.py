@@ -97,7 +97,7 @@ def check_length(opened: OpenModel, n_tokens: int, room: int = 0) -> None:
     if most and n_tokens + room > most:
         raise UserError(
             "text.long",
-            _("The text has {n} tokens; {name} takes at most {most}.").format(n=n_tokens, name=opened.path, most=most),
+            _("The text has {n} tokens; {name} takes at most {most}.").format(n=n_tokens, name=opened.name, most=most),
             _("Use a shorter text."),
         )
     if n_tokens == 0:
@@ -125,7 +125,7 @@ def check_ids(opened: OpenModel, ids: Sequence[int]) -> None:
         raise UserError(
             "tokenizer.rows",
             _("The tokenizer of {name} gives token {id}, but the model has {rows} embeddings.").format(
-                name=opened.path, id=worst, rows=rows
+                name=opened.name, id=worst, rows=rows
             ),
             _("Tokenizer and weights do not belong together."),
         )

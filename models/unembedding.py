@@ -15,7 +15,7 @@ from models.opened import OpenModel
 from models.running import adapter
 from models.words import _
 
-_proven: WeakKeyDictionary[Any, dict[bool, Unembedding | None]] = WeakKeyDictionary()
+_proven: WeakKeyDictionary[Any, dict[float, Unembedding | None]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)

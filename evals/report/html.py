@@ -104,7 +104,7 @@ def _matrix(cells: Sequence[Cell], names: Sequence[str]) -> str:
     for benchmark, metric in dict.fromkeys((c.benchmark, c.metric) for c in cells if c.metric):
         row = [by_key.get((benchmark, metric, name)) for name in names]
         best = _best([cell for cell in row if cell is not None])
-        arrow = "↑" if any(cell is not None and cell.higher_is_better for cell in row) else "↓"
+        arrow = next((cell.arrow for cell in row if cell is not None), "")
         label = escape(title_of(benchmark)) if benchmark != previous else ""
         previous = benchmark
         scores = "".join(_score(cell, best) for cell in row)
@@ -127,7 +127,7 @@ def _charts(cells: Sequence[Cell]) -> str:
 
 def _best(cells: Sequence[Cell]) -> float:
     values = [cell.value for cell in cells if math.isfinite(cell.value)]
-    if len(values) < 2:
+    if len(values) < 2 or cells[0].neutral:
         return math.nan
     return max(values) if cells[0].higher_is_better else min(values)
 

@@ -22,6 +22,8 @@ PURE = frozenset({
     "effect", "encode", "vocabulary",
 })  # fmt: skip
 """Operations whose answer depends on their parameters alone, as long as the files stay the same."""
+DOING = frozenset({"start_job", "stop_job", "start_training", "vote", "label_answer", "export_runs", "export_vectors"})
+"""Operations that do something: they are asked once, and heard to the end even if the view is hidden meanwhile."""
 KEPT = 48
 
 Place = tuple[str, int, str]
@@ -71,10 +73,12 @@ class Answers(QObject):
         return len(self._flights) + len(self._ready)
 
     def forget(self) -> None:
-        """Forget every answer, so that all is asked again."""
+        """Forget every answer, so that all is asked again, but for what does something."""
         self._known.clear()
-        for identity in list(self._flights):
-            self._client.cancel(self._flights.pop(identity).number)
+        for identity, flight in list(self._flights.items()):
+            if not any(want.op in DOING for want in flight.waiting.values()):
+                del self._flights[identity]
+                self._client.cancel(flight.number)
 
     def stop(self) -> None:
         """Cancel everything and tell those who wait."""

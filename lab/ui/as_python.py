@@ -71,7 +71,8 @@ def _variant(column: Column) -> list[str]:
     chat = ["--chat"] if column.prompt == "template" else []
     system = ["--system", column.system] if column.system else []
     exact = ["--exact", "+".join(map(str, column.exact))] if column.exact else []
-    return [*chat, *system, *exact, *([] if column.adapter else ["--no-adapter"])]
+    adapter = [] if column.adapter == 1 else ["--adapter-scale", f"{column.adapter:g}"] if column.adapter else ["--no-adapter"]
+    return [*chat, *system, *exact, *adapter]
 
 
 def script(columns: tuple[Column, ...], text: str, view: str, selection: Mapping[str, Any], own: str = "") -> str:

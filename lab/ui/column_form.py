@@ -52,8 +52,9 @@ class ColumnForm(QWidget):
         self.device = combo([(name, name) for name in devices])
         self.dtype = combo([(name, name) for name in DTYPES])
         self.quantize = combo([("", _("none")), ("int8", "int8"), ("int4", "int4")])
-        self.adapter = combo([("on", _("on")), ("off", _("off"))])
-        self.adapter.setToolTip(_("Of a PEFT checkpoint: off shows its base alone, with the same weights in memory."))
+        strength = _("How strongly a PEFT checkpoint counts: 1 as trained, 0 the base alone, with the same weights in memory.")
+        self.adapter = _real(0.0, 4.0, 0.1, strength)
+        self.adapter.setSpecialValueText(_("off"))
 
     def _make_prompt(self) -> None:
         self.prompt = combo([("plain", _("plain text")), ("template", _("chat template"))])
@@ -94,11 +95,11 @@ class ColumnForm(QWidget):
                 name.setMinimumWidth(widest + 2)
 
     def _connect(self) -> None:
-        for box in (self.device, self.dtype, self.quantize, self.adapter, self.prompt):
+        for box in (self.device, self.dtype, self.quantize, self.prompt):
             box.currentIndexChanged.connect(self._on_edited)
         for field in (self.label, self.system, self.chain):
             field.editingFinished.connect(self._on_edited)
-        for number in (self.temperature, self.top_p, self.top_k, self.max_new_tokens, self.seed):
+        for number in (self.adapter, self.temperature, self.top_p, self.top_k, self.max_new_tokens, self.seed):
             number.valueChanged.connect(self._on_edited)
 
     def set_column(self, column: Column) -> None:
@@ -109,9 +110,10 @@ class ColumnForm(QWidget):
         self.label.setPlaceholderText(replace(column, label="").name)
         for box, value in (
             (self.device, column.device), (self.dtype, column.dtype),
-            (self.quantize, column.quantize), (self.prompt, column.prompt), (self.adapter, "on" if column.adapter else "off"),
+            (self.quantize, column.quantize), (self.prompt, column.prompt),
         ):  # fmt: skip
             choose(box, value)
+        self.adapter.setValue(column.adapter)
         self.system.setText(column.system)
         self.system.setEnabled(column.prompt == "template")
         sampler = column.sampler
@@ -133,7 +135,7 @@ class ColumnForm(QWidget):
         return replace(
             self._column, label=self.label.text().strip(), device=self.device.currentData(),
             dtype=self.dtype.currentData(), quantize=self.quantize.currentData(), prompt=self.prompt.currentData(),
-            system=self.system.text(), sampler=sampler, adapter=self.adapter.currentData() == "on",
+            system=self.system.text(), sampler=sampler, adapter=round(self.adapter.value(), 2),
         )  # fmt: skip
 
     def _chain(self) -> str:

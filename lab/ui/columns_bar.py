@@ -23,6 +23,8 @@ def settings_text(column: Column) -> str:
     """Return a column's settings in a line: precision, device, prompt, sampler."""
     parts = [column.quantize or ("" if column.dtype == "auto" else column.dtype)]
     parts.append("" if column.device == "auto" else column.device)
+    if column.adapter != 1:
+        parts.append(_("adapter × {n}").format(n=f"{column.adapter:g}") if column.adapter else _("adapter off"))
     plain = _("exact tokens") if column.exact else _("plain text")
     parts.append(_("chat template") if column.prompt == "template" else plain)
     sampler = column.sampler

@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
-from lab.ui.answers import PURE, Answers
+from lab.ui.answers import DOING, PURE, Answers
 from lab.ui.engine import EngineClient, Handlers
 from lab.ui.history import History, Snapshot
 from lab.ui.view import Failure, ViewWidget, Want
@@ -45,6 +45,19 @@ class _Attached:
     visible: bool = False
     wants: dict[tuple[int, str], Want] = field(default_factory=dict)
     told: dict[tuple[int, str], Want] = field(default_factory=dict)
+
+    def now(self) -> dict[tuple[int, str], Want]:
+        """Return what it wants; hidden, it still wants to hear of what it had begun to do, lest it do that twice."""
+        if self.visible:
+            return {(want.column, want.slot): want for want in self.widget.wants()}
+        return {slot: want for slot, want in self.wants.items() if want.op in DOING}
+
+    def has_heard(self, want: Want) -> None:
+        """Take note that a want was answered; what does something is over with that."""
+        slot = (want.column, want.slot)
+        self.told[slot] = want
+        if want.op in DOING:
+            self.wants.pop(slot, None)
 
 
 class Session(QObject):
@@ -204,11 +217,9 @@ class Session(QObject):
         self._open_columns()
         wanted: dict[tuple[str, int, str], tuple[Want, dict[str, Any]]] = {}
         for name, view in self._views.items():
-            if not view.visible:
-                view.wants = {}
-                continue
-            view.wants = {(want.column, want.slot): want for want in view.widget.wants()}
-            view.told = {slot: want for slot, want in view.told.items() if view.wants.get(slot) == want}
+            view.wants = view.now()
+            if view.visible:
+                view.told = {slot: want for slot, want in view.told.items() if view.wants.get(slot) == want}
             for slot, want in view.wants.items():
                 if slot not in view.told and self._may_ask(name, view, want):
                     wanted[(name, *slot)] = (want, self._params(want))
@@ -274,12 +285,12 @@ class Session(QObject):
         elif part == "progress":
             view.widget.set_progress(want, outcome)
         elif part == "failure":
-            view.told[slot] = want
+            view.has_heard(want)
             view.widget.set_failure(want, outcome)
             if outcome.kind == "bug":
                 self.failed.emit(outcome)
         else:
-            view.told[slot] = want
+            view.has_heard(want)
             view.widget.set_answer(want, outcome)
 
     @Slot(str)

@@ -47,7 +47,7 @@ def position_table(opened: OpenModel, column: Column) -> PositionTable:
             values = module.weight.detach().float().cpu().numpy()
             return PositionTable(column.name, "relative", values, np.zeros(0, np.float32), name)
     raise UserError(
-        "positions.none", _("{name} has no table of positions and no rotary angles.").format(name=opened.path),
+        "positions.none", _("{name} has no table of positions and no rotary angles.").format(name=opened.name),
         _("Choose another source."),
     )  # fmt: skip
 

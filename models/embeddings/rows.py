@@ -66,7 +66,7 @@ def matrix(opened: OpenModel, source: str) -> Any:
     layer = opened.model.get_input_embeddings() if source == "input" else opened.model.get_output_embeddings()
     weight = getattr(layer, "weight", None)
     if weight is None or weight.ndim != 2:
-        raise UserError("embeddings.none", _("{name} has no {source} embeddings.").format(name=opened.path, source=source))
+        raise UserError("embeddings.none", _("{name} has no {source} embeddings.").format(name=opened.name, source=source))
     if hasattr(weight, "dequantize") and opened.quantize:
         weight = weight.dequantize()
     return weight.detach()
@@ -158,7 +158,7 @@ def states_of(hidden: Mapping[str, tuple[Any, ...]], opened: OpenModel, source: 
         UserError: If the model has no decoder.
     """
     if source == "decoder" and opened.kind == "encoder":
-        raise UserError("embeddings.decoder", _("{name} has no decoder.").format(name=opened.path), _("Choose hidden states."))
+        raise UserError("embeddings.decoder", _("{name} has no decoder.").format(name=opened.name), _("Choose hidden states."))
     wanted = "encoder" if source == "hidden" and "encoder" in hidden else list(hidden)[-1]
     return hidden[wanted]
 
@@ -254,7 +254,7 @@ def _forward(opened: OpenModel, prepared: Prepared, source: str) -> tuple[Any, .
     model = opened.model
     if opened.kind == "encoder-decoder":
         if source == "decoder":
-            what = _("The decoder of {name} reads a target, which a file of texts does not have.").format(name=opened.path)
+            what = _("The decoder of {name} reads a target, which a file of texts does not have.").format(name=opened.name)
             raise UserError("embeddings.decoder", what, _("Choose hidden states."))
         model = model.get_encoder()
     options: dict[str, Any] = {"use_cache": False} if accepts(opened.model, "use_cache") and model is opened.model else {}

@@ -17,7 +17,8 @@ def exact(
     """Return prompt and answer as the token ids that an evaluation uses.
 
     The prompt is encoded as lm-eval does: BOS where the tokenizer adds one, unless a chat template wrote it already. A scored
-    continuation is encoded together with its prompt, a generated answer behind it.
+    continuation is encoded together with its prompt, a generated answer behind it. An encoder-decoder is given the prompt as
+    its source and the answer as its target.
 
     Args:
         shelf: Open models.
@@ -27,12 +28,15 @@ def exact(
         rendered: Whether a chat template wrote the prompt, so that special tokens in it are meant.
         scored: Whether the answer is a continuation whose likelihood was taken.
     """
-    from models.prompts import tokenizer_of, written
+    from models.prompts import start_id, tokenizer_of, written
     from models.scoring import max_length, prefix_token
     from models.tokens import encode_plain
 
     opened = yield from shelf.open(column)
     tokenizer = tokenizer_of(opened)
+    if opened.kind == "encoder-decoder":
+        source = [*encode_plain(tokenizer, prompt), start_id(opened)]
+        return ExactText(prompt, (*source, *encode_plain(tokenizer, answer, False)), len(source), "")
     bos = tokenizer.bos_token
     begins = bool(rendered and bos and prompt.startswith(bos))
     before = encode_plain(tokenizer, prompt, not begins, rendered) if prompt else [prefix_token(opened)]
@@ -53,6 +57,8 @@ def written_out(
 ) -> Work[ExactText]:  # fmt: skip
     """Return what was generated, behind what the model was given, as the very token ids.
 
+    Of an encoder-decoder the text is the source, and the ids are the source's, then its decoder's: start token, answer.
+
     Args:
         shelf: Open models.
         column: The checkpoint that wrote it, under the prompt variant that it was given.
@@ -61,15 +67,15 @@ def written_out(
         messages: The conversation that it answered, in place of a text.
         position: The token of the prompt behind which ``ids`` stand; -1 for the last.
     """
-    from models.prompts import conversation, prepare, tokenizer_of, written
+    from models.prompts import conversation, joined, prepare, tokenizer_of, with_system, written
 
     opened = yield from shelf.open(column)
     given = conversation(opened, column, messages) if messages else prepare(opened, column, prompt, echo=False)
     tokenizer = tokenizer_of(opened)
-    if opened.kind == "encoder-decoder":
-        note = _("An encoder-decoder reads its answer as a target: write it into the field of the target. It wrote: {text}")
-        text = messages[-1]["content"] if messages else prompt
-        return ExactText(text, (), len(given.ids), note.format(text=written(tokenizer, ids)))
+    if given.target_ids:
+        source = joined(with_system(column, messages)) if messages else prompt
+        before = (*given.ids, *(given.target_ids if position < 0 else given.target_ids[: position + 1]))
+        return ExactText(source, (*before, *ids), len(before), "")
     before = given.ids if position < 0 else given.ids[: position + 1]
     whole = (*before, *ids)
     return ExactText(written(tokenizer, whole), whole, len(before), "")

@@ -35,7 +35,8 @@ def _written(shelf: Shelf, column: Column, text: str, target: str, write: int) -
     prepared = prepare(opened, column, text, target, echo=False)
     sampler = replace(column.sampler, max_new_tokens=write)
     answer = yield from shelf.remembered(
-        ("written", replace(column, sampler=sampler), text, target), lambda: generate(opened, prepared.ids, sampler)
+        ("written", replace(column, sampler=sampler), text, target),
+        lambda: generate(opened, prepared.ids, sampler, prefix=prepared.target_ids[1:]),
     )
     prepared = extended(opened, prepared, answer.token_ids)
     return opened, prepared, shelf.trace(column, opened, prepared.ids, prepared.target_ids)

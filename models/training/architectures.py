@@ -86,9 +86,9 @@ def open_model(folder: Path, objective: str, device: str) -> Any:
     """Open a checkpoint folder with the head of an objective, in fp32."""
     import torch
 
-    from models.training.llama import open_with
+    from models.training.llama import open_with, place
 
-    return open_with(_auto(objective), folder, torch.float32).to(device)
+    return place(open_with(_auto(objective), folder, torch.float32), device)
 
 
 def check_tokenizer(objective: str, texts: Texts) -> None:

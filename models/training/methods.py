@@ -81,7 +81,7 @@ def open_trainable(parent: Parent, settings: MethodSettings, device: str) -> Any
     Raises:
         UserError: If PEFT or torchao is missing, or no layer matches ``targets``.
     """
-    from models.training.llama import open_causal
+    from models.training.llama import open_causal, place
 
     if settings.method == "full":
         return parent.open(device)
@@ -92,7 +92,7 @@ def open_trainable(parent: Parent, settings: MethodSettings, device: str) -> Any
         add_adapter(model, settings)
     if settings.method == "qlora":
         quantise_base(model)
-    return model.to(device)
+    return place(model, device)
 
 
 def adapter_config(settings: MethodSettings, task: str = "CAUSAL_LM") -> Any:

@@ -33,13 +33,13 @@ class Parent:
 
     def open(self, device: str) -> Any:
         """Return the causal model in fp32, an adapter merged into its weights."""
-        from models.training.llama import open_causal
+        from models.training.llama import open_causal, place
 
         if self.adapter is None:
             return open_causal(self.folder, device)
         from models.training.methods import merged
 
-        return merged(self.folder, self.adapter).to(device)
+        return place(merged(self.folder, self.adapter), device)
 
 
 def find_parent(workspace: Workspace, name: str, kinds: Sequence[str] = ("decoder",)) -> Work[Parent]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Note, Progress, Work
+from models.hub_data import fetch_named
 from models.records.training import TrainPlan
 from models.training.loop import Loop
 from models.training.parallel import ALONE, World
@@ -46,6 +47,7 @@ def plan(recipe: Recipe, step: str, *, output: Path | None = None, measure: int 
     if not isinstance(chosen.settings, TrainSettings):
         raise UserError("training.plan", _("The step {name!r} trains nothing.").format(name=step), _("Choose another."))
     notes: list[str] = []
+    yield from fetch_named(chosen.settings)
     with tempfile.TemporaryDirectory() as folder:
         world = World(0, processes if chosen.stage.parallel else 1)
         workspace = replace(workspace_for(recipe, chosen, output), folder=Path(folder), measure=measure, world=world)

@@ -21,7 +21,7 @@ from models.training.architectures import (
     open_model,
 )
 from models.training.data import Document, Texts, need_rows
-from models.training.llama import ModelShape, new_llama, pick_device
+from models.training.llama import ModelShape, new_llama, pick_device, place
 from models.training.masked import MaskedTask
 from models.training.packed import PackedTask, count_targets, describe_laid, lay_out, row_documents
 from models.training.parents import find_parent
@@ -102,7 +102,7 @@ def begin(settings: PretrainSettings, workspace: Workspace) -> Work[Start]:
         model = new_model(settings.config, objective, texts, settings.seed)
     else:
         model = new_llama(settings.model, len(texts), (texts.bos, texts.end, texts.pad), settings.seed)
-    return Start(objective, texts, model.to(device), {"tokenizer": settings.tokenizer})
+    return Start(objective, texts, place(model, device), {"tokenizer": settings.tokenizer})
 
 
 def _family(folder: Path) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from models.errors import UserError
 from models.events import Note, Work
+from models.hub_data import fetch_named
 from models.records.training import HIDDEN, IGNORED, LEARNED, PADDING, TRUNCATED, DataPreview, PreviewRow
 from models.training.architectures import CAUSAL, MASKED, check_tokenizer, objective_of
 from models.training.data import Document, Row, Texts, plan_rows
@@ -49,6 +50,7 @@ def preview(
     chosen = find_step(recipe, step)
     settings, workspace = chosen.settings, workspace_for(recipe, chosen, output)
     notes: list[str] = []
+    yield from fetch_named(settings)
     if chosen.stage.name in ("pretrain", "sft"):
         found = yield from _documents(settings, workspace, n, notes)
     elif chosen.stage.name in ("reward", "dpo"):

@@ -9,7 +9,7 @@ from typing import Any
 from models.errors import UserError
 from models.events import Note, Work
 from models.training.data import Document, Texts, need_rows
-from models.training.llama import new_reward, pick_device
+from models.training.llama import new_reward, pick_device, place
 from models.training.methods import MethodSettings, add_adapter
 from models.training.pairs import PairBatch, PairPlan, PairTask, pair_batch, pair_documents
 from models.training.parents import find_parent
@@ -134,7 +134,7 @@ def run(settings: RewardSettings, workspace: Workspace) -> Work[Mapping[str, Any
         add_adapter(model, settings, "SEQ_CLS")
         yield Note(_("reward: the adapter is merged when it is written, for its base has no score"))
     yield from describe_model(model)
-    model = model.to(pick_device(settings.device))
+    model = place(model, pick_device(settings.device))
     task = RewardTask(model, pairs, dev, settings, texts.pad)
     task.decode = texts.tokenizer.decode
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Work
+from models.hub import PREFIX
+from models.hub_data import kept_file
 from models.training.parallel import ALONE, World
 from models.words import _
 
@@ -46,7 +48,12 @@ class Workspace:
     measure: int | None = None
 
     def path(self, name: str) -> Path:
-        """Return the file that a recipe calls ``name``; raises ``UserError`` if it is not there."""
+        """Return the file that a recipe calls ``name``; raises ``UserError`` if it is not there.
+
+        What is named ``hub:OWNER/NAME`` was fetched before the stage began (``models/hub_data.py``).
+        """
+        if name.startswith(PREFIX) and kept_file(name).is_file():
+            return kept_file(name)
         first = Path(name).parts[0] if Path(name).parts else ""
         path = Path(name) if Path(name).is_absolute() else self._base(first) / name
         if not path.is_file():

@@ -117,7 +117,7 @@ def need_trl(workspace: Workspace) -> Any:
 def open_policy(parent: Parent, settings: MethodSettings, device: str) -> Any:
     """Return the model to train: whole, or with an adapter as PEFT wraps it, which is how TRL knows one."""
     from models.adapters import read_adapter
-    from models.training.llama import open_causal, without_dropout
+    from models.training.llama import open_causal, place, without_dropout
 
     if settings.method == "full":
         return without_dropout(parent.open(device))
@@ -132,9 +132,9 @@ def open_policy(parent: Parent, settings: MethodSettings, device: str) -> Any:
                 _("Merge it first: triptych models merge {path}").format(path=parent.adapter),
                 path=str(parent.adapter),
             )
-        return PeftModel.from_pretrained(model, str(parent.adapter), is_trainable=True).to(device)
+        return place(PeftModel.from_pretrained(model, str(parent.adapter), is_trainable=True), device)
     with lean_adapters(), seeded_adapter(model, settings):
-        return get_peft_model(model, adapter_config(settings)).to(device)
+        return place(get_peft_model(model, adapter_config(settings)), device)
 
 
 def train_by_trl(

@@ -82,7 +82,7 @@ def inference(opened: OpenModel) -> Inference:
         raise UserError(
             "nli.labels",
             _("{name} is no model of inference: its labels are {labels}.").format(
-                name=opened.path, labels=", ".join(names) or _("none")
+                name=opened.name, labels=", ".join(names) or _("none")
             ),
             _("Name a sequence classifier with the labels contradiction, neutral and entailment."),
             path=opened.path,

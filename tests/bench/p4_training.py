@@ -18,6 +18,8 @@ from tests.bench.rows import Row, alternate, timed
 
 VOCAB, BLOCK, BATCH, STEPS = 2048, 128, 32, 6
 ANSWER = 24
+FEW, MANY = 3, 9
+"""How often a model of 256 and one of 128 are measured: six short steps of the small one differ by a fifth."""
 
 
 def rows() -> Iterator[Row]:
@@ -28,24 +30,25 @@ def rows() -> Iterator[Row]:
     shapes = {"256 wide": ModelShape(layers=4, width=256, heads=4, feed_forward=1024), "128 wide": small}
     bf16 = uses_bf16("auto", "cpu")
     for name, shape in shapes.items():
-        a, b = alternate(lambda s=shape: ours_packed(s, "fp32"), lambda s=shape: bare(s, False), 3)
+        repeats = MANY if shape is small else FEW
+        a, b = alternate(lambda s=shape: ours_packed(s, "fp32"), lambda s=shape: bare(s, False), repeats)
         yield row(f"P4 pretrain {name}", "pretraining, fp32, packed documents", a, b, 0.95, "bare loop")
         if bf16:
-            a, b = alternate(lambda s=shape: ours_packed(s, "bf16"), lambda s=shape: bare(s, True), 3)
+            a, b = alternate(lambda s=shape: ours_packed(s, "bf16"), lambda s=shape: bare(s, True), repeats)
             yield row(f"P4 pretrain bf16 {name}", "pretraining, bf16, packed documents", a, b, 0.95, "bare loop, bf16")
-            a, b = alternate(lambda s=shape: ours_packed(s, "auto"), lambda s=shape: bare(s, False), 3)
+            a, b = alternate(lambda s=shape: ours_packed(s, "auto"), lambda s=shape: bare(s, False), repeats)
             yield row(f"P4 auto {name}", "the precision chosen by itself", a, b, 1.9, "bare loop, fp32")
-    a, b = alternate(lambda: ours_packed(small, "fp32", answers=True), lambda: bare(small, False), 3)
+    a, b = alternate(lambda: ours_packed(small, "fp32", answers=True), lambda: bare(small, False), MANY)
     yield row("P4 sft", "SFT on answers, fp32, packed conversations", a, b, 0.95, "bare loop")
-    a, b = alternate(lambda: ours_pairs(small, "reward"), lambda: floor_pairs(small, "reward"), 3)
+    a, b = alternate(lambda: ours_pairs(small, "reward"), lambda: floor_pairs(small, "reward"), MANY)
     yield row("P4 reward", "reward model steps of 32 pairs", a, b, 0.95, "floor")
-    a, b = alternate(lambda: ours_pairs(small, "dpo"), lambda: floor_pairs(small, "dpo"), 3)
+    a, b = alternate(lambda: ours_pairs(small, "dpo"), lambda: floor_pairs(small, "dpo"), MANY)
     yield row("P4 dpo", "DPO steps of 32 pairs", a, b, 0.95, "floor")
-    a, b = alternate(lambda: ours_ppo(small), lambda: floor_ppo(small), 3)
+    a, b = alternate(lambda: ours_ppo(small), lambda: floor_ppo(small), MANY)
     yield row("P4 ppo", "PPO rollouts of 64 answers of 24 tokens, 2 updates", a, b, 0.9, "floor with generate")
-    a, b = alternate(lambda: ours_packed(small, "fp32", journal=True), lambda: ours_packed(small, "fp32"), 3)
+    a, b = alternate(lambda: ours_packed(small, "fp32", journal=True), lambda: ours_packed(small, "fp32"), MANY)
     yield row("P4 journal", "with the journal of every step", a, b, 0.98, "without")
-    a, b = alternate(lambda: ours_packed(small, "fp32", journal=True, watched=True), lambda: ours_packed(small, "fp32"), 3)
+    a, b = alternate(lambda: ours_packed(small, "fp32", journal=True, watched=True), lambda: ours_packed(small, "fp32"), MANY)
     yield row("P4 journal, watched", "with the journal, read each second as the Train view reads it", a, b, 0.98, "without")
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from models.columns import Column, Sampler
+from models.errors import UserError
 from models.events import finish
 from models.generation import generate
 from models.next_token import distribution_at
@@ -99,3 +100,44 @@ def test_both_names_of_the_cache_are_known() -> None:
 
     assert [cache_name(Old()), cache_name(New())] == ["past_key_values", "cache"]
     assert [cache_of(Output()), cache_of(Newer()), cache_of(object())] == [3, 4, None]
+
+
+def test_an_adapter_counts_as_much_as_the_column_says(adapted: object) -> None:
+    half, twice = replace(adapted, adapter=0.5), replace(adapted, adapter=2.0)
+    on, off = run(adapted, IDS).logits_of(0, 4), run(replace(adapted, adapter=0), IDS).logits_of(0, 4)
+    layers = [module for module in adapted.model.modules() if hasattr(module, "lora_A")]
+    before = [dict(layer.scaling) for layer in layers]
+    with torch.no_grad():
+        for factor, shown in ((0.5, half), (2.0, twice)):
+            for layer in layers:  # by hand: B is multiplied, the factor stays
+                layer.lora_B["default"].weight.mul_(factor)
+            wanted = run(adapted, IDS).logits_of(0, 4)
+            for layer in layers:
+                layer.lora_B["default"].weight.div_(factor)
+            assert torch.allclose(run(shown, IDS).logits_of(0, 4), wanted, atol=1e-5)
+            assert not torch.allclose(wanted, on, atol=1e-3)
+            assert not torch.allclose(wanted, off, atol=1e-3)
+    assert [dict(layer.scaling) for layer in layers] == before
+    assert torch.allclose(run(adapted, IDS).logits_of(0, 4), on)
+
+
+def test_what_adds_nothing_cannot_be_scaled() -> None:
+    peft = pytest.importorskip("peft")
+    model = opened_model("llama")
+    config = peft.IA3Config(target_modules=["k_proj"], feedforward_modules=[])
+    model.model = peft.get_peft_model(model.model, config).get_base_model().eval()
+    run(replace(model, adapter=0), IDS)
+    with pytest.raises(UserError, match="ia3"):
+        run(replace(model, adapter=0.5), IDS)
+
+
+def test_a_retrained_module_goes_with_its_adapter() -> None:
+    peft = pytest.importorskip("peft")
+    model = opened_model("llama")
+    plain = run(model, IDS).logits_of(0, 4)
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    model.model = peft.get_peft_model(model.model, config).get_base_model().eval()
+    with torch.no_grad():
+        model.model.lm_head.modules_to_save["default"].weight.mul_(-1)
+    assert torch.allclose(run(model, IDS).logits_of(0, 4), -plain, atol=1e-4)
+    assert torch.allclose(run(replace(model, adapter=0), IDS).logits_of(0, 4), plain, atol=1e-4)

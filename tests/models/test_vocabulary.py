@@ -18,9 +18,10 @@ from lab.inspecting.render import read
 from models.columns import Column, Sampler
 from models.errors import UserError
 from models.events import finish
-from models.prompts import gets_bos_twice, render, template_flags
+from models.prompts import gets_bos_twice, render
 from models.records.tokens import Token
 from models.records.vocabulary import Encoded, agreement, align, boundaries, cut_alike, measures
+from models.template_spans import template_flags
 from models.tokens import encode_with_spans, tokens_of
 from models.vocabulary import Vocabulary, distances, found, known_unused, lowest, ordered, page, search, vocabulary
 from tests.fakes import CHAT_TEMPLATE, byte_tokenizer, opened_model, sentencepiece_tokenizer, wordpiece_tokenizer

@@ -322,6 +322,55 @@ def test_a_text_that_cannot_be_sent_is_told_in_the_view(
     qtbot.waitUntil(lambda: len(client.of("tokens")) == 2)
 
 
+class PressedView(FakeView):
+    """Starts a job until it hears that it was started, and wants the tokens besides."""
+
+    pressed = True
+
+    def wants(self) -> list[Want]:
+        return [*super().wants(), *([Want("start", "start_job", {"argv": ("eval",)}, fresh=1)] if self.pressed else [])]
+
+    def set_answer(self, want: Want, value: Any) -> None:
+        self.pressed = self.pressed and want.slot != "start"
+        super().set_answer(want, value)
+
+    def set_failure(self, want: Want, failure: Failure) -> None:
+        self.pressed = self.pressed and want.slot != "start"
+        super().set_failure(want, failure)
+
+
+@pytest.mark.parametrize("how", ["hidden", "hidden and shown", "refreshed", "engine lost"])
+def test_what_was_begun_is_begun_once_and_heard_whatever_happens_meanwhile(
+    session: Any, client: Any, qtbot: Any, how: str
+) -> None:
+    view = PressedView()
+    qtbot.addWidget(view)
+    shown(session, client, view, qtbot, A)
+    qtbot.waitUntil(lambda: len(client.of("start_job")) == len(client.of("tokens")) == 1)
+    started, tokens = client.of("start_job")[0], client.of("tokens")[0]
+    if how == "refreshed":
+        session.refresh()
+    else:
+        session.set_visible("v", False)
+    qtbot.waitUntil(lambda: tokens in client.cancelled)
+    if how == "hidden and shown":
+        session.set_visible("v", True)
+        qtbot.waitUntil(lambda: len(client.of("tokens")) == 2)
+    if how == "engine lost":
+        client.asked[started][2].failure(Failure("cancelled", "The engine is not running."))
+        client.state_changed.emit("dead")
+        client.state_changed.emit("starting")
+    else:
+        client.answer(started, "job 1")
+        assert [value for _want, value in view.answers] == ["job 1"]
+    session.set_visible("v", True)
+    client.open_all()
+    qtbot.waitUntil(lambda: not session._soon.isActive())
+    assert not view.pressed
+    assert started not in client.cancelled
+    assert len(client.of("start_job")) == 1
+
+
 def test_what_a_selection_says_is_forgotten_with_its_language_and_the_selection_stays(session: Session) -> None:
     for head in (1, 2):
         session.select({"layer": 0, "head": head, "title": f"L0H{head}", "facts": {"Entropy": "1.5 nats"}})

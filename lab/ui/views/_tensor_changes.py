@@ -290,10 +290,6 @@ class ChangesPage(ColumnView):
         self._slice, self._region = slice, ()
         self._on_asked()
 
-    def _on_asked(self) -> None:
-        self.redraw_soon()
-        self.changed.emit()
-
     # what is given away ----------------------------------------------------------------------------------------------
     def demonstrate(self) -> None:
         """Select the matrix that changed most, for a picture."""
@@ -303,21 +299,30 @@ class ChangesPage(ColumnView):
             self._choose(found.names[max(inside or [0], key=lambda i: float(found.relative[i]))])
 
     def python(self) -> str:
-        """Return lines that print what each checkpoint changed."""
+        """Return lines that print what each checkpoint changed, and the difference of the selected tensor."""
         if len(self.columns) < 2:
             return ""
         before = self.columns[self._against()]
+        one = [
+            f"        detail = checkpoint.tensor({self._name!r}, slice={self._slice}, against={before.checkpoint!r})",
+            "        print(detail.matrix.shape, detail.counts.tolist())",
+        ]
         return "\n".join([
             f"    if checkpoint.column.checkpoint != {before.checkpoint!r}:",
             f"        found = checkpoint.changes({before.checkpoint!r})",
             f"        print(name, 'against', {before.name!r})",
             "        for i, tensor in enumerate(found.names):",
             "            print(tensor, found.relative[i], found.maximum[i], found.cosine[i], found.changed[i])",
+            *(one if self._name else ()),
         ]) + "\n"  # fmt: skip
 
     def command(self) -> tuple[str, ...]:
-        """Return the flags that print what each checkpoint changed."""
-        return ("--changes", self.columns[self._against()].checkpoint) if len(self.columns) > 1 else ("--tensors",)
+        """Return the flags that print what each checkpoint changed, and the difference of the selected tensor."""
+        if len(self.columns) < 2:
+            return ("--tensors",)
+        before = self.columns[self._against()].checkpoint
+        one = ("--tensor", self._name, "--slice", str(self._slice), "--against", before) if self._name else ()
+        return ("--changes", before, *one)
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return one row for each tensor of each column, the largest change first."""

@@ -283,10 +283,6 @@ class TensorsPage(ColumnView):
         self._slice, self._region = slice, ()
         self._on_asked()
 
-    def _on_asked(self) -> None:
-        self.redraw_soon()
-        self.changed.emit()
-
     # what is given away ----------------------------------------------------------------------------------------------
     def demonstrate(self) -> None:
         """Select a matrix, for a picture."""

@@ -329,10 +329,6 @@ class TextPage(ColumnView):
             row = next((i for i, glyph in enumerate(pieces) if glyph.last > self._selected), self._selected)
             self.grid.show_row(row)
 
-    def _on_asked(self) -> None:
-        self.redraw_soon()
-        self.changed.emit()
-
     # what is given away ----------------------------------------------------------------------------------------------
     def python(self) -> str:
         """Return lines that print tokens and surprisals as they are shown."""

@@ -301,10 +301,6 @@ class DivergenceView(ColumnView):
         ]
 
     # slots -----------------------------------------------------------------------------------------------------------
-    def _on_asked(self) -> None:
-        self.redraw_soon()
-        self.changed.emit()
-
     def _on_token(self, token: int) -> None:
         self._token = token
         self.selected.emit({"token": token})

@@ -289,10 +289,6 @@ class InsideView(ColumnView):
         box.setValue(value) if isinstance(box, QSpinBox) else box.setCurrentIndex(value)
         box.blockSignals(False)
 
-    def _on_asked(self) -> None:
-        self.redraw_soon()
-        self.changed.emit()
-
     def _on_head(self) -> None:
         self.selected.emit({"layer": self.layer.value(), "head": self.head.value()})
         self._on_asked()

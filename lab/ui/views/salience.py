@@ -305,10 +305,6 @@ class SalienceView(ColumnView):
         return rows
 
     # slots -------------------------------------------------------------------------------------------------------------
-    def _on_asked(self) -> None:
-        self.redraw_soon()
-        self.changed.emit()
-
     def _on_compute(self, start: bool) -> None:
         self._approved = self._asked_for() if start else ()
         self._on_asked()

@@ -334,10 +334,6 @@ class SamplingView(ColumnView):
         self._path = ()
         self._on_asked()
 
-    def _on_asked(self) -> None:
-        self.redraw_soon()
-        self.changed.emit()
-
     def _on_shared(self, shared: bool) -> None:
         if shared and self._chains:
             self._chains = [self._chains[self._owner()]] * len(self._chains)

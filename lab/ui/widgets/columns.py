@@ -127,7 +127,7 @@ class ColumnView(ViewWidget):
         self._looks = 0
         self.tools = ToolRow(self)
         self.difference = DifferencePicker(self)
-        self.difference.changed.connect(self._on_difference_changed)
+        self.difference.changed.connect(self._on_asked)
         self.difference.hide()
         self.row = QHBoxLayout()
         self.row.setSpacing(8)
@@ -378,7 +378,8 @@ class ColumnView(ViewWidget):
             share = min(first.done / first.total, 1.0) if first.total > 0 else 2.0
         panel.busy.set_share(share)
 
-    def _on_difference_changed(self) -> None:
+    def _on_asked(self) -> None:
+        """Ask for what is wanted now: a control was changed by hand."""
         self.redraw_soon()
         self.changed.emit()
 
