@@ -141,8 +141,12 @@ def test_answers_come_in_pages_and_follow_the_remedy(page: RunsPage) -> None:
     assert page.below.answers.grid.rows.rowCount() == 40
     page.below.answers.filter.setCurrentIndex(page.below.answers.filter.findData("abstained"))
     assert all(any(str(cell).startswith("○") for cell in row) for row in page.below.answers.grid.rows.rows)
+    rows = page.below.answers.grid.rows.rowCount()
     page.below.answers.search.setText("answer 7")
+    assert page.below.answers.grid.rows.rowCount() == rows  # not at each key: when typing rests, or at Return
+    page.below.answers.search.returnPressed.emit()
     assert page.below.answers.grid.rows.rowCount() == 1
+    assert not page.below.answers._typing.isActive()
     index = page.grid.model().index(2, 0)  # pretrain with retrieval
     page.grid.clicked.emit(index)
     again = fill(page)

@@ -27,6 +27,7 @@ from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.legend import ColorKey
 from lab.ui.widgets.panel import Elided
 from lab.ui.widgets.rows import RowsTable
+from lab.ui.widgets.run_form import TYPING_MILLISECONDS, timer
 from lab.ui.widgets.xy_plot import XyPlot
 from models.records.hallucination import AnswerColumn, QuestionAnswer
 from models.uncertainty import scores
@@ -88,7 +89,9 @@ class AnswersPart(QWidget):
         layout.addWidget(self.tools)
         layout.addWidget(splitter, 1)
         self.filter.currentIndexChanged.connect(self.fill)
-        self.search.textChanged.connect(self.fill)
+        self._typing = timer(self, TYPING_MILLISECONDS, self.fill, single=True)
+        self.search.textChanged.connect(self._typing.start)
+        self.search.returnPressed.connect(self.fill)
         self.grid.selectionModel().selectionChanged.connect(self._on_selected)
 
     def set_answers(self, answers: data.Answers, colors: Mapping[str, Rgb]) -> None:
@@ -101,6 +104,7 @@ class AnswersPart(QWidget):
 
     def fill(self) -> None:
         """Show the questions that pass the filter."""
+        self._typing.stop()
         header, rows, self.ids = data.question_rows(self.answers, str(self.filter.currentData()), self.search.text())
         fresh = header != self.grid.rows.header
         self.grid.set_rows(header, rows)

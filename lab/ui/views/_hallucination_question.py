@@ -172,7 +172,7 @@ class QuestionPage(ColumnView):
         elif isinstance(found, QuestionAnswer):
             entropy = found.scores.get("semantic_entropy")
             said = _("{m} meanings").format(m=len(clusters_of(found.samples, found.cluster)))
-            more = "" if entropy is None else " · " + _("semantic entropy {x} nats").format(x=number(entropy, 3))
+            more = "" if entropy is None else " · " + _("entropy {x} nats").format(x=number(entropy, 3))
             panel.note.set_whole(said + more, found.source)
             content.set_turns(answer_turns(_("Answer"), None, found, score_text(found)))
 

@@ -1,0 +1,53 @@
+"""The controls above the runs of hallucination: which run, under which remedy; start, read again, stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
+
+from evals.hallucination import remedies
+from lab.ui.widgets.flow import ToolRow
+from models.records.hallucination import HallucinationRun
+from models.words import _
+
+
+class RunTools(ToolRow):
+    """Boxes of runs and remedies, and buttons."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.run, self.remedy = QComboBox(self), QComboBox(self)
+        for box in (self.run, self.remedy):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(20)
+        self.start = QPushButton(_("Run…"), self)
+        self.start.setCheckable(True)
+        self.start.setToolTip(_("Ask the open columns from here"))
+        self.refresh, self.stop = QPushButton(_("Refresh"), self), QPushButton(_("Stop"), self)
+        self.refresh.setToolTip(_("Read the runs again"))
+        self.stop.setToolTip(_("Ask the running job to stop; what is done stays"))
+        self.labelled(_("Run"), self.run, _("Which run is shown"))
+        self.labelled(_("Remedy"), self.remedy, _("Whose answers, curves and scores are shown below"))
+        self.add(self.start, self.refresh, self.stop)
+
+    def fill(self, runs: Sequence[HallucinationRun], path: str, names: Sequence[str], remedy: str) -> None:
+        """Offer these runs and remedies, and choose one of each, silently.
+
+        Args:
+            runs: What the first box offers; ``path`` is the folder of the chosen one.
+            path: Empty where there is no run.
+            names: Remedies of that run; ``remedy`` is the chosen one.
+            remedy: Its name.
+        """
+        for box, entries, current in (
+            (self.run, [(one.title, one.path) for one in runs], path),
+            (self.remedy, [(remedies.title(name), name) for name in names], remedy),
+        ):
+            if [(box.itemText(i), box.itemData(i)) for i in range(box.count())] != entries:
+                box.clear()
+                for text, value in entries:
+                    box.addItem(text, value)
+                    box.setItemData(box.count() - 1, value, Qt.ItemDataRole.ToolTipRole)
+            box.setCurrentIndex(max(box.findData(current), 0))
