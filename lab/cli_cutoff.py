@@ -23,15 +23,19 @@ def cutoff(
     lr: Annotated[float, typer.Option(help="Highest learning rate, all weights.")] = 6e-4,
     adapter_lr: Annotated[float, typer.Option(help="Highest learning rate, adapters.")] = 3e-3,
     rank: Annotated[int, typer.Option(help="Of the adapters.")] = 16,
-    old_texts: Annotated[int, typer.Option(help="Texts from before that replay mixes in.")] = 2000,
-    lessons: Annotated[int, typer.Option(help="Rows of the lesson in reading.")] = 6000,
+    old_texts: Annotated[int, typer.Option(help="Texts, and questions, from before that replay mixes in.")] = 1000,
+    lessons: Annotated[int, typer.Option(help="Rows of the lesson in reading.")] = 4500,
     threads: Annotated[int, typer.Option(help="Of training; 0 for what the machine has.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Of training and whatever is drawn.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Tell the news to a checkpoint: before the question, by training on, by an adapter; one table of what it then knows."""
+    """Tell the news to a checkpoint: before the question, by training on, by an adapter; one table of what it then knows.
+
+    Ways: retrieval (the news before the question), full (all weights trained on the news), replay (old texts mixed in), adapter
+    (LoRA on the news), reader (LoRA that learns to read a passage, without the news). The run opens in the Hallucination view.
+    """
     from evals.cutoff import table
     from evals.cutoff.options import CutoffSettings
     from evals.cutoff.running import REPORT, run

@@ -18,23 +18,27 @@ DEFAULT = "world_unknown,world_false_premise,world_questions"
 
 
 def hallucination(
-    checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...")],
+    checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...", help="Checkpoints: stages of one lineage, for example.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for answers, table and report.")],
     benchmark: Annotated[
         str, typer.Option("--benchmark", "-b", help="Closed-world benchmarks or files of questions (JSONL, CSV), by commas.")
     ] = DEFAULT,
     limit: Annotated[int, typer.Option("--limit", "-L", help="At most this many questions of each; 0 for all.")] = 0,
     samples: Annotated[int, typer.Option("--samples", "-n", help="Answers drawn per question besides the greedy one.")] = 8,
-    temperature: Annotated[float, typer.Option(help="Of those.")] = 1.0,
-    low_temperature: Annotated[float, typer.Option(help="Of the remedy cool.")] = 0.3,
+    temperature: Annotated[float, typer.Option(help="Temperature of the drawn answers.")] = 1.0,
+    low_temperature: Annotated[float, typer.Option(help="Temperature of the remedy cool.")] = 0.3,
     remedies: Annotated[
         str,
         typer.Option(
             help="By commas: sampled, cool, vote, fewshot, thought, role, retrieval, cite, support, crosscheck; or all."
         ),
     ] = "",
-    clustering: Annotated[str, typer.Option(help="Which answers say the same: exact, lexical or nli.")] = "exact",
-    nli: Annotated[str, typer.Option(help="Folder of an NLI model.")] = "",
+    clustering: Annotated[
+        str, typer.Option(help="Which answers say the same: exact (words), lexical (ROUGE-L ≥ 0.7) or nli (entailment).")
+    ] = "exact",
+    nli: Annotated[
+        str, typer.Option(help="Folder of a classifier of contradiction, neutral and entailment: for nli and its inconsistency.")
+    ] = "",
     retrieve: Annotated[str, typer.Option(help="Folder of texts, or world: the articles of the checkpoint's own world.")] = "",
     passages: Annotated[int, typer.Option(help="How many passages go before a question.")] = 2,
     shots: Annotated[int, typer.Option(help="Examples of the remedy fewshot.")] = 4,
@@ -47,10 +51,21 @@ def hallucination(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     quantize: Annotated[str, typer.Option(help="int8 or int4; empty for none.")] = "",
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Of drawn answers, examples and intervals.")] = 0,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="When done keep only the table and an archive of the answers: it cannot go on then.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Ask, judge, and say how sure: hallucination of checkpoints, with and without remedies. Started again, it goes on."""
+    """Ask, judge, and say how sure: hallucination of checkpoints, with and without remedies. Started again, it goes on.
+
+    Remedies: sampled (mean over the drawn answers), cool (drawn at a low temperature), vote (the most frequent drawn answer),
+    fewshot (examples first), thought (step by step), role (a careful expert), retrieval (passages first), cite (and their
+    numbers), support (kept back where no passage holds it), crosscheck (kept back where a second checkpoint says another thing).
+
+    What each score means, and what was found in the demo lineage: the page Hallucination of the guide.
+    """
+    from evals.hallucination import files
     from evals.hallucination.options import HallucinationSettings
     from evals.hallucination.running import run
     from lab.cli import show, show_table
@@ -65,11 +80,13 @@ def hallucination(
     title = f"hallucination {', '.join(Path(path).name for path in checkpoints)}"
     command = ("triptych", "hallucination", *checkpoints, "--output", str(output), *flags(settings))
     columns = journalled(run(checkpoints, settings, output), output, "hallucination", title, command)
+    if compact:
+        files.compact(output)
     if as_json:
         show([_json(one) for one in columns])
     else:
         show_table("Hallucination", HEADER, [_row(one) for one in columns])
-        print(output / "hallucination.html")
+        print(output / (files.TABLE if compact else files.REPORT))
     return 1 if any(one.error for one in columns) else 0
 
 

@@ -24,7 +24,7 @@ class CutoffSettings:
         epochs: Passes over the news, of every training.
         lr, adapter_lr: Highest learning rate of training all weights, and of an adapter.
         rank: Of the adapters.
-        old_texts: How many texts from before are mixed in by ``replay``.
+        old_texts: How many texts from before, and how many questions with answers, are mixed in by ``replay``.
         lessons: Rows of the lesson in reading.
         threads: Of training; 0 for what the machine has.
         device, dtype: How checkpoints are opened.
@@ -38,8 +38,8 @@ class CutoffSettings:
     lr: float = 6e-4
     adapter_lr: float = 3e-3
     rank: int = 16
-    old_texts: int = 2000
-    lessons: int = 6000
+    old_texts: int = 1000
+    lessons: int = 4500
     threads: int = 0
     device: str = "auto"
     dtype: str = "auto"

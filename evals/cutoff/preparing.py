@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def _write_texts(output: Path, found: Mapping[str, Any], settings: CutoffSetting
         drawn = random.Random(f"old texts {settings.seed}").sample(old, min(settings.old_texts, len(old)))
         rows: list[Mapping[str, object]] = [{"text": text} for text in drawn]
         _write_rows(output / "old.jsonl", rows)
-        _write_rows(output / "old_answers.jsonl", instructions.rehearsal(world, chosen))
+        _write_rows(output / "old_answers.jsonl", islice(instructions.rehearsal(world, chosen), settings.old_texts))
 
 
 def _write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:

@@ -23,7 +23,7 @@ from evals.hallucination.questions import questions
 from evals.hallucination.remedies import PLAIN
 from evals.hallucination.tables import NOTHING
 from models.errors import UserError
-from models.events import Saved, Work
+from models.events import Progress, Saved, Work
 from models.files import write_json
 from models.records.hallucination import AnswerColumn, QuestionAnswer, Rate
 from models.records.scores import Cell
@@ -65,9 +65,26 @@ def _train(recipe: Path, settings: CutoffSettings, output: Path) -> Work[None]:
 
     if all(way == RETRIEVAL for way in settings.ways):
         return
-    result = yield from run_recipe(load_recipe(recipe), output / TRAINING, resume=True)
+    loaded = load_recipe(recipe)
+    result = yield from counted(run_recipe(loaded, output / TRAINING, resume=True), len(loaded.steps))
     if result.stopped:
         raise UserError("cutoff.stopped", _("The training was stopped."), _("Start the same command again: it goes on."))
+
+
+def counted(work: Work[Any], n_steps: int) -> Work[Any]:
+    """Forward the events of a recipe, the progress of each step on top of the steps before; return its result."""
+    finished = 0
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            return end.value
+        if isinstance(event, Progress) and event.total > 0:
+            share = min(event.done / event.total, 1.0)
+            yield Progress(finished + share, n_steps, event.what)
+        else:
+            finished += isinstance(event, Saved) and event.path == "checkpoint"
+            yield event
 
 
 def _ask(paths: Sequence[str], settings: CutoffSettings, output: Path) -> Work[list[AnswerColumn]]:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
+import lzma
 import math
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,9 @@ import numpy as np
 
 from evals.files import absolute, plain, relative, sanitised
 from evals.hallucination.abstention import CLASSES
+from evals.store import FILE as RESPONSES
 from models.errors import UserError
-from models.files import write_bytes, write_json
+from models.files import write_bytes, write_json, write_text
 from models.records.hallucination import (
     AnswerColumn,
     AnswerPage,
@@ -34,7 +38,7 @@ from models.records.hallucination import (
 )
 from models.words import _
 
-TABLE = "hallucination.json"
+TABLE, REPORT, PACKED = "hallucination.json", "hallucination.html", "answers.tar.xz"
 TO_LABEL = "to_label.jsonl"
 LABELS = "labels.jsonl"
 """What people said in the window."""
@@ -59,7 +63,7 @@ def _row(record: Any) -> Any:
     if isinstance(record, np.ndarray):
         return [_row(value) for value in record.tolist()]
     if isinstance(record, float):
-        return round(record, 6) if math.isfinite(record) else None
+        return float(f"{record:.7g}") if math.isfinite(record) else None  # not decimals: 1 − P(True) can be 1e-9
     if isinstance(record, Mapping):
         return {str(name): _row(value) for name, value in record.items()}
     if isinstance(record, list | tuple):
@@ -74,17 +78,63 @@ def read_answers(path: Path, start: int = 0, count: int = 0) -> tuple[list[Quest
         UserError: If the file cannot be read.
     """
     try:
-        text = path.read_bytes().decode("utf-8", "surrogatepass")
+        text = _read(path).decode("utf-8", "surrogatepass")
         lines = text.rstrip("\n").split("\n") if text else []  # splitlines() would cut at other marks too, which answers may hold
         kept = lines[start : start + count] if count else lines[start:]
         return [_answer(json.loads(line)) for line in kept], len(lines)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, lzma.LZMAError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             "hallucination.answers",
             _("The answers in {path} cannot be read.").format(path=path),
             _("Start the same command again: it writes them anew."),
             path=str(path),
         ) from error
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's bytes, from the archive beside where the run was made compact."""
+    packed = path.with_name(PACKED)
+    if path.exists() or not packed.exists():
+        return path.read_bytes()
+    with tarfile.open(packed, "r:xz") as archive:
+        member = archive.extractfile(path.name)
+        if member is None:
+            raise FileNotFoundError(path)
+        return member.read()
+
+
+def compact(folder: Path) -> None:
+    """Keep of a finished run what is needed to look at it: the table, and each checkpoint's answers in one archive.
+
+    What it was computed from goes: started again, it asks everything anew.
+
+    Raises:
+        UserError: If there is no table.
+    """
+    columns = read_table(folder).columns
+    for name in dict.fromkeys(one.checkpoint for one in columns):
+        paths = [answers_file(folder, name, one.remedy) for one in columns if one.checkpoint == name]
+        if found := [path for path in paths if path.is_file()]:
+            write_bytes(found[0].with_name(PACKED), _packed(found))
+        for path in (*found, paths[0].with_name(RESPONSES)):
+            path.unlink(missing_ok=True)
+    for path in (*folder.glob(f"checker-*/{RESPONSES}"), folder / REPORT):
+        path.unlink(missing_ok=True)
+    for path in folder.glob("checker-*"):
+        path.rmdir()
+    content = json.loads((folder / TABLE).read_text(encoding="utf-8"))
+    write_text(folder / TABLE, json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def _packed(paths: Sequence[Path]) -> bytes:
+    """Return an archive of files; no time or owner in it: the same answers are the same bytes."""
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w:xz", preset=9) as archive:
+        for path in paths:
+            content, entry = path.read_bytes(), tarfile.TarInfo(path.name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return whole.getvalue()
 
 
 def _answer(row: Mapping[str, Any]) -> QuestionAnswer:
@@ -226,8 +276,16 @@ def add_label(folder: Path, id: str, answer: str, verdict: str) -> None:
             _("Label answers of a run as correct, abstained or hallucinated."),
         )
     line = json.dumps(plain({"id": id, "answer": answer, "verdict": verdict}), ensure_ascii=False) + "\n"
-    with (folder / LABELS).open("ab") as file:
-        file.write(line.encode("utf-8", "surrogatepass"))
+    try:
+        with (folder / LABELS).open("ab") as file:
+            file.write(line.encode("utf-8", "surrogatepass"))
+    except PermissionError as error:
+        raise UserError(
+            "hallucination.label_denied",
+            _("{path} cannot be written.").format(path=folder / LABELS),
+            _("The bundled run is there to look at: label answers of a run of your own."),
+            path=str(folder / LABELS),
+        ) from error
 
 
 def write_to_label(folder: Path, answers: Sequence[QuestionAnswer]) -> None:

@@ -181,5 +181,5 @@ def _write(state: Run) -> Path:
         if answer.source != "world"
     ]
     files.write_to_label(state.output, asked_of_files)
-    write_report(state.output / "hallucination.html", files.read_table(state.output))
+    write_report(state.output / files.REPORT, files.read_table(state.output))
     return path

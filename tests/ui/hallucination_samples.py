@@ -70,11 +70,11 @@ def column(name="sft", remedy="plain", seed=0):
 
 
 def kinds(seed=0):
-    """Kinds of questions: stage 1 invents about the unknown, stage 2 abstains."""
-    invents = (0.4, 0.9, 0.1)[seed % 3]
+    """Kinds of questions: stage 1 answers and invents about the unknown, stage 2 abstains there."""
+    invents, right = (0.4, 0.9, 0.1)[seed % 3], (0.1, 0.8, 0.8)[seed % 3]
     return (
         KindRates("world_unknown", "question", False, share(0.0), share(invents), share(1 - invents)),
-        KindRates("world_questions", "question", True, share(0.8), share(0.2), share(0.0)),
+        KindRates("world_questions", "question", True, share(right), share(1 - right), share(0.0)),
         KindRates("quiz", "", True, share(0.5), share(0.5), share(0.0)),
     )
 

@@ -144,12 +144,15 @@ def test_kinds_of_questions_tell_where_is_invented_and_where_abstained() -> None
     assert rows[0].bars[1].shares == pytest.approx((0.0, 0.9, 0.1))
     assert rows[0].bars[1].tips[1] == "hallucinated: 0.90 [0.85, 0.95]"
     assert kinds.story(plain) == [
-        "Learned to invent: sft (nobody knows: asked), 0.90 of the answers; pretrain 0.40.",
+        "Learned to answer: sft (known things: asked), 0.80 right; pretrain 0.10. "
+        "Where nothing can be known, sft invents 0.90 of its answers.",
         "Learned to abstain: rlhf (nobody knows: asked), 0.90 of the answers; sft 0.10.",
     ]
     assert kinds.story(plain[:1]) == kinds.story([]) == []
     known = [replace(one, kinds=one.kinds[1:]) for one in plain]
-    assert kinds.story(known) == []  # where something can be known, to abstain is nothing to praise
+    assert kinds.story(known) == ["Learned to answer: sft (known things: asked), 0.80 right; pretrain 0.10."]
+    silent = [replace(one, kinds=(replace(one.kinds[1], abstained=one.kinds[0].abstained),)) for one in plain[1:]]
+    assert kinds.story(silent) == []  # where something can be known, to abstain is nothing to praise
     near = [replace(one, kinds=made.kinds(0)) for one in plain]
     assert kinds.story(near) == []
     some = kinds.bar_rows([replace(plain[0], kinds=()), plain[1]])

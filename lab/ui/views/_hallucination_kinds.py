@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -81,30 +82,47 @@ def _rate(rate: Rate) -> str:
 
 
 def story(columns: Sequence[AnswerColumn]) -> list[str]:
-    """Return where one checkpoint invents most more than the one before it, and where one abstains most more.
+    """Return which checkpoint learned to answer (and how much it then invents), and which one to abstain.
 
-    Only where both intervals lie apart, and only of questions where nothing can be known.
+    Each against the checkpoint before it, by the kind of question with the largest gain; only where both intervals lie apart. To
+    abstain is learned where nothing can be known.
     """
     said = []
-    forms: tuple[tuple[str, Callable[[KindRates], Rate], str], ...] = (
-        ("invents", lambda one: one.hallucinated, _("Learned to invent: {b} ({kind}), {y} of the answers; {a} {x}.")),
-        ("abstains", lambda one: one.abstained, _("Learned to abstain: {b} ({kind}), {y} of the answers; {a} {x}.")),
-    )
-    for _name, of, form in forms:
-        best: tuple[float, str] = (CLEAR, "")
-        for (benchmark, cell), found in kinds_of(columns).items():
-            for (a, one), (b, two) in pairwise(zip(columns, found, strict=True)):
-                if one is None or two is None or two.answerable:
-                    continue
-                x, y = of(one), of(two)
-                if y.low > x.high and y.value - x.value > best[0]:
-                    text = form.format(
-                        a=a.checkpoint, b=b.checkpoint, kind=kind_name(benchmark, cell), x=f"{x.value:.2f}", y=f"{y.value:.2f}"
-                    )
-                    best = (y.value - x.value, text)
-        if best[1]:
-            said.append(best[1])
+    answers = _largest_gain(columns, lambda one: one.correct, answerable=True)
+    if answers is not None:
+        a, b, kind, x, y = answers
+        text = _("Learned to answer: {b} ({kind}), {y} right; {a} {x}.")
+        text = text.format(a=a.checkpoint, b=b.checkpoint, kind=kind, x=x, y=y)
+        invented = _pooled([one for one in b.kinds if not one.answerable], lambda one: one.hallucinated)
+        more = _("Where nothing can be known, {b} invents {z} of its answers.") if math.isfinite(invented) else ""
+        said.append(f"{text} {more.format(b=b.checkpoint, z=f'{invented:.2f}')}".strip())
+    abstains = _largest_gain(columns, lambda one: one.abstained, answerable=False)
+    if abstains is not None:
+        a, b, kind, x, y = abstains
+        form = _("Learned to abstain: {b} ({kind}), {y} of the answers; {a} {x}.")
+        said.append(form.format(a=a.checkpoint, b=b.checkpoint, kind=kind, x=x, y=y))
     return said
+
+
+def _largest_gain(
+    columns: Sequence[AnswerColumn], of: Callable[[KindRates], Rate], answerable: bool
+) -> tuple[AnswerColumn, AnswerColumn, str, str, str] | None:
+    """Return the neighbours between which a share grows most, the kind of question, and both shares; None if none does."""
+    best, found = CLEAR, None
+    for (benchmark, cell), rates in kinds_of(columns).items():
+        for (a, one), (b, two) in pairwise(zip(columns, rates, strict=True)):
+            if one is None or two is None or two.answerable != answerable:
+                continue
+            x, y = of(one), of(two)
+            if y.low > x.high and y.value - x.value > best:
+                best, found = y.value - x.value, (a, b, kind_name(benchmark, cell), f"{x.value:.2f}", f"{y.value:.2f}")
+    return found
+
+
+def _pooled(kinds: Sequence[KindRates], of: Callable[[KindRates], Rate]) -> float:
+    """Return a share over several kinds of questions, NaN without any."""
+    n = sum(of(one).n for one in kinds)
+    return sum(of(one).value * of(one).n for one in kinds) / n if n else math.nan
 
 
 def kind_table(columns: Sequence[AnswerColumn]) -> tuple[list[str], list[list[Any]]]:

@@ -16,6 +16,7 @@ from evals.cutoff.table import CutoffRow
 from evals.hallucination import files
 from evals.report.cutoff import cells, header, short_rows, write_report
 from models.errors import UserError
+from models.events import Progress, Saved
 from models.records.hallucination import QuestionAnswer
 from models.world.news import BENCHMARK
 
@@ -116,6 +117,20 @@ def test_settings_that_make_no_sense(settings, said):
 def test_a_checkpoint_without_a_world_is_refused(tiny, tmp_path, drain):
     with pytest.raises(UserError, match="no closed world"):
         drain(running.run(str(tiny("llama")), TINY, tmp_path / "run"))
+
+
+def test_the_progress_of_steps_adds_up():
+    def work():
+        for _step in range(2):
+            yield Progress(0, 4)
+            yield Progress(2, 4, "learning")
+            yield Saved("snapshots/step-2")
+            yield Progress(4, 4, "saving")
+            yield Saved("checkpoint")
+        return "end"
+
+    found = [event.done for event in running.counted(work(), 2) if isinstance(event, Progress)]
+    assert found == [0, 0.5, 1, 1, 1.5, 2]
 
 
 @pytest.fixture(scope="module")
