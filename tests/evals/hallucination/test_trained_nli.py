@@ -15,7 +15,7 @@ from models.uncertainty.nli import inference
 from models.world import language, phrasings
 from tests.evals.hallucination import nli_training as made
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # it trains for a minute and a half
 
 
 @pytest.fixture(scope="module")
