@@ -183,7 +183,8 @@ class CurveGrid(QScrollArea):
         self._arrange()
 
     def _arrange(self) -> None:
-        across = max(1, self.viewport().width() // (PLOT_WIDTH + self._grid.spacing()))
+        gap = self._grid.spacing()
+        across = max(1, (self.viewport().width() + gap) // (PLOT_WIDTH + gap))
         if across == self._across:
             return
         self._across = across
