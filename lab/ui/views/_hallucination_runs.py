@@ -198,6 +198,10 @@ class RunsPage(ViewWidget):
             self._forget_answers()
             self.redraw_soon()
 
+    def demonstrate(self) -> None:
+        """Show the questions on which checkpoints differ, for a picture."""
+        self.below.answers.filter.setCurrentIndex(self.below.answers.filter.findData("differ"))
+
     def state(self) -> dict[str, Any]:
         """Return run, remedy and what the lower half remembers."""
         return {"run": self._wanted_run, "remedy": self._wanted_remedy, "lower": self.below.state()}
