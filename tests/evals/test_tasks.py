@@ -320,3 +320,14 @@ def test_any_results_file_is_scores_or_nothing(content):
         path = Path(folder) / "results_x.json"
         path.write_text(json.dumps(content), encoding="utf-8")
         assert isinstance(index.read_cells(path), list)
+
+
+def test_a_field_in_quotes_keeps_its_blank_lines_and_rows_may_lack_fields(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes('\ufeffid,answer\r\n1,"one\r\n\r\ntwo"\r\n'.encode())
+    assert rows.read(path, "csv") == [{"id": "1", "answer": "one\n\ntwo"}]
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1, "b": 2}\n{"a": 3}\n', encoding="utf-8")
+    assert rows.read(path, "json", ragged=True) == [{"a": 1, "b": 2}, {"a": 3}]
+    with pytest.raises(UserError, match="no field 'b'"):
+        rows.read(path, "json")
