@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_eval, cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
+from lab import cli_cutoff, cli_eval, cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
 from models.errors import UserError
 from models.words import _
 
@@ -186,6 +186,7 @@ models_app.command("tokenizers")(cli_finetune.models_tokenizers)
 app.command()(cli_inspect.command())
 app.command()(cli_generate.generate)
 app.command()(cli_hallucination.hallucination)
+app.command()(cli_cutoff.cutoff)
 
 
 app.command("bench-finetune")(cli_finetune.bench_finetune)
@@ -253,6 +254,9 @@ app.command()(cli_shares.merge)
 
 
 app.command()(cli_shares.rescore)
+
+
+app.command()(cli_shares.export)
 
 
 @app.command()
