@@ -183,7 +183,7 @@ def write_checkpoint(
     if not is_adapted(model):
         publish(model, inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
         return
-    if is_absorbed(model, inputs):
+    if inputs.base is None or is_absorbed(model, inputs):
         publish(absorb(model), inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
         return
     merge = bool(getattr(settings, "merge", False))
