@@ -12,14 +12,14 @@ from PySide6.QtCore import QItemSelection, QModelIndex, Qt, Signal
 from PySide6.QtGui import QBrush, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
-from lab.ui.widgets.colors import ink, levels, qcolor, scheme, triple
+from lab.ui.widgets.colors import ink, level, qcolor, scheme, triple
 from lab.ui.widgets.rows import Index, RowsModel, RowsTable, cell_text
 from lab.ui.widgets.text import shorten
 from models.records.arrays import Array
 from models.records.attention import rank_heads
 from models.words import _
 
-PADDING = 20
+PADDING, ARROW = 20, 26
 _HEAD = re.compile(r"(?:L(\d+))?(?:H(\d+))?", re.IGNORECASE)
 _BOUND = re.compile(r"([<>])\s*(-?\d*\.?\d+)")
 
@@ -58,7 +58,7 @@ def fit(table: RowsTable) -> None:
         for column in range(len(table.rows.header))
     ]
     sorted_by = header.sortIndicatorSection() if header.isSortIndicatorShown() else -1
-    titles = [measure(title) + PADDING + (16 if n == sorted_by else 0) for n, title in enumerate(table.rows.header)]
+    titles = [measure(title) + PADDING + (ARROW if n == sorted_by else 0) for n, title in enumerate(table.rows.header)]
     whole = [min(max(pair), 160) for pair in zip(least, titles, strict=True)]
     over = sum(whole) - table.viewport().width() if table.isVisible() else 0
     for column, (wide, narrow) in enumerate(zip(whole, least, strict=True)):
@@ -84,7 +84,7 @@ class _HeadRows(RowsModel):
         assert isinstance(parent, QWidget)
         colors = scheme(parent.palette())
         table = colors.diverging if self.signed else colors.sequential
-        color = triple(table[int(levels(np.array([value]), self.low, self.high)[0])])
+        color = triple(table[level(value, self.low, self.high)])
         return QBrush(qcolor(color if role == Qt.ItemDataRole.BackgroundRole else ink(color)))
 
 
