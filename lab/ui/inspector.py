@@ -14,6 +14,7 @@ from lab.ui.formats import count, size
 from lab.ui.parts import Elided, Empty, Wrapped, label, line
 from lab.ui.session import ColumnState
 from lab.ui.view import Failure
+from lab.ui.widgets.shares import component_words
 from models.records.checkpoints import Description
 from models.words import _
 
@@ -21,11 +22,10 @@ from models.words import _
 def part_words(name: str) -> str:
     """Return what a component of a model, or something that it can do, is called."""
     words = {
-        "embedding": _("embedding"), "attention": _("attention"), "mlp": "MLP", "norm": _("norm"), "head": _("output head"),
-        "other": _("other"), "trace": _("inner values"), "generate": _("writing"), "chat": _("chatting"),
+        "trace": _("inner values"), "generate": _("writing"), "chat": _("chatting"),
         "perplexity": _("perplexity"), "distribution": _("next tokens"), "embeddings": _("embedding table"),
     }  # fmt: skip
-    return words.get(name, name)
+    return words.get(name) or component_words(name)
 
 
 class Shares(QWidget):

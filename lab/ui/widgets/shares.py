@@ -17,7 +17,7 @@ from models.words import _
 def component_words(name: str) -> str:
     """Return what a component of a model is called."""
     words = {
-        "embedding": _("embedding"), "attention": _("attention"), "mlp": "MLP", "norm": _("norm"), "head": _("output head"),
+        "embedding": _("embedding"), "attention": _("attention"), "mlp": "MLP", "norm": _("norms"), "head": _("output head"),
         "adapter": _("adapter"), "other": _("other"),
     }  # fmt: skip
     return words.get(name, name)
