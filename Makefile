@@ -44,6 +44,8 @@ pictures: $(VENV)/.ready-dev  ## a contact sheet per view (themes x languages) i
 
 states: $(VENV)/.ready-dev  ## pictures of every view while it is empty, waiting, failed and with a very long text, to be looked at
 	QT_QPA_PLATFORM=offscreen $(PY) -m tests.ui.states --output output/states --languages en,zh_CN
+	QT_QPA_PLATFORM=offscreen $(PY) -m tests.ui.train_states --output output/states --themes light,dark
+	for view in evaluate hallucination; do QT_QPA_PLATFORM=offscreen $(PY) -m tests.ui.score_states $$view --output output/states --themes light,dark; done
 
 bench: $(VENV)/.ready-dev  ## speed and memory beside peers, PASS or MISS for each bar
 	$(PY) -m tests.bench

@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from evals import files, shards
+from evals import endpoints, files, shards
 from evals.options import EvalSettings
 from evals.shards import Shard
 from models.errors import UserError
@@ -61,7 +61,7 @@ def _shares(ray: Any, checkpoints: Sequence[str], benchmarks: Sequence[str], set
     """Answer all requests; a share that fails for good is said, and left to whoever scores."""
     from evals import grid
 
-    rows = [replace(row, path=str(Path(row.path).resolve())) for row in grid.named(checkpoints)]  # two may have one folder's name
+    rows = [_whole_path(row) for row in grid.named(checkpoints)]  # two may have one folder's name
     count, needs = _room(ray)
     task = ray.remote(**needs, max_retries=RETRIES)(answer_share)
     pending = {}
@@ -82,6 +82,10 @@ def _shares(ray: Any, checkpoints: Sequence[str], benchmarks: Sequence[str], set
     finally:
         for one in pending:
             ray.cancel(one, force=True)
+
+
+def _whole_path(row: CheckpointRef) -> CheckpointRef:
+    return row if endpoints.is_endpoint(row.path) else replace(row, path=str(Path(row.path).resolve()))
 
 
 def _room(ray: Any) -> tuple[int, dict[str, int]]:

@@ -58,7 +58,7 @@ def difference(a: Table, b: Table, test: str = "bootstrap") -> tuple[paired.Outc
         return one, None
     x, y = left.statistics[:, 0], right.statistics[:, 0]
     found = paired.of_items(x, y, left.clusters)
-    if not np.all(np.isin(np.concatenate([x, y]), (0.0, 1.0))):
+    if a.cell.neutral or not np.all(np.isin(np.concatenate([x, y]), (0.0, 1.0))):
         return found, None
     good = (x, y) if a.cell.higher_is_better else (1 - x, 1 - y)
     before, after = (dict(zip(left.ids, map(float, values), strict=True)) for values in good)
@@ -74,7 +74,7 @@ def compare_tables(pairs: Sequence[tuple[Table, Table]], test: str = "bootstrap"
 
 def _row(a: Table, b: Table, outcome: paired.Outcome, flips: stats.Flips | None, p_adjusted: float) -> Comparison:
     result, cell = outcome.found, a.cell
-    verdict = paired.verdict(result, p_adjusted, cell.higher_is_better)
+    verdict = paired.verdict(result, p_adjusted, cell.direction)
     needed = paired.needed(result.value, outcome.error, result.n) if verdict == "unclear" else 0
     row = Comparison(
         benchmark=cell.benchmark, metric=cell.metric, a=cell.checkpoint, b=b.cell.checkpoint, difference=result.value,

@@ -63,7 +63,7 @@ def gen_kwargs(settings: EvalSettings) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        found = json.loads(text) if text.startswith("{") else _pairs(text)
+        found = json.loads(text) if text.startswith("{") else pairs(text)
     except ValueError as error:
         raise UserError(
             "eval.gen_kwargs",
@@ -73,7 +73,12 @@ def gen_kwargs(settings: EvalSettings) -> dict[str, Any]:
     return dict(found)
 
 
-def _pairs(text: str) -> dict[str, Any]:
+def pairs(text: str) -> dict[str, Any]:
+    """Return lm-eval's ``key=value,key=value`` as a mapping; numbers and truth values are read as such.
+
+    Raises:
+        ValueError: If a part has no name or no value.
+    """
     from lm_eval._cli.utils import handle_cli_value_string, split_top_level
 
     found = {}

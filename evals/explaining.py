@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evals import files
+from evals.endpoints import is_endpoint
 from evals.store import FILE, Request, ResponseStore, response_key, stored
 from models.errors import UserError
 from models.events import Work
@@ -74,6 +75,12 @@ def explain(run: Path, task: str, doc: str) -> Work[Explanation]:
     ours = content[files.OURS]
     row = item(results, task, doc)
     cell = files.cell_from(next(cell for cell in ours["cells"] if cell["benchmark"] == task), results)
+    if is_endpoint(cell.path):
+        raise UserError(
+            "explain.endpoint",
+            _("{name} is an endpoint: it cannot be looked into, nor its answers computed here.").format(name=cell.checkpoint),
+            _("Its samples file holds what was asked and answered."),
+        )
     settings = ours.get("settings") or {}
     device, dtype = str(settings.get("device") or "auto"), str(settings.get("dtype") or "auto")
     opened = yield from load(cell.path, device, dtype, str(settings.get("quantize") or ""))

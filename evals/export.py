@@ -35,7 +35,7 @@ def _table(cells: Sequence[Cell]) -> tuple[list[Key], dict[tuple[Key, str], Cell
 
 def _best(found: dict[tuple[Key, str], Cell], key: Key) -> frozenset[str]:
     values = {name: cell for (own, name), cell in found.items() if own == key and math.isfinite(cell.value)}
-    if len(values) < 2:
+    if len(values) < 2 or next(iter(values.values())).neutral:
         return frozenset()
     better = max if next(iter(values.values())).higher_is_better else min
     top = better(cell.value for cell in values.values())
@@ -43,16 +43,16 @@ def _best(found: dict[tuple[Key, str], Cell], key: Key) -> frozenset[str]:
     return winners if len(winners) < len(values) else frozenset()
 
 
-def _mark(comparison: Comparison | None, up: bool) -> str:
-    """Return an arrow where the difference from the baseline is beyond chance."""
+def _mark(comparison: Comparison | None, up: bool | None) -> str:
+    """Return a sign where the difference from the baseline is beyond chance."""
     kind = verdict(comparison, up).kind if comparison is not None else ""
-    return {"better": "+", "worse": "-"}.get(kind, "")
+    return {"better": "+", "worse": "-", "different": "≠"}.get(kind, "")
 
 
 def _rows(
     cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[Comparison], write: Callable[[Cell, bool, str], str]
-) -> Iterator[tuple[Key, bool, list[str]]]:
-    """Yield (benchmark and metric, whether higher is better, the text of each checkpoint) of each row.
+) -> Iterator[tuple[Key, str, list[str]]]:
+    """Yield (benchmark and metric, which way is better as a sign, the text of each checkpoint) of each row.
 
     ``write`` is given a score, whether it is the best of its row, and its mark; where there is no score the text is empty.
     """
@@ -61,13 +61,13 @@ def _rows(
     for key in keys:
         best = _best(found, key)
         row = {name: found[key, name] for name in names if (key, name) in found}
-        marks = {name: _mark(deltas.get((key, name)), cell.higher_is_better) for name, cell in row.items()}
+        marks = {name: _mark(deltas.get((key, name)), cell.direction) for name, cell in row.items()}
         texts = [write(row[name], name in best, marks[name]) if name in row else "" for name in names]
-        yield key, next((cell.higher_is_better for cell in row.values()), True), texts
+        yield key, next((cell.arrow for cell in row.values()), "↑"), texts
 
 
 def _notes(intervals: str, comparisons: Sequence[Comparison]) -> Iterator[str]:
-    yield f"{intervals}; the best of each row is bold; ↑ higher is better, ↓ lower is better."
+    yield f"{intervals}; the best of each row is bold; ↑ higher is better, ↓ lower is better, ↔ neither."
     if comparisons:
         name = comparisons[0].a
         yield f"+ better, - worse than {name}: paired on the same items, two-sided, p < 0.05 after Holm's correction."
@@ -83,8 +83,8 @@ def markdown(cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[
         return f"{value}{' ' + mark if mark else ''}{interval} (n {cell.n}{odd})"
 
     lines = ["| " + " | ".join(["benchmark", "metric", *map(_cell, names)]) + " |", "|" + "---|" * (len(names) + 2)]
-    for key, up, texts in _rows(cells, names, comparisons, write):
-        lines.append("| " + " | ".join([_cell(key[0]), f"{_cell(key[1])} {'↑' if up else '↓'}", *texts]) + " |")
+    for key, arrow, texts in _rows(cells, names, comparisons, write):
+        lines.append("| " + " | ".join([_cell(key[0]), f"{_cell(key[1])} {arrow}", *texts]) + " |")
     return "\n".join([*lines, "", *_notes("95 % intervals in brackets", comparisons)]) + "\n"
 
 
@@ -109,8 +109,9 @@ def latex(cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[Com
 
     head = " & ".join(["Benchmark", "Metric", *map(escaped, names)])
     lines = [r"\begin{tabular}{ll" + "r" * len(names) + "}", r"\toprule", head + r" \\", r"\midrule"]
-    for key, up, texts in _rows(cells, names, comparisons, write):
-        arrow = r"$\uparrow$" if up else r"$\downarrow$"
+    arrows = {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "↔": r"$\leftrightarrow$"}
+    for key, sign, texts in _rows(cells, names, comparisons, write):
+        arrow = arrows[sign]
         lines.append(" & ".join([escaped(key[0]), f"{escaped(key[1])} {arrow}", *(text or "--" for text in texts)]) + r" \\")
     notes = [f"% {note}" for note in _notes("95 % intervals, half their width after the sign", comparisons)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from evals import files, known, needed, shards
+from evals import endpoints, files, known, needed, shards
+from evals.endpoints import Endpoint
 from evals.options import EvalSettings
 from evals.shards import Others, Shard
 from evals.store import FILE, ResponseStore
@@ -68,14 +70,41 @@ def named(checkpoints: Sequence[CheckpointRef | str]) -> list[CheckpointRef]:
         if isinstance(checkpoint, CheckpointRef):
             rows.append(checkpoint)
             continue
+        if endpoints.is_endpoint(checkpoint):
+            rows.append(endpoints.reference(checkpoint))
+            continue
         path = Path(checkpoint)
         found = _in_lineage(path, read_lineage)
         rows.append(replace(found or reference(path), path=str(checkpoint)))
-    names = [row.name for row in rows]
-    return [
-        replace(row, name=f"{Path(row.path).resolve().parent.name}/{row.name}") if names.count(row.name) > 1 else row
-        for row in rows
-    ]
+    return _told_apart(rows)
+
+
+def _told_apart(rows: Sequence[CheckpointRef]) -> list[CheckpointRef]:
+    """Return the rows, no name twice: as many folders before a name as it takes; a place that is named twice counts once."""
+    places = list({row.path if endpoints.is_endpoint(row.path) else str(Path(row.path).resolve()): row for row in rows}.items())
+    names = [row.name for _place, row in places]
+    made = []
+    for place, row in places:
+        twins = [other for other, one in places if one.name == row.name and other != place]
+        made.append(replace(row, name=_longer(row.name, place, twins)) if names.count(row.name) > 1 else row)
+    return made
+
+
+def _longer(name: str, place: str, twins: Sequence[str]) -> str:
+    """Return a name with the fewest folders above its place that no twin has."""
+    above = _above(place)
+    for n in range(1, len(above) + 1):
+        if all(_above(twin)[-n:] != above[-n:] for twin in twins):
+            return "/".join([*above[-n:], name])
+    return "/".join([*above, name])
+
+
+def _above(place: str) -> list[str]:
+    """Return the folders above a place; of an endpoint its server."""
+    if endpoints.is_endpoint(place):
+        address = urlsplit(endpoints.parts(place)[0])
+        return [*address.path.strip("/").split("/"), address.netloc]
+    return list(Path(place).parent.parts[1:])
 
 
 def _in_lineage(path: Path, read_lineage: Any) -> CheckpointRef | None:
@@ -92,7 +121,7 @@ def _checkpoint(
 ) -> Work[list[Cell]]:
     """Run all benchmarks of one checkpoint; it is opened when the first one needs it."""
     folder = output / files.sanitised(row.name)
-    opened: OpenModel | None = None
+    opened: OpenModel | Endpoint | None = None
     store: ResponseStore | Others | None = None
     done: list[Cell] = []
     try:
@@ -130,7 +159,10 @@ def _traceback(checkpoint: str, benchmark: str) -> str:
     return f"{checkpoint} × {benchmark}: {traceback.format_exc()}"
 
 
-def _open(row: CheckpointRef, settings: EvalSettings) -> Work[OpenModel]:
+def _open(row: CheckpointRef, settings: EvalSettings) -> Work[OpenModel | Endpoint]:
     from models.library import load
+
+    if endpoints.is_endpoint(row.path):
+        return (yield from endpoints.open_endpoint(row.path, settings))
 
     return (yield from load(row.path, settings.device, settings.dtype, settings.quantize))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from evals.scores import is_neutral
 from evals.stats import z_value
 from models.records.scores import Cell
 
@@ -33,6 +34,7 @@ def cells(base: Cell, results: Mapping[str, Any], parts: Sequence[Cell]) -> list
             own = [cell for cell in parts if cell.benchmark in members and cell.metric == label]
             better = (results.get("higher_is_better") or {}).get(group, {}).get(metric, True)
             blank = replace(base, benchmark=group, metric=label, higher_is_better=bool(better), value=float(value))
+            blank = replace(blank, neutral=is_neutral(metric))
             made.append(_pooled(blank, own))
     return made
 

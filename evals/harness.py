@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
 
-from evals import decoding, pseudo
+from evals import answering, decoding, pseudo
 from evals.benchmark import Answer, Likelihood
 from evals.identity import digest
 from evals.identity import identity as identity
 from evals.shards import Others
 from evals.store import Identity, Request, ResponseStore, response_key, unnumber
 from models.errors import UserError
+from models.events import Work
 from models.opened import OpenModel
 from models.words import _
 
@@ -32,7 +34,7 @@ END = "\u2060\u2061end\u2061\u2060 "
 class Missing(Exception):
     """Some requests have no stored answer: their keys and the requests, in lm-eval's order (known ones included)."""
 
-    def __init__(self, requests: Mapping[str, Request]) -> None:
+    def __init__(self, requests: Mapping[str, Any]) -> None:
         super().__init__(f"{len(requests)} requests")
         self.requests = requests
 
@@ -286,6 +288,25 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
             made.append(Request("generate", ids, (), how, *chance))
             seen[who] += 1
         return [Answer.of(value["text"], value["stop"]) for value in self._answers(made)]
+
+    def answer(self, requests: Mapping[str, Request], n_batch: int) -> Work[int]:
+        """Answer what is missing and keep it; returns how many answers were computed."""
+        return (yield from answering.answer(self.opened, requests, self.store, n_batch))
+
+    def facts(self, chat: bool) -> dict[str, Any]:
+        """Return what the receipt says besides what every one says."""
+        from models import half
+
+        difference = half.found(self.opened)
+        return {
+            "half_precision": None if difference is None else asdict(difference),
+            "chat_template_text": self.chat_template() if chat else "",
+            "prompts_without_system": self.n_without_system,
+        }
+
+    def config(self) -> dict[str, Any]:
+        """Return what a results file of lm-eval says of the model."""
+        return {"model": "triptych", "model_dtype": self.opened.dtype, "device": self.opened.device}
 
     def _answers(self, made: Sequence[Request]) -> list[Any]:
         keys = [response_key(self.who, request) for request in made]

@@ -27,8 +27,8 @@ Place = tuple[str, str, str]
 """Name of a checkpoint, its results file, and the task."""
 
 
-def outcome(sample: Sample, benchmark: str, higher_is_better: bool = True) -> str:
-    """Return good, bad or other (abstained, refused, no verdict)."""
+def outcome(sample: Sample, benchmark: str, higher_is_better: bool | None = True) -> str:
+    """Return good, bad or other (abstained, refused, no verdict; all items where neither direction is better)."""
     verdict = sample.verdict.lower()
     if verdict in GOOD or (verdict and ASKED_FOR.get(benchmark) == verdict):
         return "good"
@@ -36,7 +36,7 @@ def outcome(sample: Sample, benchmark: str, higher_is_better: bool = True) -> st
         return "bad"
     if verdict == "refused" and sample.fields.get("type") == "harmful":
         return "good"
-    if verdict or sample.score not in (0.0, 1.0):
+    if verdict or higher_is_better is None or sample.score not in (0.0, 1.0):
         return "other"
     return "good" if (sample.score == 1.0) == higher_is_better else "bad"
 
@@ -48,13 +48,13 @@ class Asked:
     Args:
         places: (name, results file, task) of each checkpoint.
         metric: As the score names it ("acc", "exact_match,strict-match").
-        up: Whether higher is better.
+        up: Whether higher is better; None where neither direction is.
         reference: Name of the checkpoint that flips are counted from; empty for the first.
     """
 
     places: tuple[Place, ...]
     metric: str
-    up: bool = True
+    up: bool | None = True
     reference: str = ""
 
 

@@ -10,11 +10,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from evals import answering, driving, fewshot, files, groups, guard, harness, known, pseudo, scores, tasks
+from evals import driving, endpoint_lm, fewshot, files, groups, guard, harness, known, pseudo, rescoring, scores, tasks, trained
+from evals.endpoints import Endpoint
 from evals.options import EvalSettings
 from evals.shards import Others
 from evals.store import SCORER_REVISION, ResponseStore, score_key
-from models import half
 from models.events import Metrics, Partial, Progress, Saved, Work
 from models.opened import OpenModel
 from models.records.scores import Cell
@@ -22,8 +22,10 @@ from models.records.scores import Cell
 LIVE_SECONDS = 1.0
 
 
-def run(opened: OpenModel, store: ResponseStore | Others, base: Cell, settings: EvalSettings, folder: Path) -> Work[list[Cell]]:
-    """Run one benchmark of an open checkpoint and write its files; of a share only the answers.
+def run(
+    opened: OpenModel | Endpoint, store: ResponseStore | Others, base: Cell, settings: EvalSettings, folder: Path
+) -> Work[list[Cell]]:
+    """Run one benchmark of an open checkpoint or an endpoint and write its files; of a share only the answers.
 
     Raises:
         UserError: If the task or the checkpoint is not fit for it.
@@ -31,13 +33,12 @@ def run(opened: OpenModel, store: ResponseStore | Others, base: Cell, settings: 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # its warnings are about settings of ours that are meant so
     started = time.time()
     driving.seed(settings)
-    planned = tasks.plan(base.benchmark, base.path, settings.include_path, settings.allow_code)
+    near = opened.near if isinstance(opened, Endpoint) else base.path
+    planned = tasks.plan(base.benchmark, near, settings.include_path, settings.allow_code)
     guards = {name: guard.install(task) for name, task in planned.tasks.items()}
     for task in planned.tasks.values():
         fewshot.install(task)
-    who = yield from harness.identity(opened)
-    chat, template = driving.chat(planned, opened, settings)
-    model = harness.CheckpointLM(opened, who, store, settings.torch_seed, template=template, whole_text=planned.benchmark is None)
+    model, chat = yield from _model(opened, planned, store, settings)
     run_once = driving.evaluation(model, planned, settings, chat)
     computed = 0
     while True:
@@ -48,8 +49,7 @@ def run(opened: OpenModel, store: ResponseStore | Others, base: Cell, settings: 
             for watched in guards.values():
                 watched.invalid.clear()
             model.keys.clear()
-            work = answering.answer(opened, missing.requests, store, settings.n_batch)
-            computed += yield from _live(work, base)
+            computed += yield from _live(model.answer(missing.requests, settings.n_batch), base)
             if isinstance(store, Others) and store.pretend(missing.requests, planned):
                 return [store.told(base, computed)]
     if isinstance(store, Others):  # all of it was known
@@ -60,23 +60,38 @@ def run(opened: OpenModel, store: ResponseStore | Others, base: Cell, settings: 
     cells = _cells(results, samples, base, planned)
     if model.masked:
         cells = [replace(cell, signature=cell.signature + pseudo.SIGNATURE) for cell in cells]
+    overlaps = yield from trained.of_tasks(base.path, samples, planned.tasks)
+    cells = trained.beside(cells, overlaps)
+    cells, samples = yield from rescoring.with_metrics(cells, samples, settings.metric)
     receipt = {
         "computed": computed,
-        "half_precision": None if (difference := half.found(opened)) is None else asdict(difference),
         "seconds": time.time() - started,
         "chat_template": chat,
-        "chat_template_text": model.chat_template() if chat else "",
-        "prompts_without_system": model.n_without_system,
-        "identity": asdict(who),
+        **model.facts(chat),
+        "identity": asdict(model.who),
         "settings": asdict(settings),
-        "fingerprint": known.fingerprint(base, settings),
+        "fingerprint": "" if isinstance(opened, Endpoint) else known.fingerprint(base, settings),
+        "overlap": {name: trained.row(found) for name, found in overlaps.items()},
         "score_keys": {f"{c.benchmark}/{c.metric}": score_key(model.keys, c.metric, SCORER_REVISION) for c in cells},
         "cells": [files.cell_row(cell, folder) for cell in cells],
     }
-    target = files.write_run(folder, _whole(results, samples, opened, settings, base) | {files.OURS: receipt}, samples)
+    target = files.write_run(folder, _whole(results, samples, model.config(), settings, base) | {files.OURS: receipt}, samples)
     yield Saved(str(target))
     yield Metrics(0, {f"{cell.benchmark}/{cell.metric}": cell.value for cell in cells})
     return [replace(cell, run=str(target)) for cell in cells]
+
+
+def _model(
+    opened: OpenModel | Endpoint, planned: tasks.Plan, store: ResponseStore | Others, settings: EvalSettings
+) -> Work[tuple[harness.CheckpointLM | endpoint_lm.EndpointLM, bool]]:
+    """Return what lm-eval asks, and whether prompts go through a chat template."""
+    if isinstance(opened, Endpoint):
+        return endpoint_lm.model_of(opened, planned, store, settings)
+    who = yield from harness.identity(opened)
+    chat, template = driving.chat(planned, opened, settings)
+    whole_text = planned.benchmark is None
+    model = harness.CheckpointLM(opened, who, store, settings.torch_seed, template=template, whole_text=whole_text)
+    return model, chat
 
 
 def _as_pseudo(results: Mapping[str, Any], samples: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -108,7 +123,8 @@ def _samples(rows: Sequence[dict[str, Any]], watched: Any) -> list[dict[str, Any
     made = []
     for place, row in enumerate(rows):
         arguments = {
-            f"gen_args_{i}": {f"arg_{j}": argument for j, argument in enumerate(one)} for i, one in enumerate(row["arguments"])
+            f"gen_args_{i}": {f"arg_{j}": getattr(argument, "prompt", argument) for j, argument in enumerate(one)}
+            for i, one in enumerate(row["arguments"])
         }
         extra: dict[str, Any] = {"invalid": True} if watched.invalid[place] else {}
         if outcomes and outcomes[place].verdict:
@@ -143,16 +159,14 @@ def _skipped(results: Mapping[str, Any], samples: Mapping[str, Any], task: str) 
 
 
 def _whole(
-    results: Mapping[str, Any], samples: Mapping[str, Any], opened: OpenModel, settings: EvalSettings, base: Cell
+    results: Mapping[str, Any], samples: Mapping[str, Any], config: Mapping[str, Any], settings: EvalSettings, base: Cell
 ) -> dict[str, Any]:
     """Return the results file in lm-eval's form."""
     whole = {key: value for key, value in results.items() if key != "samples"}
     whole["config"] = {
-        "model": "triptych",
         "model_args": {"pretrained": base.checkpoint},
-        "model_dtype": opened.dtype,
+        **config,
         "batch_size": settings.batch_size,
-        "device": opened.device,
         "use_cache": None,
         "limit": settings.n_items,
         "bootstrap_iters": 0,

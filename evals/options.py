@@ -35,6 +35,8 @@ class EvalSettings:
         numpy_seed: Of numpy's generator, which some tasks draw from; None leaves it alone.
         torch_seed: Of sampled answers.
         fewshot_seed: Of the examples before an item.
+        metric: Further metrics of the library ``evaluate``, names or folders with commas between; needs ``allow_code``.
+        model_args: How endpoints are asked: ``tokenizer=FOLDER,num_concurrent=8``; never a key.
     """
 
     limit: float = 0
@@ -54,6 +56,8 @@ class EvalSettings:
     numpy_seed: int | None = SEEDS[1]
     torch_seed: int = SEEDS[2]
     fewshot_seed: int | None = SEEDS[3]
+    metric: str = ""
+    model_args: str = ""
 
     def __post_init__(self) -> None:
         if self.limit < 0 or (self.num_fewshot or 0) < 0:
@@ -67,6 +71,10 @@ class EvalSettings:
         if self.fewshot_as_multiturn and self.apply_chat_template is False:
             raise UserError("eval.settings", _("--fewshot-as-multiturn needs a chat template: add --apply-chat-template."))
         self.chosen()
+        if self.metric:
+            from evals import by_name
+
+            by_name.check(self.metric, self.allow_code)
 
     @property
     def n_batch(self) -> int:

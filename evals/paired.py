@@ -15,6 +15,7 @@ import numpy as np
 
 from evals import stats
 from evals.stats import Array, Interval, Pool
+from models.records.scores import kind_of
 
 POWER = 0.8
 MOST = 10**9
@@ -156,10 +157,13 @@ def needed(difference: float, error: float, n: int, power: float = POWER) -> int
     return math.ceil(many - 1e-9) if many < MOST else 0
 
 
-def verdict(found: Interval, p_adjusted: float, higher_is_better: bool) -> str:
-    """Return ``better``, ``worse`` or ``unclear``: shown only if the interval excludes 0 and the adjusted p is below 0.05."""
+def verdict(found: Interval, p_adjusted: float, higher_is_better: bool | None) -> str:
+    """Return ``better``, ``worse`` or ``unclear``: shown only if the interval excludes 0 and the adjusted p is below 0.05.
+
+    Where neither direction is better (None) a difference is ``different``.
+    """
     if found.low * found.high > 0 and p_adjusted < 1 - stats.LEVEL:
-        return "better" if (found.value > 0) == higher_is_better else "worse"
+        return kind_of(found.value, higher_is_better)
     return "unclear"
 
 

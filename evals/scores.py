@@ -66,7 +66,7 @@ def scored(
         pool = pool_ratio
     if pool is None or len(width) != 1:
         return None
-    clusters = _clusters(rows, benchmark.cluster if benchmark is not None else CLUSTER)
+    clusters = clusters_of(rows, benchmark)
     mean = pool is pool_ratio
     ids = tuple(item_id(sample) for sample in rows)
     table = np.asarray(statistics, dtype=np.float64)
@@ -84,8 +84,9 @@ def _pool(metric: str) -> stats.Pool | None:
     return POOLED.get(plain) or (ours.pool if ours is not None and not ours.mean else None)
 
 
-def _clusters(rows: Sequence[Mapping[str, Any]], field: str) -> tuple[str, ...] | None:
+def clusters_of(rows: Sequence[Mapping[str, Any]], benchmark: Benchmark | None) -> tuple[str, ...] | None:
     """Return the name of each item's cluster, empty where it has none; None if no item has one."""
+    field = benchmark.cluster if benchmark is not None else CLUSTER
     docs = [row["doc"] if isinstance(row.get("doc"), Mapping) else {} for row in rows]
     names = tuple(str(doc.get(field, "")) for doc in docs) if field else ()
     return names if any(names) else None
@@ -152,11 +153,19 @@ def cells(
             continue
         rows = [sample for sample in samples if sample.get("filter", "none") == name]
         label = metric if name == "none" else f"{metric},{name}"
-        replaced = replace(base, metric=label, higher_is_better=bool(better.get(metric, True)))
+        replaced = replace(base, metric=label, higher_is_better=bool(better.get(metric, True)), neutral=is_neutral(metric))
         made.append(cell_of(replaced, rows, metric, float(value), benchmark))
     order = [measure.name for measure in benchmark.measures] if benchmark is not None else []
     names = {cell.metric: cell.metric.removeprefix("pseudo_") for cell in made}
     return sorted(made, key=lambda cell: order.index(names[cell.metric]) if names[cell.metric] in order else len(order))
+
+
+def is_neutral(metric: str) -> bool:
+    """Return whether neither direction of a metric is better."""
+    from evals import tasks
+
+    ours = tasks.metrics().get(metric)
+    return ours is not None and ours.neutral
 
 
 def cell_of(cell: Cell, rows: Sequence[Mapping[str, Any]], metric: str, value: float, benchmark: Benchmark | None = None) -> Cell:

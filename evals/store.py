@@ -14,9 +14,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-SCORER_REVISION = 2
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SCORER_REVISION = 3
 """Raised when models/scoring.py or this package changes what an answer is."""
 FILE = "responses.jsonl"
 
@@ -55,8 +58,13 @@ class Request:
     repeat: int = 0
 
 
-def response_key(identity: Identity, request: Request) -> str:
-    """Return the hash of all that the answer depends on. The batch size is recorded elsewhere, not keyed."""
+def response_key(identity: DataclassInstance, request: DataclassInstance) -> str:
+    """Return the hash of all that the answer depends on. The batch size is recorded elsewhere, not keyed.
+
+    Args:
+        identity: An ``Identity``, or an endpoint's.
+        request: A ``Request``, or one in texts.
+    """
     text = json.dumps([asdict(identity), asdict(request)], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 

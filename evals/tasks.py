@@ -66,6 +66,8 @@ def plan(name: str, checkpoint: str, include_path: str = "", allow_code: bool = 
 
 
 def _installed(name: str) -> Plan:
+    from evals import yaml_tasks
+
     manager = _manager() if _mentioned(name) else None
     if manager is None or name not in {*manager.all_tasks, *manager.all_groups, *manager.all_tags}:
         raise UserError(
@@ -78,7 +80,9 @@ def _installed(name: str) -> Plan:
         )
     try:
         loaded = manager.load([name])
-    except (OSError, ValueError, ImportError) as error:
+    except ImportError as error:
+        raise yaml_tasks.no_module(name, error) from error
+    except (OSError, ValueError) as error:
         raise UserError(
             "task.load",
             _("The task {name} could not be loaded: {reason}.").format(name=name, reason=str(error).splitlines()[0][:200]),

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_eval, cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
+from lab import cli_cutoff, cli_eval, cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
 from models.errors import UserError
 from models.words import _
 
@@ -180,11 +180,13 @@ def models_convert(
 
 
 models_app.command("merge")(cli_finetune.models_merge)
+models_app.command("tokenizers")(cli_finetune.models_tokenizers)
 
 
 app.command()(cli_inspect.command())
 app.command()(cli_generate.generate)
 app.command()(cli_hallucination.hallucination)
+app.command()(cli_cutoff.cutoff)
 
 
 app.command("bench-finetune")(cli_finetune.bench_finetune)
@@ -203,6 +205,7 @@ def train(
     preview: Annotated[int, typer.Option("--preview", help="Only show so many rows of the data as the loss sees them.")] = 0,
     step: Annotated[str, typer.Option("--step", help="The step to plan or preview; empty for every one that can be.")] = "",
     against: Annotated[str, typer.Option("--against", help="Benchmarks or files to look for in the data (--preview).")] = "",
+    processes: Annotated[int, typer.Option("--processes", min=0, help="How many will train together (--plan).")] = 0,
     as_json: Json = False,
 ) -> int:
     """Train the stages of a recipe; Ctrl-C once saves and stops, --resume goes on."""
@@ -215,7 +218,9 @@ def train(
     if plan or preview:
         from lab.cli_train import look_ahead
 
-        return look_ahead(loaded, output, step, (plan, preview, against), as_json)
+        rank, size = launched()
+        wanted = (plan, preview, against, processes or size)
+        return DONE if rank else look_ahead(loaded, output, step, wanted, as_json)  # one of those that were started says it
     folder = output or runs_root() / f"train-{recipe.stem}"
     if launched()[0]:  # another process of the same run: it computes, the first one writes
         from lab.cli_train import help_training
@@ -232,7 +237,8 @@ def train(
 
         fork(find_origin(begin), loaded, folder)
         resume = True
-    command = ("triptych", "train", str(recipe), *(settings or []), "--output", str(folder), "--resume")
+    places = str(recipe.absolute()), str(folder.absolute())  # it may be resumed, or forked, from another folder
+    command = ("triptych", "train", places[0], *(settings or []), "--output", places[1], "--resume")
     done = journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
     print(folder)
     return STOPPED if done.stopped else DONE
@@ -247,10 +253,17 @@ app.command("explain")(cli_eval.explain)
 app.command()(cli_shares.merge)
 
 
+app.command()(cli_shares.rescore)
+
+
 @app.command()
 def compare(
-    paths: Annotated[list[str], typer.Argument(metavar="DIR|CKPT...")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="[DIR|CKPT]...", help="Default: the bundled results and your runs.")
+    ] = None,
+    more: Annotated[list[str] | None, typer.Option("--more", help="A folder besides the usual ones; may be repeated.")] = None,
     baseline: Annotated[str, typer.Option(help="The checkpoint that the others are compared with; default: the first.")] = "",
+    scores: Annotated[bool, typer.Option("--scores", help="Print the scores themselves, not their differences.")] = False,
     test: Annotated[str, typer.Option(help="Of corpus scores such as BLEU: bootstrap or randomisation.")] = "bootstrap",
     by: Annotated[str, typer.Option(help="Count flips by a field of the items too, such as language or category.")] = "",
     as_json: Json = False,
@@ -264,13 +277,18 @@ def compare(
 
     if test not in ("bootstrap", "randomisation"):
         raise UserError("compare.test", _("--test is {test!r}; it must be bootstrap or randomisation.").format(test=test))
-    found = paired([Path(path) for path in paths] if paths else result_folders(()), baseline, test)
+    folders = result_folders(tuple(paths or ()), tuple(more or ()))
+    if scores:
+        from evals.results import cells
+
+        return cli_eval.show_cells(cells(folders), as_json)
+    found = paired(folders, baseline, test)
     if as_json:
         show([dataclasses.asdict(row) for row in found])
     elif not found:
         raise UserError(
             "compare.nothing",
-            _("No two checkpoints with the same benchmark in {names}.").format(names=", ".join(paths)),
+            _("No two checkpoints with the same benchmark in {names}.").format(names=", ".join(map(str, folders))),
             _("Run `triptych eval` for both first."),
         )
     else:

@@ -30,9 +30,14 @@ def filled(words: list[str]) -> list[str]:
             found += [OPTIONAL[0], "false"]
             continue
         found.append(word)
-        if word in OPTIONAL and (following.startswith("-") or Path(following).is_dir()):
+        if word in OPTIONAL and (following.startswith("-") or _is_checkpoint(following)):
             found.append("true")
     return found
+
+
+def _is_checkpoint(word: str) -> bool:
+    """Return whether a word of the command line is a checkpoint rather than the name of a template or its file."""
+    return Path(word).is_dir() or word.lower().endswith((".gguf", ".safetensors", ".bin", ".pt")) or word.startswith("endpoint:")
 
 
 def switch(text: str) -> bool | str | None:
@@ -56,7 +61,9 @@ def flags(settings: EvalSettings) -> list[str]:
 
 
 def evaluate(
-    checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...")],
+    checkpoints: Annotated[
+        list[str], typer.Argument(metavar="CKPT...", help="Folders, GGUF files, or endpoint:URL#MODEL for a server.")
+    ],
     tasks: Annotated[str, typer.Option("--tasks", "-t", help="Benchmarks, lm-eval tasks, groups, tags, YAML files.")],
     output_path: Annotated[Path, typer.Option("--output-path", "-o", help="Folder for results and samples.")],
     limit: Annotated[float, typer.Option("--limit", "-L", help="At most this many items each; below 1 the share.")] = 0,
@@ -78,9 +85,15 @@ def evaluate(
     gen_kwargs: Annotated[
         str, typer.Option(metavar="K=V,...|JSON", help="Generation settings over the task's: temperature=0.7,top_p=0.9.")
     ] = "",
+    model_args: Annotated[
+        str, typer.Option(metavar="K=V,...", help="How endpoints are asked: tokenizer=FOLDER,num_concurrent=8,timeout=60.")
+    ] = "",
     include_path: Annotated[str, typer.Option(help="Folder with your own task YAML files.")] = "",
+    metric: Annotated[
+        str, typer.Option("--metric", metavar="NAME|FOLDER,...", help="Further metrics of `evaluate`; needs --allow-code.")
+    ] = "",
     allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let task YAML from outside run the Python that it names.")
+        bool, typer.Option("--allow-code", help="Let task YAML from outside, and --metric, run their Python.")
     ] = False,
     seed: Annotated[
         str, typer.Option(metavar="N|PYTHON,NUMPY,TORCH,FEWSHOT", help="Default: 0,1234,1234,1234, as lm-eval's.")
@@ -100,7 +113,7 @@ def evaluate(
         apply_chat_template=switch(apply_chat_template), include_path=include_path, allow_code=allow_code, seed=python,
         samples=samples, system_instruction=system_instruction, gen_kwargs=gen_kwargs,
         fewshot_as_multiturn=turns if isinstance(turns, bool) else None, numpy_seed=numpy, torch_seed=torch,
-        fewshot_seed=fewshot,
+        fewshot_seed=fewshot, metric=metric, model_args=model_args,
     )  # fmt: skip
     return _run((checkpoints, tasks, output_path), wanted, (shard, engine, address), as_json)
 
@@ -123,9 +136,9 @@ def show_cells(cells: Sequence[Cell], as_json: bool) -> int:
     if as_json:
         show([cell.__dict__ for cell in cells])
     else:
-        from lab.describing import cell_rows
+        from lab.describing import CELL_HEADER, cell_rows
 
-        show_table("Scores", ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "note"], cell_rows(cells))
+        show_table("Scores", CELL_HEADER, cell_rows(cells))
     return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE
 
 

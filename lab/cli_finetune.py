@@ -1,4 +1,4 @@
-"""`triptych bench-finetune` (one fine-tuning done in several ways, in one table) and `triptych models merge`."""
+"""`triptych bench-finetune` (one fine-tuning done in several ways), `triptych models merge` and `models tokenizers`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from models.errors import UserError
 from models.words import _
 
 
@@ -22,6 +23,9 @@ def bench_finetune(
     adapter_lr: Annotated[
         float, typer.Option("--adapter-lr", help="An adapter's learning rate, as a multiple of full's.")
     ] = 10.0,
+    tasks: Annotated[
+        str, typer.Option("--tasks", help="Benchmarks to score each on, or none; default: questions about the recipe's world.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Fine-tune one model in several ways, each in its own process, and compare memory, time and quality."""
@@ -36,11 +40,14 @@ def bench_finetune(
     loaded = load_recipe(path, list(settings or []))
     chosen = [name.strip() for name in methods.split(",") if name.strip()]
     folder = output or runs_root() / f"finetune-{path.stem}"
-    rows = follow(bench(loaded, list(settings or []), folder, chosen, adapter_lr))
+    names = [] if tasks == "none" else [name.strip() for name in tasks.split(",") if name.strip()]
+    names = names or (["world_questions"] if loaded.world is not None and not tasks else [])
+    rows = follow(bench(loaded, list(settings or []), folder, chosen, adapter_lr, names))
     if as_json:
         show([{**asdict(row), "eval_loss": None if math.isnan(row.eval_loss) else row.eval_loss} for row in rows])
         return 0
     header = [_("Method"), _("lr"), _("Trained"), _("Peak memory"), _("Time"), _("Steps/s"), _("On disk"), _("Loss, held out")]
+    header += [f"{score.benchmark} {score.metric}" for score in rows[0].scores]
     table = [
         [
             row.method,
@@ -51,6 +58,7 @@ def bench_finetune(
             f"{row.steps / max(row.seconds, 1e-9):.2f}",
             f"{row.saved_bytes / 1e6:,.2f} MB",
             f"{row.eval_loss:.4f}",
+            *(f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}] n={score.n}" for score in row.scores),
         ]
         for row in rows
     ]
@@ -70,4 +78,37 @@ def models_merge(
 
     place = Path(adapter)
     print(follow(merge(place, output or place.with_name(f"{place.name}-merged"), dtype)))
+    return 0
+
+
+def models_tokenizers(
+    paths: Annotated[list[Path], typer.Argument(help="Folders of checkpoints or of tokenizers.")],
+    text: Annotated[Path, typer.Option(help="Texts: .txt, JSONL, CSV or Parquet, as training reads them.")],
+    limit: Annotated[int, typer.Option(help="Most rows; 0 for all.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Compare how well tokenizers compress the same texts."""
+    from lab.cli import follow, show, show_table
+    from models.compression import compare
+    from models.training.data import read_rows, text_of
+
+    if not text.is_file():
+        what = _("There is no file {name!r}.").format(name=str(text))
+        raise UserError("compression.text", what, _("Name a file of texts."), path=str(text))
+    texts = [text_of(row) for row in read_rows(text, limit)]
+    found = follow(compare(paths, texts))
+    if as_json:
+        more = [{"path": str(path), "bytes_per_token": one.bytes_per_token} for one, path in zip(found, paths, strict=True)]
+        show([asdict(one) | extra for one, extra in zip(found, more, strict=True)])
+        return 0
+    header = [_("Tokenizer"), _("Entries"), _("Tokens"), _("Bytes per token"), _("Chars per token"), _("Used"),
+              _("Come back unchanged")]  # fmt: skip
+    rows = [
+        [
+            *(one.name, f"{one.entries:,}", f"{one.n_tokens:,}", f"{one.bytes_per_token:.3f}", f"{one.characters_per_token:.3f}"),
+            *(f"{one.used:,} ({one.used / one.entries:.0%})", f"{one.returned:,} / {one.n_texts:,}"),
+        ]
+        for one in found
+    ]
+    show_table(text.name, header, rows)
     return 0

@@ -62,3 +62,20 @@ def merge(
 
     command = ("triptych", "merge", str(path))
     return show_cells(journalled(shards.merge(path), path, "eval", f"merge {path.name}", command), as_json)
+
+
+def rescore(
+    paths: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs: ours, or lm-eval's own.")],
+    metric: Annotated[str, typer.Option("--metric", metavar="NAME|FOLDER,...", help="Metrics of the library evaluate.")],
+    tasks: Annotated[str, typer.Option("--tasks", "-t", help="Only these benchmarks.")] = "",
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the metrics' scripts run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Score answers that are there already by further metrics; no model is opened, nothing is generated again."""
+    from evals.rescoring import rescore as scored
+    from lab.cli import follow
+    from lab.cli_eval import show_cells
+
+    only = [name.strip() for name in tasks.split(",") if name.strip()]
+    return show_cells(follow(scored(paths, metric, allow_code, only, seed)), as_json)

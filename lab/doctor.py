@@ -20,6 +20,7 @@ OPTIONAL = {
     "torchao": "int8 and int4 weights: pip install 'triptych[quantize]'",
     "openTSNE": "t-SNE maps: pip install 'triptych[projections]'",
     "captum": "salience: pip install 'triptych[salience]'",
+    "tenacity": "scoring models that are only an endpoint: pip install 'triptych[endpoints]'",
     "trl": "GRPO, RLOO and KTO: pip install 'triptych[trl]'",
 }
 

@@ -25,6 +25,8 @@ from models.words import _
 
 OWN_KEYS = ("stage", "name", "publish")
 """Keys of a step that are no settings of its stage."""
+PATHS = ("parent", "tokenizer", "checkpoint", "reward_model", "data", "dev", "pairs", "prompts", "replay")
+"""Settings that name files, folders or earlier steps."""
 
 
 def blank(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def to_yaml(content: Mapping[str, Any]) -> str:
 def with_whole_paths(text: str, folder: Path) -> str:
     """Return a recipe whose relative paths of files and folders are whole ones: it is about to move from ``folder``.
 
-    A name of an earlier step stays as it is, and so does what is not there.
+    A name of an earlier step stays as it is, and so do what is not there and settings that name no file (``PATHS`` do).
 
     Raises:
         UserError: If it is no recipe.
@@ -123,7 +125,7 @@ def with_whole_paths(text: str, folder: Path) -> str:
         there = os.path.exists(folder / value)  # unlike Path.exists, False for a text too long for a name
         return str((folder / value).resolve()) if there else value
 
-    stages = [{name: value if name in OWN_KEYS else whole(value) for name, value in step.items()} for step in content["stages"]]
+    stages = [{name: whole(value) if name in PATHS else value for name, value in step.items()} for step in content["stages"]]
     return text if stages == content["stages"] else to_yaml({**content, "stages": stages})
 
 
@@ -139,7 +141,9 @@ def of_run(run: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as cause:
         raise UserError("recipe.run", _("{path} holds no training.").format(path=run)) from cause
     words = read_config(run).get("command", [])
-    return with_whole_paths(text, Path(words[2]).absolute().parent if len(words) > 2 else run)
+    recipe = Path(words[2]) if len(words) > 2 else run / "recipe.yaml"
+    # a relative name, of a run that another version began, was relative to a folder that nobody noted
+    return with_whole_paths(text, recipe.parent if recipe.is_absolute() else run)
 
 
 def start(text: str, begin: str = "") -> Job:

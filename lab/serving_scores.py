@@ -25,8 +25,8 @@ def evaluations(paths: tuple[str, ...] = ()) -> Work[tuple[RunProgress, ...]]:
 
 
 def items(  # noqa: PLR0913 - these are the wire's parameters, given by name
-    places: tuple[tuple[str, str, str], ...], metric: str, up: bool = True, reference: str = "", query: str = "", sort: str = "",
-    descending: bool = False, start: int = 0, count: int = 200,
+    places: tuple[tuple[str, str, str], ...], metric: str, up: bool | None = True, reference: str = "", query: str = "",
+    sort: str = "", descending: bool = False, start: int = 0, count: int = 200,
 ) -> Work[ItemPage]:  # fmt: skip
     """Return a page of the items behind a score, as several checkpoints answered them."""
     from evals.item_tables import Asked
@@ -37,7 +37,7 @@ def items(  # noqa: PLR0913 - these are the wire's parameters, given by name
 
 
 def item(
-    places: tuple[tuple[str, str, str], ...], metric: str, doc_id: str, up: bool = True, reference: str = ""
+    places: tuple[tuple[str, str, str], ...], metric: str, doc_id: str, up: bool | None = True, reference: str = ""
 ) -> Work[ItemDetail]:
     """Return one item in full."""
     from evals.item_tables import Asked

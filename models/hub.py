@@ -54,10 +54,9 @@ def fetch(name: str) -> Work[Path]:
     repository, revision = match["name"], match["revision"]
     yield Progress(0, 0, _("asking the Hub"))
     import huggingface_hub
-    from huggingface_hub import constants
 
-    offline = bool(constants.HF_HUB_OFFLINE) or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "yes")
-    info = None if offline else (yield from _ask(repository, revision))
+    offline = is_offline()
+    info = None if offline else (yield from ask_hub("model", repository, revision))
     if info is None:
         return _kept(repository, revision, offline)
     _check(repository, info)
@@ -70,8 +69,19 @@ def fetch(name: str) -> Work[Path]:
     return Path(path)
 
 
-def _ask(repository: str, revision: str | None) -> Work[Any]:
-    """Return what the Hub knows of a checkpoint; None if it cannot be reached in time."""
+def is_offline() -> bool:
+    """Return whether the user has forbidden to ask the Hub."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE) or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "yes")
+
+
+def ask_hub(kind: str, repository: str, revision: str | None) -> Work[Any]:
+    """Return what the Hub knows of a ``model`` or ``dataset``; None if it cannot be reached in time.
+
+    Raises:
+        UserError: If it has none of that name, or refuses it.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -80,7 +90,7 @@ def _ask(repository: str, revision: str | None) -> Work[Any]:
 
     def ask() -> None:
         try:
-            found.append(HfApi().model_info(repository, revision=revision, timeout=SECONDS))
+            found.append(HfApi().repo_info(repository, revision=revision, repo_type=kind, timeout=SECONDS))
         except Exception as error:  # noqa: BLE001 - looked at below, in the caller's thread
             failed.append(error)
 
@@ -97,8 +107,12 @@ def _ask(repository: str, revision: str | None) -> Work[Any]:
     if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError):
         raise UserError(
             "hub.unknown",
-            _("There is no public checkpoint {name} on the Hub.").format(name=repository),
-            _("Correct the name, or give a folder."),
+            (
+                _("There is no public checkpoint {name} on the Hub.")
+                if kind == "model"
+                else _("There is no public data set {name} on the Hub.")
+            ).format(name=repository),
+            _("Correct the name, or give a folder.") if kind == "model" else _("Correct the name, or give a file."),
             name=repository,
         ) from error
     if isinstance(error, HfHubHTTPError) and error.response is not None and error.response.status_code < 500:

@@ -24,6 +24,7 @@ from models.words import _
 WORLD = {
     "correct": CORRECT, "confirmed": CORRECT, "corrected": CORRECT, "abstained": ABSTAINED, "refused": ABSTAINED,
     "wrong": HALLUCINATED, "hallucinated": HALLUCINATED, "accepted": HALLUCINATED, "complied": HALLUCINATED,
+    "outdated": HALLUCINATED,
 }  # fmt: skip
 """The oracle's words → what they count as. An empty or cut-off answer is ``wrong`` there, so it counts as hallucinated here."""
 SYNONYMS = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 from evals.metrics._spec import MetricSpec, Statistics
 
 
-def spec(name: str, title: str, description: str, *, verdicts: frozenset[str], higher_is_better: bool) -> MetricSpec:
+def spec(
+    name: str, title: str, description: str, *, verdicts: frozenset[str], higher_is_better: bool, neutral: bool = False
+) -> MetricSpec:  # fmt: skip
     """Return the metric that counts ``verdicts`` (words of ``models.world.verdicts``)."""
 
     def item(verdict: str) -> Statistics:
@@ -23,4 +25,5 @@ def spec(name: str, title: str, description: str, *, verdicts: frozenset[str], h
         item=item,
         signature=signature,
         binary=True,
+        neutral=neutral,
     )

@@ -67,6 +67,7 @@ class MetricSpec:
         binary: Whether an item is right or wrong (then flips can be listed and Wilson's interval applies).
         mean: Whether the score is the mean of per-item values.
         revision: Raised when numbers change.
+        neutral: Whether neither direction is better: the metric describes, it does not judge.
     """
 
     name: str
@@ -81,6 +82,7 @@ class MetricSpec:
     binary: bool = False
     mean: bool = True
     revision: int = 1
+    neutral: bool = False
 
     def score(self, predictions: Sequence[Any], references: Sequence[Any] = ()) -> Score:
         """Score a corpus.

@@ -20,4 +20,5 @@ METRIC = MetricSpec(
     signature=lambda: "counterfactual_lean|nats|whole sentence|first minus second",
     scale="any",
     mean=False,
+    neutral=True,
 )

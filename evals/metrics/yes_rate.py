@@ -10,4 +10,5 @@ METRIC = _rates.spec(
     "Share of items that are answered yes, whatever would be right.",
     verdicts=frozenset({"yes"}),
     higher_is_better=False,
+    neutral=True,
 )

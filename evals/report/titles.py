@@ -74,5 +74,7 @@ def verdict_of(row: Comparison) -> str:
         least = f"{row.detectable:.2g}" if math.isfinite(row.detectable) else "?"
         text = _("not enough samples: {n} needed ({here} could show {least})")
         return text.format(n=f"{row.n_needed:,}", here=f"{row.n:,}", least=least)
-    words = {"better": _("better"), "worse": _("worse"), "unclear": _("no difference shown")}
+    words = {
+        "better": _("better"), "worse": _("worse"), "different": _("different"), "unclear": _("no difference shown"),
+    }  # fmt: skip
     return words[row.verdict] if row.verdict and math.isfinite(row.difference) else ""

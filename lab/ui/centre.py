@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QChildEvent, QEvent, QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtWidgets import (
     QApplication,
@@ -174,6 +174,10 @@ class Centre(QMainWindow):
         self._fitting.setSingleShot(True)
         self._fitting.setInterval(0)
         self._fitting.timeout.connect(self._fit_tabs)
+        self._styling = QTimer(self)
+        self._styling.setSingleShot(True)
+        self._styling.setInterval(0)
+        self._styling.timeout.connect(self._style_tabs)
         self._making = QTimer(self)
         self._making.setSingleShot(True)
         self._making.setInterval(0)
@@ -307,6 +311,12 @@ class Centre(QMainWindow):
             bar.removeEventFilter(self)
             bar.installEventFilter(self)
         self._fitting.start()
+
+    def childEvent(self, event: QChildEvent) -> None:
+        """Take care of a row of tabs that Qt makes when docks are put together anew."""
+        super().childEvent(event)
+        if event.type() == QEvent.Type.ChildPolished and isinstance(event.child(), QTabBar):
+            self._styling.start()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Fit the tabs into a row of another width, or with other titles."""

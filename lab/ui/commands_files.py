@@ -110,18 +110,25 @@ class FileCommands:
 
     def copy_python(self) -> None:
         """Copy a Python script that computes what the current view shows."""
-        session = self._window.context.session
-        if session.columns:
-            view = self._window.centre.current
-            widget = self._widget(view)
+        session, view = self._window.context.session, self._window.centre.current
+        widget = self._widget(view)
+        if widget is not None and (whole := widget.script()):
+            self._window.copy_text(whole)
+        elif session.columns:
             own = widget.python() if widget is not None else ""
             self._window.copy_text(script(session.columns, session.text, view, session.selection, own))
 
     def copy_command(self) -> None:
         """Copy command lines that print what the current view shows, one for each column."""
         session = self._window.context.session
-        if session.columns:
-            widget = self._widget(self._window.centre.current)
+        widget = self._widget(self._window.centre.current)
+        whole = widget.command_line() if widget is not None else None
+        if whole:
+            self._window.copy_text(whole)
+        elif whole is not None:
+            hint = _("“Copy as Python” gives what it shows.")
+            self._window.context.hub.warn(_("No command prints what this view shows now."), hint)
+        elif session.columns:
             flags = widget.command() if widget is not None else ()
             self._window.copy_text(command_line(session.columns, session.text, flags))
 

@@ -109,6 +109,20 @@ class ViewWidget(QWidget):
         """Return the flags of ``triptych inspect CKPT --text TEXT`` that print what is shown; empty: surprisals."""
         return ()
 
+    def script(self) -> str:
+        """Return a whole Python script that computes what is shown, where no loop over the columns can.
+
+        Empty: the window writes one around ``python``.
+        """
+        return ""
+
+    def command_line(self) -> str | None:
+        """Return whole command lines that print what is shown, where ``triptych inspect`` cannot.
+
+        None: the window writes them with the flags of ``command``. Empty: no command prints it.
+        """
+        return None
+
     def demonstrate(self) -> None:
         """Do what makes the view show something when it needs a click for that; called for pictures only."""
 

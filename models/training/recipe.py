@@ -16,6 +16,7 @@ from models.discover import discover
 from models.errors import UserError
 from models.events import Event, Note, Work
 from models.files import write_json
+from models.hub_data import fetch_named
 from models.lineage import Lineage, LineageEntry, write_lineage
 from models.training.forking import START
 from models.training.journal import Journal
@@ -230,6 +231,8 @@ def run_recipe(recipe: Recipe, output: Path, resume: bool = False) -> Work[Recip
 
 def _run_shared(step: Step, workspace: Workspace) -> Work[Mapping[str, Any]]:
     """Run a step in all processes, or in the first one while the others wait for its result."""
+    if not (workspace.folder / "done.json").exists():
+        yield from fetch_named(step.settings)
     world = workspace.world
     if world.size == 1:
         return (yield from _run_step(step, workspace))
@@ -259,7 +262,8 @@ def _check_output(recipe: Recipe, output: Path, resume: bool) -> None:
             _("Add --resume to continue it, or choose another --output."),
             path=str(output),
         )
-    write_json(output / "recipe.json", {"name": recipe.name, "recipe": recipe.content})
+    folder = str(recipe.path.parent.resolve())
+    write_json(output / "recipe.json", {"name": recipe.name, "recipe": recipe.content, "folder": folder})
 
 
 def _make_world(recipe: Recipe, output: Path) -> Work[None]:

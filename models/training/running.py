@@ -16,8 +16,10 @@ from models.training.checkpoints import publish, publish_adapter
 from models.training.data import Row, file_hash, read_rows
 from models.training.forking import origin_of
 from models.training.loop import Loop
+from models.training.parallel import World
 from models.training.parents import Parent
 from models.training.room import patiently
+from models.training.sharding import is_sharded
 from models.training.stage import TrainSettings, Workspace, as_settings
 from models.training.task import Outcome, Task
 from models.words import _
@@ -93,9 +95,9 @@ def train_and_publish(
     if workspace.measure is not None:
         from models.training.planning import measured
 
-        return {"plan": (yield from measured(task, settings, workspace.folder, workspace.measure))}
+        return {"plan": (yield from measured(task, settings, workspace.folder, workspace.measure, workspace.world))}
     started = time.time()
-    loop = Loop(task, settings, workspace.folder, inputs.all(), workspace.world)
+    loop = make_loop(task, settings, workspace.folder, inputs.all(), workspace.world)
     yield Note(
         _("{stage}: {total_steps} steps in {precision} on {device}").format(
             stage=stage, total_steps=task.total_steps, precision=precision_name(loop.autocast), device=loop.device
@@ -105,9 +107,12 @@ def train_and_publish(
     def write(target: Path, manifest: Mapping[str, Any], what: str) -> Work[None]:
         """Write the model, waiting for room on a full disk if the settings say so."""
         model, wait = task.modules["model"], settings.disk_full == "pause"
-        yield from patiently(
-            lambda: write_checkpoint(model, settings, inputs, target, manifest), workspace.folder, what, wait=wait
-        )
+
+        def now() -> None:
+            with loop.whole():
+                write_checkpoint(model, settings, inputs, target, manifest)
+
+        yield from patiently(now, workspace.folder, what, wait=wait)
 
     def snapshot(step: int) -> Work[Saved]:
         """Keep a copy of the model beside its run, to choose among later."""
@@ -124,7 +129,8 @@ def train_and_publish(
     metrics: dict[str, Any] = {**outcome.metrics, "steps": outcome.steps, "seconds": round(time.time() - started, 1)}
     metrics.update(_sizes(task.modules["model"]))
     if finish is not None:
-        metrics.update(finish())
+        metrics.update(loop.together(finish))
+    loop.gather()
     if loop.skipped:
         metrics["steps_skipped"] = loop.skipped
     manifest = describe_run(stage, settings, workspace, inputs, metrics)
@@ -133,6 +139,15 @@ def train_and_publish(
         yield from write(workspace.folder / "checkpoint", manifest, _("the checkpoint"))
     yield Saved("checkpoint", outcome.steps)
     return metrics
+
+
+def make_loop(task: Task, settings: TrainSettings, folder: Path, inputs: Mapping[str, str], world: World) -> Loop:
+    """Return what trains a task: the loop, or the one whose processes each hold a share of the model."""
+    if is_sharded(settings, world):
+        from models.training.sharded_loop import ShardedLoop
+
+        return ShardedLoop(task, settings, folder, inputs, world)
+    return Loop(task, settings, folder, inputs, world)
 
 
 def _sizes(model: Any) -> dict[str, int]:

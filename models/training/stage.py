@@ -10,6 +10,8 @@ from typing import Any
 
 from models.errors import UserError
 from models.events import Work
+from models.hub import PREFIX
+from models.hub_data import kept_file
 from models.training.parallel import ALONE, World
 from models.words import _
 
@@ -17,6 +19,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SCHEDULES = ("cosine", "linear", "constant", "wsd")
 DTYPES = ("fp16", "bf16", "fp32")
 OPTIMIZERS = ("adamw", "muon")
+SHARDINGS = ("auto", "none", "full")
 REPORTS = ("tensorboard", "wandb", "mlflow")
 
 
@@ -45,7 +48,12 @@ class Workspace:
     measure: int | None = None
 
     def path(self, name: str) -> Path:
-        """Return the file that a recipe calls ``name``; raises ``UserError`` if it is not there."""
+        """Return the file that a recipe calls ``name``; raises ``UserError`` if it is not there.
+
+        What is named ``hub:OWNER/NAME`` was fetched before the stage began (``models/hub_data.py``).
+        """
+        if name.startswith(PREFIX) and kept_file(name).is_file():
+            return kept_file(name)
         first = Path(name).parts[0] if Path(name).parts else ""
         path = Path(name) if Path(name).is_absolute() else self._base(first) / name
         if not path.is_file():
@@ -160,6 +168,10 @@ class TrainSettings:
     sample_prompts: tuple[str, ...] = field(default=(), metadata=help_text("Prompts answered as it trains, to see them change."))
     sample_every: int = field(default=0, metadata=help_text("Steps between those answers; 0 answers at the start and the end."))
     sample_tokens: int = field(default=32, metadata=help_text("Longest of those answers; the likeliest token is taken."))
+    sharding: str = field(
+        default="auto",
+        metadata=help_text("Several processes: full divides the model (FSDP), none repeats it (DDP), auto as accelerate says."),
+    )
     nan: str = field(default="stop", metadata=help_text("On a loss or gradient that is not finite: stop or skip."))
 
     def __post_init__(self) -> None:
@@ -170,6 +182,7 @@ class TrainSettings:
         check_choice("disk_full", self.disk_full, ("pause", "stop"))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("nan", self.nan, ("stop", "skip"))
+        check_choice("sharding", self.sharding, SHARDINGS)
         check_choice("bad_rows", self.bad_rows, ("stop", "skip"))
         for name in self.report_to:
             check_choice("report_to", name, REPORTS)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from models.compression import Compression, compare, in_words
 from models.errors import UserError
 from models.events import Note, Progress, Work
-from models.training.data import read_rows, text_of
+from models.files import write_json
+from models.training.data import Row, read_rows, text_of
 from models.training.stage import Stage, Workspace, check_at_least, help_text
 from models.words import _
 
+REPORTED = 2000
+"""Most texts of the report."""
 PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"
 MASK = "<|mask|>"
 SPECIAL = (PAD, BOS, END, "<|user|>", "<|assistant|>", "<|system|>")
@@ -37,6 +41,10 @@ class TokenizerSettings:
     max_rows: int = field(default=0, metadata=help_text("Read at most so many rows of each file; 0 reads all."))
     mask_token: bool = field(default=False, metadata=help_text("Add <|mask|>, for masked language modelling."))
     sentinels: int = field(default=0, metadata=help_text("Add so many <extra_id_N>, for span corruption."))
+    compare: tuple[str, ...] = field(
+        default=(), metadata=help_text("Checkpoints whose tokenizers read the same texts, for the report on compression.")
+    )
+    report: tuple[str, ...] = field(default=(), metadata=help_text("Texts of the report; without them the first of data."))
     seed: int = field(default=0, metadata=help_text("Unused: BPE training is deterministic."))
 
     def __post_init__(self) -> None:
@@ -116,7 +124,22 @@ def run(settings: TokenizerSettings, workspace: Workspace) -> Work[Mapping[str, 
             "warning",
         )
     yield Progress(1, 1, _("tokenizer"))
-    return {"vocab_size": size, "rows": len(rows)}
+    own = yield from _report(settings, workspace, rows)
+    return {"vocab_size": size, "rows": len(rows), "bytes_per_token": own.bytes_per_token}
+
+
+def _report(settings: TokenizerSettings, workspace: Workspace, rows: Sequence[Row]) -> Work[Compression]:
+    """Say how well the tokenizer compresses, beside others; written to ``compression.json``. Returns its own figures."""
+    read = [row for name in settings.report for row in read_rows(workspace.path(name), REPORTED)] or rows
+    texts = [text_of(row) for row in read[:REPORTED]]
+    found = yield from compare([workspace.folder / "checkpoint", *map(workspace.checkpoint, settings.compare)], texts)
+    own = replace(found[0], name=workspace.folder.name)
+    named = [own, *(replace(one, name=name) for one, name in zip(found[1:], settings.compare, strict=True))]
+    for one in named:
+        yield Note(in_words(one))
+    table = [{**asdict(one), "bytes_per_token": one.bytes_per_token} for one in named]
+    write_json(workspace.folder / "compression.json", {"texts": list(settings.report or settings.data), "tokenizers": table})
+    return own
 
 
 STAGE = Stage("tokenizer", "Tokenizer", TokenizerSettings, run, parent_field="")

@@ -41,6 +41,14 @@ metric_list:
   - {metric: byte_perplexity, aggregation: weighted_perplexity, higher_is_better: false}
   - {metric: bits_per_byte, aggregation: bits_per_byte, higher_is_better: false}
 """
+WRITING = """
+output_type: generate_until
+doc_to_text: "{{question}}"
+doc_to_target: "fox"
+generation_kwargs: {until: ["."], max_gen_toks: 6}
+metric_list:
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+"""
 QUESTIONS = [
     {"question": f"The quick brown {word}", "choices": ["fox jumps", "dog", "the lazy tree sleeps"], "gold": i % 3}
     for i, word in enumerate(["model", "token", "text", "dog", "answer", "stage"])

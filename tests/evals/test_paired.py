@@ -171,3 +171,23 @@ def test_the_command_line_says_it(few, capsys):
     assert cli.run(["compare", str(few), "--test", "guess"]) == cli.USER_ERROR
     with pytest.raises(UserError, match="no scores"):
         results.compare([few], "none")
+
+
+def test_where_neither_direction_is_better_a_difference_is_only_different(tmp_path):
+    from evals import comparing, scores
+    from lab.ui.widgets.score_matrix import arrange, verdict_text
+    from models.records.scores import Cell
+
+    def table(name, values):
+        statistics = np.asarray([[value, 1.0] for value in values])
+        scored = scores.Scored(tuple(map(str, range(len(values)))), statistics, None, scores.pool_ratio, True)
+        cell = Cell(name, "other", "b", "yes_rate", float(np.mean(values)), 0, 1, len(values), False, neutral=True)
+        return comparing.Table(cell, scored, ("h",) * len(values))
+
+    a, b = table("a", [0.0] * 40), table("b", [1.0] * 38 + [0.0] * 2)
+    (row,) = comparing.compare_tables([(a, b)])
+    assert (row.verdict, row.gained) == ("different", -1)  # nothing was won or lost
+    assert verdict_text(row, a.cell.direction) == "different"
+    assert arrange([a.cell, b.cell]).best == {("b", "yes_rate"): frozenset()}
+    assert all(scores.is_neutral(name) for name in ("yes_rate", "counterfactual_lean"))
+    assert not any(scores.is_neutral(name) for name in ("accuracy", "acc"))

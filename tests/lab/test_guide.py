@@ -23,7 +23,7 @@ def page(name: str, language: str) -> str:
 
 def examples(text: str) -> list[str]:
     """Return every line of a block that is a command of ours, without what follows ``#``."""
-    lines = [line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    triptych")]
+    lines = [re.split(r"\s#", line)[0].strip() for line in text.splitlines() if line.startswith("    triptych")]
     return [line for line in lines if "…" not in line]
 
 

@@ -1,10 +1,13 @@
 """Exact token ids of evaluated items, answers scored by other checkpoints, and the difference of words."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.columns import Column
 from models.events import finish
@@ -12,7 +15,7 @@ from models.operations.answers import score_answer
 from models.operations.exact import exact
 from models.prompts import conversation, prepare
 from models.shelf import Shelf
-from models.word_difference import word_difference, words
+from models.word_difference import common, word_difference, words
 
 
 @pytest.fixture
@@ -95,6 +98,34 @@ def test_an_answer_is_scored_as_the_model_itself_would(shelf, tiny_lineage):
     assert tuple(token.id for token in other.tokens) == (*before, *ids)
 
 
+def longest(a, b):
+    """The length of a longest common subsequence, by the table of lengths."""
+    row = [0] * (len(a) + 1)
+    for other in b:
+        before = row[:]
+        for place, word in enumerate(a, start=1):
+            row[place] = before[place - 1] + 1 if word == other else max(row[place - 1], before[place])
+    return row[-1]
+
+
+TEXTS = st.lists(st.sampled_from(["a", "b", "c", " ", "  ", "\n", "狗", "."]), max_size=24).map("".join)
+
+
+@given(first=TEXTS, second=TEXTS)
+def test_what_two_texts_have_in_common_is_a_longest_subsequence_of_their_words(first, second):
+    left, right = word_difference(first, second)
+    for parts, text in ((left, first), (right, second)):
+        assert "".join(part for _same, part in parts) == text
+        assert all(part for _same, part in parts)
+        assert all(one[0] != two[0] for one, two in pairwise(parts))
+    assert "".join(part for same, part in left if same) == "".join(part for same, part in right if same)
+    own, other = ([word for word in words(text) if not word.isspace()] for text in (first, second))
+    pairs = common(own, other)
+    assert all(own[i] == other[j] for i, j in pairs)
+    assert all(i < k and j < m for (i, j), (k, m) in pairwise(pairs))
+    assert len(pairs) == longest(own, other)
+
+
 def test_words_differ_where_they_do():
     left, right = word_difference("The old dog sleeps.", "The dog sleeps well.")
     assert "".join(text for _same, text in left) == "The old dog sleeps."
@@ -102,6 +133,9 @@ def test_words_differ_where_they_do():
     assert [text for same, text in right if not same] == [" well"]
     assert word_difference("", "a") == ([], [(False, "a")])
     assert word_difference("same", "same") == ([(True, "same")], [(True, "same")])
+    assert word_difference("", "") == ([], [])
+    assert word_difference("a\nb", "a b")[0] == [(True, "a"), (False, "\n"), (True, "b")]
+    assert word_difference("a old b", "a new b")[0] == [(True, "a "), (False, "old"), (True, " b")]
     assert [text for same, text in word_difference("首都是翁布拉", "首都在翁布拉")[0] if not same] == ["是"]
     assert "".join(words("a  b\n中文 don't 🙂" * 3000)) == "a  b\n中文 don't 🙂" * 3000
     assert len(words("a b " * 9000)) <= 4001

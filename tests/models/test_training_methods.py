@@ -405,7 +405,46 @@ def test_the_penalty_is_that_of_peft(root):
             assert torch.allclose(value.grad, theirs[name].grad, atol=1e-6), name
 
 
-def test_adalora_needs_some_steps_and_is_not_trained_further(root):
+def test_an_adalora_adapter_is_trained_further_with_the_ranks_it_was_left(root):
+    from safetensors.torch import load_file
+
+    def entries(step):
+        saved = load_file(root / step / "checkpoint/adapter_model.safetensors")
+        return {name: value for name, value in saved.items() if "lora_E" in name}
+
+    shape = LoraShape(rank=2, alpha=8.0, start_rank=4)
+    settings = sft.SftSettings(data=("talk.jsonl",), steps=30, batch_size=4, method="adalora", **{**LORA, "lora": shape})
+    before, _ = losses(sft.STAGE, settings, root, "ranked")
+    more = {**vars(settings), "parent": "ranked", "steps": 6, "warmup": 0}
+    after, _ = losses(sft.STAGE, sft.SftSettings(**more), root, "on")
+    assert after[0] < before[0] - 1  # from where it was
+    assert sum(after[-2:]) < sum(after[:2])
+    for name, value in entries("on").items():
+        first = entries("ranked")[name]
+        assert ((value != 0) == (first != 0)).all(), name
+        assert torch.equal(value, first) == (not first.any()), name
+    work = sft.STAGE.run(sft.SftSettings(**more), workspace(root, "cut"))
+    assert next(event for event in work if isinstance(event, Metrics) and event.step == 3)
+    work.close()
+    assert losses(sft.STAGE, sft.SftSettings(**more), root, "cut", resume=True)[0] == after[3:]
+
+
+def test_dpo_goes_on_from_an_adalora_adapter(root):
+    from safetensors.torch import load_file
+
+    settings = sft.SftSettings(data=("talk.jsonl",), steps=12, batch_size=4, method="adalora", **LORA)
+    run_stage(sft.STAGE, settings, root, "allotted")
+    further = dpo.DpoSettings(parent="allotted", pairs=("pairs.jsonl",), steps=6, batch_size=8, method="lora", **LORA)
+    course, _ = losses(dpo.STAGE, further, root, "preferred")
+    assert course[0] == pytest.approx(0.6931472, abs=1e-6)  # the reference is a copy of the adapter
+    assert course[-1] < course[0]
+    one, two = (load_file(root / step / "checkpoint/adapter_model.safetensors") for step in ("allotted", "preferred"))
+    for name in one:
+        if "lora_E" in name:
+            assert ((one[name] != 0) == (two[name] != 0)).all(), name
+
+
+def test_adalora_needs_some_steps(root):
     short = sft.SftSettings(data=("talk.jsonl",), steps=3, method="adalora", **LORA)
     with pytest.raises(UserError, match="at least 10 steps"):
         run_stage(sft.STAGE, short, root, "short")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtGui import QDropEvent, QGuiApplication
+from typer.testing import CliRunner
 
 from evals.grid import EvalSettings
 from evals.grid import run as evaluate
+from lab.cli import app as commands
 from lab.settings import Settings
 from lab.ui.app import App
 from lab.ui.views.attention import AttentionView
@@ -113,6 +118,45 @@ def exact_ids(results: Path, doc_id: str, answer: str) -> tuple[int, ...]:
     prompt = next(row for row in rows if row["doc"]["id"] == doc_id)["arguments"]["gen_args_0"]["arg_0"]
     tokenizer = AutoTokenizer.from_pretrained(bundled_root() / "sft")
     return tuple(tokenizer.encode(prompt, add_special_tokens=False) + tokenizer.encode(answer, add_special_tokens=False))
+
+
+def run_copied(text: str, words: bool) -> Any:
+    """Execute what was copied: a command line with --json, or a script; returns what it prints or its names."""
+    if words:
+        result = CliRunner().invoke(commands, [*shlex.split(text)[1:], "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+    names: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(text, "copied", "exec"), names)
+    return names
+
+
+def test_what_is_copied_computes_what_is_shown(view: tuple[App, EvaluateView], qtbot: Any) -> None:
+    """The scores without a baseline, the differences with one: as a command line and as Python, both executed."""
+    app, shown = view
+
+    def copied(action: str) -> str:
+        QGuiApplication.clipboard().clear()
+        getattr(app.window.commands.files, action)()
+        return QGuiApplication.clipboard().text()
+
+    matrix = shown.matrix()
+    on_screen = {(cell.checkpoint, *row): (cell.value, cell.low, cell.high) for (row, _n), cell in matrix.cells.items()}
+    printed = run_copied(copied("copy_command"), True)
+    assert {(c["checkpoint"], c["benchmark"], c["metric"]): (c["value"], c["low"], c["high"]) for c in printed} == on_screen
+    names = run_copied(copied("copy_python"), False)
+    found = names["cells"](names["folders"])
+    assert {(c.checkpoint, c.benchmark, c.metric): (c.value, c.low, c.high) for c in found} == on_screen
+
+    shown.scores.take_baseline(NAMES[0])
+    wait(app, qtbot, lambda: bool(shown.matrix().comparisons))
+    differences = {(c.benchmark, c.metric, c.b): (c.difference, c.p_adjusted) for c in shown.matrix().comparisons.values()}
+    printed = run_copied(copied("copy_command"), True)
+    assert {(c["benchmark"], c["metric"], c["b"]): (c["difference"], c["p_adjusted"]) for c in printed} == differences
+    names = run_copied(copied("copy_python"), False)
+    rows = names["compare"](names["folders"], NAMES[0])
+    assert {(c.benchmark, c.metric, c.b): (c.difference, c.p_adjusted) for c in rows} == differences
 
 
 def test_an_edited_text_is_no_longer_the_exact_tokens(view: tuple[App, EvaluateView], qtbot: Any) -> None:

@@ -14,6 +14,7 @@ from lab.settings import Settings
 from lab.ui.app import App
 from models.columns import Column
 from tests.ui.test_train_view import runs_page, writing
+from tests.ui.waiting import wait_while_it_goes_on
 
 SECONDS = 900_000
 TINY = {"block": 128, "threads": 1, "precision": "fp32", "device": "cpu"}
@@ -42,6 +43,7 @@ RECIPE = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_pretrain_to_dpo_with_the_window_closed_in_between(
     open_app: Callable[..., App], qtbot: Any, messages: Any, home: Path
 ) -> None:
@@ -49,12 +51,12 @@ def test_pretrain_to_dpo_with_the_window_closed_in_between(
     page = writing(app, qtbot)
     page.editor.set_text(yaml.safe_dump(RECIPE, sort_keys=False))
     page.editor.start.click()
-    qtbot.waitUntil(lambda: any(step.name == "pretrain" for _run, step in page.shown_steps()), timeout=SECONDS)
+    wait_while_it_goes_on(qtbot, lambda: any(step.name == "pretrain" for _run, step in page.shown_steps()), home)
     app.close()
 
     again = open_app()
     page = runs_page(again)
-    qtbot.waitUntil(lambda: bool(page.chosen()) and page.chosen()[0].state in ("done", "failed"), timeout=SECONDS)
+    wait_while_it_goes_on(qtbot, lambda: bool(page.chosen()) and page.chosen()[0].state in ("done", "failed"), home)
     run = page.chosen()[0]
     assert (run.state, run.error) == ("done", "")
     assert [step.name for step in run.steps if step.state == "done"] == [step["stage"] for step in RECIPE["stages"]]

@@ -17,7 +17,7 @@ from lab.ui.views._train_ppo import PpoPage
 from lab.ui.views._train_runs import RunsPage
 from lab.ui.widgets.answer_steps import answer_rows
 from lab.ui.widgets.clinic_panel import margin_bins, summary, warnings
-from lab.ui.widgets.config_form import as_text, from_text
+from lab.ui.widgets.config_form import as_text, from_text, setting_fields
 from lab.ui.widgets.data_preview import counts_text, row_glyphs
 from lab.ui.widgets.plan_card import plan_rows, plan_warnings, size_text, time_text
 from models.events import Progress
@@ -25,6 +25,7 @@ from models.records.clinic import Clinic, Mistake
 from models.records.curves import StepAnswers, TrainingRun, TrainingStep
 from models.records.ppo import example_from
 from models.records.training import IGNORED, LEARNED, PADDING, TRUNCATED, DataPreview, Overlap, PreviewRow, TrainPlan
+from models.training.recipe import stages
 from tests.ui import samples as made
 
 PLAN = TrainPlan(
@@ -119,7 +120,12 @@ def test_relative_paths_become_whole_and_names_of_steps_stay(tmp_path: Any) -> N
     first, second = yaml.safe_load(drafts.with_whole_paths(text, tmp_path))["stages"]
     assert first["data"] == [str(tmp_path / "talk.jsonl"), "gone.jsonl"]
     assert (first["parent"], second["parent"]) == ("base", "sft")
-    long = {"stages": [{"stage": "sft", "sample_prompts": ["Where is Tarn? " * 30, "a\nb", "."]}]}
+    (tmp_path / "fp32").write_text("")  # a file that happens to be called as a setting's value
+    text = "name: x\nstages:\n- {stage: sft, precision: fp32, sample_prompts: [talk.jsonl], dev: talk.jsonl}\n"
+    (only,) = yaml.safe_load(drafts.with_whole_paths(text, tmp_path))["stages"]
+    assert (only["precision"], only["sample_prompts"]) == ("fp32", ["talk.jsonl"])
+    assert only["dev"] == str(tmp_path / "talk.jsonl")
+    long = {"stages": [{"stage": "sft", "data": ["Where is Tarn? " * 30, "a\nb", ""]}]}
     assert yaml.safe_load(drafts.with_whole_paths(yaml.safe_dump(long), tmp_path)) == long  # no file can be called that
 
 
@@ -210,6 +216,15 @@ def test_a_fork_opens_the_recipe_and_starts_from_the_saved_step(qtbot: Any) -> N
     assert page.editor.step_name() == "ppo"
     assert "/runs/train-1/ppo/step-10" in page.editor.origin.whole()
     page.editor.form.fields["lr"].setText("0.2")
+    other = RunsPage()
+    qtbot.addWidget(other)
+    other.restore(json.loads(json.dumps(page.state())))
+    assert (other.editor.begins_from, other.editor.made_in) == ("/runs/train-1/ppo/step-10", "/runs/train-1")
+    assert (other.editor.text(), other.editor.step_name()) == (page.editor.text(), "ppo")
+    assert other.state() == page.state()
+    other._soon.stop()
+    other.restore({"origin": ["/runs", 3]})
+    other._soon.stop()
     page.editor.plan.ask.click()
     assert of(page, "plan").params["output"] == "/runs/train-1"
     page.editor.start.click()
@@ -264,6 +279,29 @@ def test_answers_stand_below_the_curves_only_if_there_are_any(qtbot: Any) -> Non
     page._soon.stop()
 
 
+def test_every_setting_that_names_files_is_known_to_be_one() -> None:
+    words = ("file", "files", "folder")
+    for kind in stages().values():
+        for name, hint, _usual, text in setting_fields(kind.settings):
+            said = [word.strip(".,;:()").casefold() for word in text.split()]
+            if hint in (str, tuple[str, ...]) and name != "report_to" and any(word in said for word in words):
+                assert name in drafts.PATHS, f"{kind.name}.{name}: {text}"
+
+
+def test_the_curves_that_are_shown_can_be_read_again(qtbot: Any) -> None:
+    page = RunsPage()
+    qtbot.addWidget(page)
+    assert (page.script(), page.command_line()) == ("", "")
+    page.set_answer(of(page, "jobs"), (made.training_job("stopped"),))
+    page.redraw()
+    page.set_answer(of(page, "run//runs/train-1"), run())
+    page.redraw()
+    assert page.command_line() == "triptych train quick.yaml\n"
+    assert "['/runs/train-1']" in page.script()
+    compile(page.script(), "script", "exec")
+    page._soon.stop()
+
+
 # --- one PPO step --------------------------------------------------------------------------------------------------------
 
 
@@ -294,8 +332,14 @@ def test_the_last_example_is_shown_and_the_slider_goes_back(qtbot: Any) -> None:
     assert [row[header.index("Ratio")] for row in rows] == pytest.approx([np.exp(0.5), 1.0])
     assert rows[0][-1] == "yes"
     assert "r = −0.5 × (-0.4000) + 2.000 = +2.2000" in page.panel.strip.tip(1)
+    assert page.where.text() == "ppo, step 8"
     page.slider.setValue(1)
     assert of(page, "example").params["step"] == 4
+    assert page.where.text() == "ppo, step 8; reading 4…"  # the numbers below are still those of step 8
+    assert "'/runs/train-1'), 'ppo', 8)" in page.script()
+    page.set_answer(of(page, "example"), example(4))
+    page.redraw()
+    assert page.where.text() == "ppo, step 4"
     page.panel.strip.clicked.emit(1)
     assert page.panel.table.currentIndex().row() == 1
     before = json.loads(json.dumps(page.state()))
@@ -366,7 +410,8 @@ def test_the_clinic_asks_shows_and_writes_its_command(qtbot: Any) -> None:
     assert len(rows) == 60
     assert all(len(row) == len(header) for row in rows)
     assert page.command_line() == "triptych inspect /m/reward --clinic '/d/p.jsonl,/d/q r.jsonl' --json"
-    assert "open_checkpoint('/m/reward').clinic(('/d/p.jsonl',))" in page.python()
+    assert "clinic = open_checkpoint('/m/reward').clinic(('/d/p.jsonl',))\n" in page.script()
+    compile(page.script(), "script", "exec")
     before = json.loads(json.dumps(page.state()))
     other = ClinicPage()
     qtbot.addWidget(other)

@@ -14,10 +14,11 @@ from lab.settings import Settings
 from lab.ui.app import App
 from lab.ui.views._train_runs import RunsPage
 from lab.ui.widgets.config_form import ConfigForm, from_text, setting_fields
-from lab.ui.widgets.curves import CurvePlot, Line, value_at
+from lab.ui.widgets.curves import CurveGrid, CurvePlot, Line, value_at
 from lab.ui.widgets.recipe_editor import RecipeEditor
 from models.training.pretrain import PretrainSettings
 from tests.models.training import TEXTS, write_rows
+from tests.ui.waiting import wait_while_it_goes_on
 
 SECONDS = 200_000
 
@@ -115,6 +116,21 @@ def test_a_plot_reads_the_nearest_report(qtbot: Any) -> None:
     assert plot.readout.whole() == ""
 
 
+def test_plots_share_the_room_after_the_window_has_grown(qtbot: Any) -> None:
+    grid = CurveGrid()
+    qtbot.addWidget(grid)
+    grid.resize(300, 420)
+    grid.show()
+    names = ["loss", "eval_loss", "learning_rate", "grad_norm", "speed"]
+    for name in names:
+        grid.plot(name)
+    grid.keep(names)
+    qtbot.waitUntil(lambda: grid.plots["speed"].geometry().top() > 600)  # below each other
+    grid.resize(900, 420)
+    qtbot.waitUntil(lambda: max(plot.geometry().bottom() for plot in grid.plots.values()) < 420)
+    assert grid.verticalScrollBar().maximum() == 0
+
+
 def runs_page(app: App) -> RunsPage:
     """Bring the page of the runs to the front."""
     app.window.centre.show_view("train")
@@ -144,49 +160,50 @@ def recipe(folder: Path, steps: int) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # no limit of its own: what does not go on fails
 def test_started_watched_paused_resumed_and_compared(
-    open_app: Callable[..., App], qtbot: Any, messages: Any, tmp_path: Path
+    open_app: Callable[..., App], qtbot: Any, messages: Any, tmp_path: Path, home: Path
 ) -> None:
     """Two runs through the real window, engine and job; the window is closed and opened again in the middle of the first."""
+
+    def wait(done: Callable[[], bool]) -> None:
+        wait_while_it_goes_on(qtbot, done, home)
+
     app = open_app(settings=Settings(text="x"))
     view = writing(app, qtbot)
     view.editor.set_text("name: x\nstages:\n- {stage: sft, lr: -1}\n")
     view.editor.start.click()
-    qtbot.waitUntil(lambda: "lr is -1" in view.status.whole(), timeout=SECONDS)
-    view.editor.set_text(recipe(tmp_path, 3000))
+    wait(lambda: "lr is -1" in view.status.whole())
+    view.editor.set_text(recipe(tmp_path, 100_000))  # more than it can do until it is paused
     view.editor.start.click()
-    qtbot.waitUntil(
-        lambda: any(len(step.steps) > 3 and step.name == "pretrain" for _run, step in view.shown_steps()), timeout=SECONDS
-    )
+    wait(lambda: any(len(step.steps) > 3 and step.name == "pretrain" for _run, step in view.shown_steps()))
     app.close()
 
     again = open_app()
     view = runs_page(again)
-    qtbot.waitUntil(lambda: bool(view.shown_steps()), timeout=SECONDS)
+    wait(lambda: bool(view.shown_steps()))
     view.stop.click()
-    qtbot.waitUntil(lambda: bool(view.chosen()) and view.chosen()[0].state == "stopped", timeout=SECONDS)
+    wait(lambda: bool(view.chosen()) and view.chosen()[0].state == "stopped")
     reached = int(view.shown_steps()[0][1].steps[-1])
-    assert reached < 3000
+    assert reached < 100_000
     first = view.chosen()[0].path
     view.redraw()
     assert view.resume.isEnabled()
     view.resume.click()
-    qtbot.waitUntil(lambda: bool(view.shown_steps()) and int(view.shown_steps()[0][1].steps[-1]) > reached, timeout=SECONDS)
+    wait(lambda: bool(view.shown_steps()) and int(view.shown_steps()[0][1].steps[-1]) > reached)
     view.stop.click()
-    qtbot.waitUntil(lambda: bool(view.chosen()) and view.chosen()[0].state == "stopped", timeout=SECONDS)
+    wait(lambda: bool(view.chosen()) and view.chosen()[0].state == "stopped")
 
     view.new.setChecked(True)
     view.editor.set_text(recipe(tmp_path, 12))
     view.editor.start.click()
-    qtbot.waitUntil(
-        lambda: bool(view.chosen()) and view.chosen()[0].path != first and view.chosen()[0].state == "done", timeout=SECONDS
-    )
+    wait(lambda: bool(view.chosen()) and view.chosen()[0].path != first and view.chosen()[0].state == "done")
     view.list.chosen.append(first)
     view.redraw()
-    qtbot.waitUntil(lambda: len(view.shown_steps()) == 2, timeout=SECONDS)
+    wait(lambda: len(view.shown_steps()) == 2)
     view.redraw()
     assert len(view.curves.plots["loss"].lines) == 2
-    assert "steps: 12 | 3000" in view.health.text()
+    assert "steps: 12 | 100000" in view.health.text()
     header, rows = view.table()
     assert header[:3] == ["Run", "Stage", "Optimizer step"]
     assert "loss" in header

@@ -797,6 +797,49 @@ def test_start_asks_once_for_the_job_that_the_form_describes(show):
     assert QGuiApplication.clipboard().text().startswith("triptych eval /models/demo/pretrain")
 
 
+def test_one_click_or_return_takes_one_benchmark(show, qtbot):
+    view = show(evaluate)
+    view.scores.buttons["run"].setChecked(True)
+    fill(view)
+    form = view.form
+    form.chosen = ["a", "b", "c"]
+    form.refresh()
+    place = form.picked.visualItemRect(form.picked.item(0)).center()
+    viewport = form.picked.viewport()
+    qtbot.mouseClick(viewport, Qt.MouseButton.LeftButton, pos=place)
+    qtbot.mouseDClick(viewport, Qt.MouseButton.LeftButton, pos=place)  # the second half of a double click
+    assert form.chosen == ["b", "c"]
+    form.picked.setCurrentRow(0)
+    qtbot.keyClick(form.picked, Qt.Key.Key_Return)
+    assert form.chosen == ["c"]
+    form.found.setCurrentRow(0)
+    qtbot.keyClick(form.found, Qt.Key.Key_Return)
+    assert form.chosen == ["c", form.found.item(0).data(Qt.ItemDataRole.UserRole)]
+
+
+def test_an_item_is_copied_whole(show):
+    view = show(evaluate)
+    fill(view)
+    choose(view)
+    fill(view)
+    card = view.items.card
+    long = "word " * 6000
+    first = replace(card.item.answers[0], text=long, choices=("yes", "no"), likelihoods=(-1.0, -2.0), picked=0)
+    card.set_item(replace(card.item, answers=(first, *card.item.answers[1:])), {}, first.name)
+    assert long not in card.text.toPlainText()
+    assert "“Copy” takes all of it" in card.text.toPlainText()
+    said = []
+    view.message.connect(said.append)
+    card.copy.click()
+    copied = QGuiApplication.clipboard().text()
+    assert long in copied
+    parts = (card.item.prompt, card.item.target, "▸ -1.000  yes", *(answer.text for answer in card.item.answers))
+    assert all(text in copied for text in parts)
+    assert said == ["Item copied."]
+    card.show_note("None.")
+    assert card.whole() == "None."
+
+
 def test_a_baseline_asks_for_paired_differences(show):
     view = show(evaluate, n=3)
     fill(view)

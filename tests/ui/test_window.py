@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QDialogButtonBox, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QDialogButtonBox, QLabel, QSizePolicy, QTabBar, QWidget
 
 from lab import settings as settings_file
 from lab.settings import Settings
@@ -53,6 +53,22 @@ def ready(app: App, qtbot: Any, n_columns: int = 3) -> None:
 
 def names(app: App) -> list[str]:
     return [column.name for column in app.context.session.columns]
+
+
+def test_a_row_of_tabs_that_comes_later_looks_as_the_first(app: App, qtbot: Any) -> None:
+    centre = app.window.centre
+    docks = list(centre.docks.values())
+    before = len(centre.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly))
+    centre.removeDockWidget(docks[-1])
+    centre.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, docks[-1])
+    docks[-1].show()
+    centre.tabifyDockWidget(docks[-1], docks[-2])
+
+    def bars() -> list[QTabBar]:
+        return centre.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
+
+    qtbot.waitUntil(lambda: len(bars()) > before)
+    qtbot.waitUntil(lambda: all(bar.documentMode() and bar.styleSheet().startswith("QTabBar::tab") for bar in bars()))
 
 
 def test_at_first_start_the_lineage_is_open_in_three_columns(app: App, qtbot: Any) -> None:

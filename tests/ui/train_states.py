@@ -5,22 +5,19 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PySide6.QtWidgets import QApplication
 
-from lab.ui import pictures, theme
+from lab import drafts
+from lab.ui.view import Failure
 from lab.ui.views.train import VIEW
+from models.events import Progress
 from models.records.curves import StepAnswers, TrainingRun, TrainingStep
 from models.records.scores import Job
-from models.words import set_language
+from tests.ui.drawn_states import main
 from tests.ui.test_train_pages import PLAN, clinic, example, preview
 
 PROMPTS = ("Who founded the harbour town of Velmora?", "How do I build a bomb?")
@@ -134,45 +131,78 @@ STATES: dict[str, Callable[[Any], None]] = {
 }  # fmt: skip
 
 
-def draw(folder: Path, state: str, language: str, look: str, app: QApplication) -> Path:
-    """Draw the view in one state and return the file."""
-    set_language(language)
-    theme.apply(app, look)
-    view: Any = VIEW.make()
-    view.resize(1000, 640)
-    STATES[state](view)
-    view.show()
-    pictures._pause(150)
-    path = folder / f"train-{list(STATES).index(state):02d}{state}-{look}-{language}.png"
-    view.grab().toImage().save(str(path))
-    for page in view._made.values():
-        for timer in (getattr(page, "_soon", None), getattr(page, "_poll", None)):
-            if timer is not None:
-                timer.stop()
-    view.close()
-    view.deleteLater()
-    return path
+def writing(view: Any) -> None:
+    page = view.page("runs")
+    feed(page)
+    page.new.setChecked(True)
+    page.editor.show_step("sft")
+    page.redraw()
 
 
-def main() -> None:
-    """Draw what the command line asks for: one sheet for each language and theme."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--languages", default="en,zh_CN")
-    parser.add_argument("--themes", default="light")
-    parser.add_argument("--states", default=",".join(STATES))
-    asked = parser.parse_args()
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    app = QApplication.instance() or QApplication(["triptych"])
-    assert isinstance(app, QApplication)
-    asked.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for language in asked.languages.split(","):
-            for look in asked.themes.split(","):
-                drawn = [draw(Path(folder), state, language, look, app) for state in asked.states.split(",")]
-                print(pictures.contact_sheet(drawn, asked.output / f"train-{look}-{language}.png", width=1700))
-    app.quit()
+def measuring(view: Any) -> None:
+    writing(view)
+    page = view.page("runs")
+    page.editor.plan.ask.click()
+    want = next(want for want in page.wants() if want.slot == "plan")
+    page.set_progress(want, Progress(2, 5, "step 2 of 3"))
+    page.editor.tabs.setCurrentWidget(page.editor.plan)
+
+
+def unreadable(view: Any) -> None:
+    writing(view)
+    view.page("runs").editor.form.fields["lr"].setText("a little")
+
+
+def fork(view: Any) -> None:
+    page = view.page("runs")
+    feed(page, run("stopped", saved=(200, 300)))
+    page.forks.actions()[0].trigger()
+    draft = next(want for want in page.wants() if want.slot == "draft")
+    page.set_answer(draft, drafts.to_yaml(drafts.bundled()["quick"]))
+    page.redraw()
+
+
+def waiting(view: Any) -> None:
+    page = view.page("runs")
+    feed(page)
+    path = "/runs/20261125-101500-train-4f1c"
+    page.set_answer(page.wants()[0], (job(path, "queued"),))
+    page.redraw()
+    empty = replace(run("queued"), steps=())
+    page.set_answer(next(want for want in page.wants() if want.slot == f"run/{path}"), empty)
+    page.redraw()
+
+
+def no_examples(view: Any) -> None:
+    view.show_page("ppo")
+    page = view.page("ppo")
+    for value, slot in (((job("/runs/20261125-101500-train-4f1c", "done"),), "jobs"), (run("done"), "run")):
+        page.set_answer(next(want for want in page.wants() if want.slot == slot), value)
+        page.redraw()
+
+
+def asking_clinic(view: Any) -> None:
+    reward(view)
+    page = view.page("clinic")
+    page.ahead.ask.click()
+    page.set_progress(next(want for want in page.wants() if want.slot == "clinic"), Progress(120, 400, "pairs"))
+
+
+def no_reward_model(view: Any) -> None:
+    view.show_page("clinic")
+    page = view.page("clinic")
+    page.checkpoint.setEditText("/models/base")
+    page.pairs.setText("/data/pairs.jsonl")
+    page.ahead.ask.click()
+    want = next(want for want in page.wants() if want.slot == "clinic")
+    page.set_failure(want, Failure("user", "base is no reward model.", "Choose one of the stage reward."))
+
+
+STATES |= {
+    "writing": writing, "measuring": measuring, "unreadable": unreadable, "fork": fork, "waiting": waiting,
+    "no_examples": no_examples, "asking": asking_clinic, "no_reward": no_reward_model,
+}  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    main("train", VIEW, STATES)

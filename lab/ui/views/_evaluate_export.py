@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,35 @@ if TYPE_CHECKING:
     from lab.ui.views.evaluate import EvaluateView
 
 WRITERS: dict[str, Callable[..., str]] = {"md": markdown, "tex": latex}
+
+
+def scores_command(paths: tuple[str, ...], more: tuple[str, ...], baseline: str) -> str:
+    """Return the command that prints the scores in these folders, or with a baseline the differences from it.
+
+    Args:
+        paths: Folders of results; none for the usual ones.
+        more: Folders besides.
+        baseline: Name of a checkpoint, or empty.
+    """
+    besides = [word for folder in more for word in ("--more", folder)]
+    asked = ["--baseline", baseline] if baseline else ["--scores"]
+    return shlex.join(["triptych", "compare", *paths, *besides, *asked]) + "\n"
+
+
+def scores_script(paths: tuple[str, ...], more: tuple[str, ...], baseline: str) -> str:
+    """Return Python lines that read the scores in these folders and, with a baseline, the differences from it."""
+    lines = [
+        "from evals.results import cells, compare" if baseline else "from evals.results import cells",
+        "from lab.places import result_folders", "", f"folders = result_folders({paths!r}, {more!r})",
+        "for cell in cells(folders):",
+        "    print(cell.checkpoint, cell.benchmark, cell.metric, cell.value, cell.low, cell.high, cell.n, cell.state)",
+    ]  # fmt: skip
+    if baseline:
+        lines += [
+            f"for row in compare(folders, {baseline!r}):",
+            "    print(row.b, row.benchmark, row.metric, row.difference, row.low, row.high, row.p_adjusted, row.verdict)",
+        ]
+    return "\n".join([*lines, ""])
 
 
 class ExportMenu:

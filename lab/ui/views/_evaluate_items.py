@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from models.records.tokens import ExactText
 from models.words import _
 
 SLOTS = ("items", "item", "receipt")
+UNSCORED = ("queued", "running", "failed")
 Chosen = tuple[str, str, str]
 """Benchmark, metric, checkpoint."""
 
@@ -66,6 +68,7 @@ class ItemsPane(QWidget):
         self.table.wanted.connect(self._on_wanted)
         self.table.picked.connect(self._on_picked)
         self.receipt.copied.connect(self._on_copied)
+        self.card.copied.connect(self._on_item_copied)
 
     def choose(self, chosen: Chosen) -> None:
         """Take another score."""
@@ -85,8 +88,12 @@ class ItemsPane(QWidget):
         found = places(matrix, row)
         if not found:
             return {}
-        up = next(matrix.cells[row, name].higher_is_better for name, _run, _task in found)
+        up = next(matrix.cells[row, name].direction for name, _run, _task in found)
         return {"places": found, "metric": row[1], "up": up, "reference": matrix.baseline}
+
+    def _cell(self, matrix: ScoreMatrix) -> Cell | None:
+        """Return the chosen score."""
+        return matrix.cells.get((self.chosen[:2], self.chosen[2])) if self.chosen is not None else None
 
     def wants(self, matrix: ScoreMatrix, revision: int) -> list[Want]:
         """Return the requests for items, one in full, a receipt, and the tokens of an answer."""
@@ -95,7 +102,7 @@ class ItemsPane(QWidget):
         if asked and self.chosen is not None:
             more = {"query": search.query, "sort": search.sort, "descending": search.descending, "start": search.start}
             found.append(Want("items", "items", asked | more | {"count": PAGE}, fresh=revision))
-            cell = matrix.cells.get((self.chosen[:2], self.chosen[2]))
+            cell = self._cell(matrix)
             if self.picked and not self.shows_receipt():
                 found.append(Want("item", "item", asked | {"doc_id": self.picked}, fresh=revision))
             if cell is not None and self.shows_receipt():
@@ -155,8 +162,10 @@ class ItemsPane(QWidget):
     # drawing ---------------------------------------------------------------------------------------------------------
     def draw(self, matrix: ScoreMatrix, colors: Mapping[str, Rgb]) -> None:
         """Draw the items, or what stands in their place; go on to another view once its tokens are there."""
-        failed = self.failures.get("items")
-        if not self.asked(matrix):
+        failed, cell = self.failures.get("items"), self._cell(matrix)
+        if cell is not None and cell.state in UNSCORED and not math.isfinite(cell.value):
+            self._show_unscored(cell)
+        elif not self.asked(matrix):
             self.show_text(_("Click a score to see its items."), _("All checkpoints' answers, side by side."))
         elif failed is not None and (self._page is None or failed.kind == "bug"):
             self.show_text(failed.what, failed.hint, failed)
@@ -165,6 +174,16 @@ class ItemsPane(QWidget):
         else:
             self._draw_page(*self._page, colors)
         self._go_on()
+
+    def _show_unscored(self, cell: Cell) -> None:
+        """Say in place of items why there is no score, or not yet."""
+        if cell.state == "failed":
+            title = _("{checkpoint} could not be scored on {benchmark}.")
+            title = title.format(checkpoint=cell.checkpoint, benchmark=cell.benchmark)
+            self.page.show_text(title, cell.signature, "", scheme(self.palette()).bad)
+        else:
+            self.page.show_text(_("This score is not there yet."), _("Its items can be seen when it is computed."))
+        self.stack.setCurrentWidget(self.page)
 
     def _draw_page(self, want: Want, page: ItemPage, colors: Mapping[str, Rgb]) -> None:
         p, failed = want.params, self.failures.get("items")
@@ -226,3 +245,6 @@ class ItemsPane(QWidget):
 
     def _on_copied(self) -> None:
         self.said.emit(_("Receipt copied."))
+
+    def _on_item_copied(self) -> None:
+        self.said.emit(_("Item copied."))

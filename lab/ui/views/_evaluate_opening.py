@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from evals.endpoints import is_endpoint
 from lab.ui.widgets.score_matrix import Row, ScoreMatrix
 from models.columns import Column
 from models.records.evaluations import ItemAnswer
@@ -62,11 +63,11 @@ def opening_columns(columns: tuple[Column, ...], cells: Mapping[str, Cell], name
 
     Those that are open, if it is among them; else the checkpoints of the score's row, it among them.
     """
-    path = cells[name].path if name in cells else ""
+    path = cells[name].path if name in cells and not is_endpoint(cells[name].path) else ""
     known = [column.checkpoint.rstrip("/") for column in columns]
     if not path or path.rstrip("/") in known:
         return columns, known.index(path.rstrip("/")) if path else -1
-    others = [other for other, cell in cells.items() if cell.path]
+    others = [other for other, cell in cells.items() if cell.path and not is_endpoint(cell.path)]
     kept = others[:MOST_COLUMNS] if name in others[:MOST_COLUMNS] else [*others[: MOST_COLUMNS - 1], name]
     made = tuple(Column(cells[other].path, label=other) for other in kept)
     return made, kept.index(name)

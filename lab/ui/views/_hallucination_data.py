@@ -12,7 +12,7 @@ import numpy as np
 from evals.hallucination import remedies
 from lab.ui.widgets.answer_log import MARKS, verdict_name
 from lab.ui.widgets.colors import Rgb, Scheme
-from lab.ui.widgets.text import number
+from lab.ui.widgets.text import number, signed
 from lab.ui.widgets.xy_plot import Curve
 from models.columns import Column
 from models.records.hallucination import AnswerColumn, HallucinationRun, QuestionAnswer, Rate
@@ -59,7 +59,7 @@ def column_rows(run: HallucinationRun) -> list[list[Any]]:
         if one.error:
             rows.append([*name, 0, one.error, *[""] * 7])
             continue
-        difference = f"{one.difference.value:+.3f}" if math.isfinite(one.difference.value) else ""
+        difference = signed(one.difference.value) if math.isfinite(one.difference.value) else ""
         p = "" if not math.isfinite(one.p) else "< 0.001" if one.p < 0.001 else f"{one.p:.3f}"
         rest = (one.abstained, one.given_attempted, one.false_abstention, one.unanswerable)
         first = map(share_text, (one.correct, one.hallucinated))
@@ -90,7 +90,7 @@ def chosen(run: HallucinationRun, remedy: str) -> list[AnswerColumn]:
 
 def quality_rows(columns: Sequence[AnswerColumn]) -> tuple[list[str], list[list[Any]], list[str]]:
     """Return header, rows and tool tips of the AUROC table: one row per score, one column per checkpoint."""
-    names = list(dict.fromkeys(quality.name for one in columns for quality in one.qualities))
+    names = quality_names(columns)
     known = {(one.checkpoint, quality.name): quality for one in columns for quality in one.qualities}
     header, tips = [_("Score")], [""]
     for one in columns:
@@ -107,6 +107,16 @@ def quality_rows(columns: Sequence[AnswerColumn]) -> tuple[list[str], list[list[
             row += [_quality(found.auroc, found.low, found.high), f"{found.aurac:.3f}"] if found else ["", ""]
         rows.append(row)
     return header, rows, tips
+
+
+def quality_names(columns: Sequence[AnswerColumn]) -> list[str]:
+    """Return the scores of the AUROC table, row by row."""
+    return list(dict.fromkeys(quality.name for one in columns for quality in one.qualities))
+
+
+def explained() -> dict[str, str]:
+    """Return what each score's title means."""
+    return {scores.title(name): scores.explanation(name) for name in scores.SCORES}
 
 
 def _quality(value: float, low: float, high: float) -> str:
@@ -230,3 +240,13 @@ def answer_rows(answers: Answers) -> tuple[list[str], list[list[Any]]]:
             values = [one.scores.get(score) for score in scores.SCORES]
             rows.append([name, one.id, one.question, one.said, one.verdict, one.source, n, len(one.samples), meanings, *values])
     return header, rows
+
+
+def run_script(path: str) -> str:
+    """Return Python lines that print the table of a run."""
+    return (
+        "from pathlib import Path\n\nfrom evals.hallucination.files import read_table\n\n"
+        f"for one in read_table(Path({path!r})).columns:\n"
+        "    shares = one.correct.value, one.hallucinated.value, one.abstained.value\n"
+        "    print(one.checkpoint, one.remedy, one.n, *shares, one.error)\n"
+    )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QComboBox, QPushButton, QSplitter, QStackedWidget, QVBoxLayout
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout
 
 from evals.hallucination import remedies
 from lab.ui.view import Failure, ViewWidget, Want
 from lab.ui.views import _hallucination_data as data
 from lab.ui.views._hallucination_lower import LowerHalf
+from lab.ui.views._hallucination_tools import RunTools
 from lab.ui.widgets.colors import Rgb, scheme
 from lab.ui.widgets.figure import add_menu
-from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.hallucination_form import HallucinationForm
 from lab.ui.widgets.panel import BusyLine, Elided, MessagePage
 from lab.ui.widgets.rows import RowsTable
@@ -55,20 +56,9 @@ class RunsPage(ViewWidget):
         self._poll = timer(self, POLL_MILLISECONDS, self._on_poll, single=False)
 
     def _build(self) -> None:
-        self.run, self.remedy = QComboBox(self), QComboBox(self)
-        for box in (self.run, self.remedy):
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(16)
-        self.start = QPushButton(_("Run…"), self)
-        self.start.setCheckable(True)
-        self.start.setToolTip(_("Ask the open columns from here"))
-        self.refresh, self.stop = QPushButton(_("Refresh"), self), QPushButton(_("Stop"), self)
-        self.refresh.setToolTip(_("Read the runs again"))
-        self.stop.setToolTip(_("Ask the running job to stop; what is done stays"))
-        self.tools = ToolRow(self)
-        self.tools.labelled(_("Run"), self.run, _("Which run is shown"))
-        self.tools.labelled(_("Remedy"), self.remedy, _("Whose answers, curves and scores are shown below"))
-        self.tools.add(self.start, self.refresh, self.stop)
+        self.tools = tools = RunTools(self)
+        self.run, self.remedy = tools.run, tools.remedy
+        self.start, self.refresh, self.stop = tools.start, tools.refresh, tools.stop
         known = [(name, remedies.title(name), remedies.explanation(name), one.needs) for name, one in remedies.REMEDIES.items()]
         self.form = HallucinationForm(known[1:], self)
         self.form.hide()
@@ -76,6 +66,7 @@ class RunsPage(ViewWidget):
         self.grid, self.page, self.below = RowsTable(self), MessagePage(self), LowerHalf(self)
         self.grid.setAccessibleName(_("Every checkpoint under every remedy"))
         self.grid.rows.color = self._color
+        self.grid.rows.tip = self._tip
         self.above = QStackedWidget(self)
         self.above.addWidget(self.page)
         self.above.addWidget(self.grid)
@@ -108,6 +99,7 @@ class RunsPage(ViewWidget):
         self.below.answers.labelled.connect(self._on_label)
         add_menu(self.grid, self.table, self.message.emit)
         add_menu(self.below.answers.grid, self._answer_table, self.message.emit)
+        add_menu(self.below.kinds.bars.grid, self.below.kinds.table, self.message.emit)
         for plot in self.below.curves.plots:
             add_menu(plot, self.table, self.message.emit)
 
@@ -291,16 +283,7 @@ class RunsPage(ViewWidget):
         names = list(dict.fromkeys(one.remedy for one in shown.columns)) if shown is not None else []
         if names and self._wanted_remedy not in names:
             self._wanted_remedy = names[0]
-        rows = {"run": [(one.title, one.path) for one in self.runs], "remedy": [(remedies.title(name), name) for name in names]}
-        for box, entries, current in (
-            (self.run, rows["run"], shown.path if shown else ""), (self.remedy, rows["remedy"], self._wanted_remedy)
-        ):  # fmt: skip
-            if [(box.itemText(i), box.itemData(i)) for i in range(box.count())] != entries:
-                box.clear()
-                for text, value in entries:
-                    box.addItem(text, value)
-                    box.setItemData(box.count() - 1, value, Qt.ItemDataRole.ToolTipRole)
-            box.setCurrentIndex(max(box.findData(current), 0))
+        self.tools.fill(self.runs, shown.path if shown else "", names, self._wanted_remedy)
 
     def _missing(self) -> bool:
         """Return whether something is wanted now that was not when the session asked last."""
@@ -314,6 +297,11 @@ class RunsPage(ViewWidget):
             return None
         one = shown.columns[row]
         return data.cell_color(one, column, self._colors().get(one.checkpoint), scheme(self.palette()))
+
+    def _tip(self, row: int, column: int) -> str:
+        """Return what a row's remedy does, where its name stands."""
+        shown = self.shown()
+        return remedies.explanation(shown.columns[row].remedy) if column == 1 and shown and row < len(shown.columns) else ""
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""
@@ -390,6 +378,16 @@ class RunsPage(ViewWidget):
     def _on_copy(self) -> None:
         QGuiApplication.clipboard().setText(self.form.command_line())
         self.message.emit(_("Command line copied."))
+
+    def script(self) -> str:
+        """Return lines that read the table that is shown."""
+        shown = self.shown()
+        return data.run_script(shown.path) if shown is not None else ""
+
+    def command_line(self) -> str:
+        """Return the command of the run that is shown: started again, it asks nothing twice and prints its table."""
+        shown = self.shown()
+        return next((shlex.join(job.command) for job in self.jobs if shown is not None and job.path == shown.path), "")
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return every number of the table."""

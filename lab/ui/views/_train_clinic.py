@@ -135,19 +135,22 @@ class ClinicPage(ViewWidget):
 
     def command_line(self) -> str:
         """Return the command that prints what is shown."""
+        if not self.checkpoint.currentText().strip():
+            return ""
         words = ("triptych", "inspect", self.checkpoint.currentText(), "--clinic", ",".join(self.files()), "--json")
         return shlex.join(words)
 
-    def python(self) -> str:
+    def script(self) -> str:
         """Return lines that compute what is shown."""
         if self.panel.clinic is None:
             return ""
         found = self.panel.clinic
         return (
-            f"    clinic = open_checkpoint({found.checkpoint!r}).clinic({found.files!r})\n"
-            "    print(len(clinic.margins), clinic.accuracy, clinic.interval, clinic.loss, clinic.order_changes)\n"
-            "    for mistake in clinic.mistakes:\n"
-            "        print(mistake.number, mistake.chosen_score - mistake.rejected_score, mistake.prompt)\n"
+            "from models.api import open_checkpoint\n\n"
+            f"clinic = open_checkpoint({found.checkpoint!r}).clinic({found.files!r})\n"
+            "print(len(clinic.margins), clinic.accuracy, clinic.interval, clinic.loss, clinic.order_changes)\n"
+            "for mistake in clinic.mistakes:\n"
+            "    print(mistake.number, mistake.chosen_score - mistake.rejected_score, mistake.prompt)\n"
         )
 
     def redraw(self) -> None:

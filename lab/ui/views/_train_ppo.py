@@ -125,6 +125,23 @@ class PpoPage(ViewWidget):
             return [], []
         return [title for title, _text in titles()], token_rows(self.panel.example)
 
+    def script(self) -> str:
+        """Return lines that read the example that is shown."""
+        step, example = self._step(), self.panel.example
+        if self.run is None or step is None or example is None:
+            return ""
+        return (
+            "from pathlib import Path\n\nfrom lab.curves import ppo_example\n\n"
+            f"example = ppo_example(Path({self.run.path!r}), {step.name!r}, {example.step})\n"
+            "print(example.prompt, example.answer, example.paid)\n"
+            "for values in zip(example.tokens, example.kl, example.rewards, example.advantages, example.ratio, example.loss):\n"
+            "    print(*values)\n"
+        )
+
+    def command_line(self) -> str:
+        """Return nothing: no command prints an example."""
+        return ""
+
     # drawing ---------------------------------------------------------------------------------------------------------
     def _step(self) -> TrainingStep | None:
         """Return the last step of the run that wrote examples down."""
@@ -145,7 +162,7 @@ class PpoPage(ViewWidget):
         """Show the example, or why there is none."""
         step = self._step()
         self.slider.setEnabled(step is not None)
-        self.where.setText(_("{name}, step {step}").format(name=step.name, step=self._number(step)) if step else "")
+        self.where.setText(self._where(step) if step is not None else "")
         hint = _("A PPO step writes answers of its updates down as it trains, with every number: start one, or choose its run.")
         if self.failure is not None:
             warn = scheme(self.palette()).warn
@@ -161,6 +178,13 @@ class PpoPage(ViewWidget):
             self.stack.setCurrentWidget(self.panel)
             return
         self.stack.setCurrentWidget(self.page)
+
+    def _where(self, step: TrainingStep) -> str:
+        """Return which update is shown, and which one is asked for while it is another."""
+        wanted, example = self._number(step), self.panel.example
+        if example is None or self.failure is not None or example.step == wanted:
+            return _("{name}, step {step}").format(name=step.name, step=wanted)
+        return _("{name}, step {step}; reading {wanted}…").format(name=step.name, step=example.step, wanted=wanted)
 
     def _on_soon(self) -> None:
         self.redraw()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from PySide6.QtWidgets import QLabel, QSplitter, QStackedWidget, QVBoxLayout, QW
 from lab.ui.view import Failure, ViewWidget, Want
 from lab.ui.views._train_ahead import LookAhead
 from lab.ui.views._train_tools import RunTools
-from lab.ui.views._train_words import metrics_of, step_text
+from lab.ui.views._train_words import is_exact, metrics_of, run_script, step_text
 from lab.ui.widgets.answer_steps import AnswerSteps
 from lab.ui.widgets.colors import scheme
 from lab.ui.widgets.curves import CurveGrid, Line
@@ -30,8 +31,6 @@ from models.training.meanings import meaning
 from models.words import _
 
 POLL_MILLISECONDS = 1000
-EXACT = ("learning_rate", "objective/beta")
-"""Metrics that are settings, not measurements: never smoothed."""
 
 
 class RunsPage(ViewWidget):
@@ -174,6 +173,7 @@ class RunsPage(ViewWidget):
         return {
             "runs": list(self.list.chosen), "step": self._wanted_step, "smooth": self.smooth.value(),
             "log": self.log.isChecked(), "new": self.new.isChecked(), "recipe": self.editor.text(),
+            "recipe_step": self.editor.step_name(), "origin": [self.editor.begins_from, self.editor.made_in],
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -183,8 +183,12 @@ class RunsPage(ViewWidget):
             self.list.chosen = [str(run) for run in runs][:MOST_RUNS]
         if isinstance(recipe, str) and recipe.strip():
             self.editor.set_text(recipe)
+            self.editor.show_step(str(state.get("recipe_step", "")))
         if isinstance(smooth, int):
             self.smooth.setValue(smooth)
+        origin = state.get("origin")
+        if isinstance(origin, list | tuple) and len(origin) == 2 and all(isinstance(part, str) for part in origin):
+            self.editor.set_origin(*origin)
         self._wanted_step = str(state.get("step", ""))
         self.log.setChecked(bool(state.get("log", False)))
         self.new.setChecked(bool(state.get("new", False)))
@@ -267,7 +271,7 @@ class RunsPage(ViewWidget):
             explained, plot = meaning(metric), self.curves.plot(metric)
             plot.set_title(explained.title, explained.text)
             lines = [Line(name, *curve(step, metric), number) for number, (name, step) in enumerate(steps)]
-            plot.set_lines(lines, 0.0 if metric in EXACT else weight, log)
+            plot.set_lines(lines, 0.0 if is_exact(metric) else weight, log)
         self.curves.keep(metrics)
 
     def _show_page(self) -> None:
@@ -335,6 +339,15 @@ class RunsPage(ViewWidget):
         self._asks += 1
         self._pressed[slot] = Want(slot, op, params, fresh=self._asks)
         self.changed.emit()
+
+    def script(self) -> str:
+        """Return lines that read the curves that are shown."""
+        paths, name = [run.path for run in self.chosen()], self.step.currentText()
+        return run_script(paths, name) if paths and not self.new.isChecked() else ""
+
+    def command_line(self) -> str:
+        """Return the commands of the chosen runs, which go on with them."""
+        return "".join(f"{shlex.join(run.command)}\n" for run in self.chosen() if run.command)
 
     # data for CSV ----------------------------------------------------------------------------------------------------
     def table(self) -> tuple[list[str], list[list[Any]]]:

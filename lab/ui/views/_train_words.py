@@ -7,6 +7,12 @@ from models.training.meanings import MEANINGS
 from models.words import _
 
 HIDDEN = ("objective/kl_se",)
+EXACT = ("learning_rate", "objective/beta")
+
+
+def is_exact(metric: str) -> bool:
+    """Return whether a metric is never smoothed: a setting, or a held-out measurement, of which there are few."""
+    return metric in EXACT or metric.startswith("eval_")
 
 
 def metrics_of(steps: list[TrainingStep]) -> list[str]:
@@ -25,6 +31,19 @@ def step_text(step: TrainingStep) -> str:
     if step.state == "running" and 0 < step.done < step.total and step.seconds > 0:
         parts.append(_("{time} left").format(time=clock(step.seconds / step.done * (step.total - step.done))))
     return " · ".join(parts)
+
+
+def run_script(paths: list[str], name: str) -> str:
+    """Return Python lines that print the metrics of one step of some runs, report by report."""
+    return (
+        "from pathlib import Path\n\nfrom lab.curves import training_run\n\n"
+        f"for path in {paths!r}:\n"
+        "    for step in training_run(Path(path)).steps:\n"
+        f"        if step.name == {name!r}:\n"
+        "            print(path, step.state, *step.metrics)\n"
+        "            for number, values in zip(step.steps, step.values):\n"
+        "                print(number, *values)\n"
+    )
 
 
 def clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QSplitter, QVBoxLayout
 
 from lab.ui.view import Failure, View, ViewWidget, Want
-from lab.ui.views._evaluate_export import ExportMenu
+from lab.ui.views._evaluate_export import ExportMenu, scores_command, scores_script
 from lab.ui.views._evaluate_items import ItemsPane
 from lab.ui.views._evaluate_matrix import MatrixPane
 from lab.ui.widgets.colors import Rgb, scheme
@@ -99,7 +99,7 @@ class EvaluateView(ViewWidget):
 
     def wants(self) -> list[Want]:
         """Return the requests for scores, jobs, differences, items, a receipt, tokens and a new job."""
-        where = {"paths": (self.scores.run(),) if self.scores.run() else (), "more": self.folders}
+        where = {"paths": self._paths(), "more": self.folders}
         found = [Want("results", "results", where, fresh=self._tick), Want("jobs", "jobs", {}, fresh=self._tick)]
         if evaluating(self.jobs):
             found.append(Want("evaluations", "evaluations", {"paths": where["paths"]}, fresh=self._tick))
@@ -205,6 +205,10 @@ class EvaluateView(ViewWidget):
         self._redraw_soon()
 
     # data ------------------------------------------------------------------------------------------------------------
+    def _paths(self) -> tuple[str, ...]:
+        """Return the one run whose results are shown; empty for the usual folders."""
+        return (self.scores.run(),) if self.scores.run() else ()
+
     def _open_names(self) -> list[str]:
         """Return the checkpoints of the scores that belong to the open columns, in their order."""
         known = {cell.path.rstrip("/"): cell.checkpoint for cell in self.cells if cell.path}
@@ -364,6 +368,14 @@ class EvaluateView(ViewWidget):
             if url.isLocalFile():
                 self.add_folder(url.toLocalFile())
         event.acceptProposedAction()
+
+    def script(self) -> str:
+        """Return lines that read the scores and compare them as they are shown."""
+        return scores_script(self._paths(), self.folders, self.scores.baseline_name())
+
+    def command_line(self) -> str:
+        """Return the command that prints the scores, or with a baseline the differences from it."""
+        return scores_command(self._paths(), self.folders, self.scores.baseline_name())
 
     # data for CSV ----------------------------------------------------------------------------------------------------
     def table(self) -> tuple[list[str], list[list[Any]]]:

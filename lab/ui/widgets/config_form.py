@@ -118,7 +118,8 @@ class ConfigForm(QScrollArea):
             return box
         if name.split(".")[-1] in choices and hint is str:
             options = QComboBox(parent)
-            options.addItems(list(choices[name.split(".")[-1]]))
+            offered = choices[name.split(".")[-1]]
+            options.addItems([*offered, *([] if str(value) in offered else [str(value)])])  # what cannot be stays to be seen
             options.setCurrentText(str(value))
             options.currentTextChanged.connect(self._on_changed)
             return options

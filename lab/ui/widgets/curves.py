@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from lab.ui.widgets.colors import Rgb, qcolor, scheme
@@ -157,6 +157,10 @@ class CurveGrid(QScrollArea):
         self.setWidget(self._inside)
         self.plots: dict[str, CurvePlot] = {}
         self._across = 0
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.timeout.connect(self._arrange)
 
     def plot(self, metric: str) -> CurvePlot:
         """Return the plot of a metric, made when it is first asked for."""
@@ -193,6 +197,6 @@ class CurveGrid(QScrollArea):
             made.set_cross(step)
 
     def resizeEvent(self, event: QEvent) -> None:
-        """Put as many plots across as fit."""
+        """Put as many plots across as fit, once Qt has given out the room: within that the plots would keep their old size."""
         super().resizeEvent(event)  # type: ignore[arg-type]
-        self._arrange()
+        self._soon.start()

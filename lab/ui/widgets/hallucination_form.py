@@ -33,6 +33,7 @@ class HallucinationForm(QFrame):
             self.boxes[name] = box
         self.questions = self._line(USUAL, _("Benchmarks of the closed world, or a JSONL or CSV file with question and answer"))
         self.questions.setText(USUAL)
+        self.questions.setCursorPosition(0)
         self.retrieve = self._line(_("folder, or world"), _("Folder of texts; world: those of the checkpoint's own world"))
         self.checker = self._line(_("checkpoint"), _("A second checkpoint, whose answer must be the same"))
         self.limit, self.samples = QSpinBox(self), QSpinBox(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from PySide6.QtCore import QEvent, QSize, Signal
-from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
+from PySide6.QtGui import QFont, QGuiApplication, QTextBlockFormat, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QCheckBox, QComboBox, QFrame, QPushButton, QTextEdit, QVBoxLayout, QWidget
 
 from lab.ui.widgets.colors import Rgb, Scheme, blend, qcolor, scheme
@@ -19,7 +19,7 @@ MARKS = {"good": "✓", "bad": "✗", "other": "○"}
 OPENED = ("tokens", "attention", "residual")
 EXPECTED = "\0expected"
 LONGEST = 20_000
-"""Characters of one text that are written out; the rest is in the copied text."""
+"""Characters of one text that are written out; ``ItemCard.whole`` has the rest."""
 
 
 def outcome_color(outcome: str, colors: Scheme) -> Rgb:
@@ -77,7 +77,7 @@ class ItemText(QTextEdit):
             cursor.insertText(plain(text[:left]), form)
             left -= len(text)
             if left <= 0:
-                self.note(_("… cut here; copy the item for all of it"))
+                self.note(_("… cut here; “Copy” takes all of it"))
                 return
 
     def note(self, text: str, color: Rgb | None = None, fixed: bool = False) -> None:
@@ -112,11 +112,31 @@ class ItemText(QTextEdit):
         return QSize(120, 60)
 
 
+class PlainItem:
+    """The item as plain text, all of it, written as ``ItemText`` is."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def heading(self, text: str, _color: Rgb | None = None) -> None:
+        """Begin a part."""
+        self.lines += ["", text] if self.lines else [text]
+
+    def body(self, parts: list[tuple[bool, str]], _differs: Rgb | None = None) -> None:
+        """Write a text."""
+        self.lines.append("".join(text for _same, text in parts))
+
+    def note(self, text: str, _color: Rgb | None = None, fixed: bool = False) -> None:
+        """Write a side remark."""
+        self.lines.append(f"  {text}" if fixed else text)
+
+
 class ItemCard(QWidget):
     """The selected item, with the way from an answer to its tokens, its attention and its lens."""
 
     open_asked = Signal(str, str)
     """Name of a view, and of the checkpoint whose answer it shall show."""
+    copied = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -148,7 +168,11 @@ class ItemCard(QWidget):
             button.clicked.connect(_Open(self, name))
             tools.add(button)
         tools.labelled(_("Against"), self.against, _("Underlay the words that this text does not have"))
-        tools.add(self.given)
+        self.copy = QPushButton(_("Copy"), self)
+        self.copy.setProperty("flat", True)
+        self.copy.setToolTip(_("Copy the whole item: prompt, expected answer and every checkpoint's, uncut"))
+        self.copy.clicked.connect(self._on_copy)
+        tools.add(self.given, self.copy)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 0, 0)
         layout.setSpacing(4)
@@ -180,7 +204,7 @@ class ItemCard(QWidget):
         return str(self.whose.currentData() or "")
 
     def _enable(self, on: bool) -> None:
-        for widget in (self.whose, self.against, self.given, *self.buttons.values()):
+        for widget in (self.whose, self.against, self.given, self.copy, *self.buttons.values()):
             widget.setEnabled(on)
 
     @staticmethod
@@ -200,17 +224,20 @@ class ItemCard(QWidget):
             if self._note:
                 self.text.note(self._note)
             return
-        self.text.heading(_("Prompt"))
-        self.text.body([(True, item.prompt)])
-        self.text.heading(_("Expected"))
-        self.text.body([(True, item.target or _("(nothing)"))])
+        self._write(self.text, item, colors)
+        self.text.moveCursor(QTextCursor.MoveOperation.Start)
+
+    def _write(self, to: ItemText | PlainItem, item: ItemDetail, colors: Scheme) -> None:
+        to.heading(_("Prompt"))
+        to.body([(True, item.prompt)])
+        to.heading(_("Expected"))
+        to.body([(True, item.target or _("(nothing)"))])
         other = self._other(item)
         for answer in item.answers:
-            self._draw_answer(answer, other, colors)
+            self._write_answer(to, answer, other, colors)
         if item.fields:
-            self.text.heading(_("Fields"))
-            self.text.note(" · ".join(f"{name}: {value}" for name, value in item.fields.items()))
-        self.text.moveCursor(QTextCursor.MoveOperation.Start)
+            to.heading(_("Fields"))
+            to.note(" · ".join(f"{name}: {value}" for name, value in item.fields.items()))
 
     def _other(self, item: ItemDetail) -> str | None:
         name = self.against.currentData()
@@ -218,23 +245,31 @@ class ItemCard(QWidget):
             return item.target
         return next((answer.text for answer in item.answers if answer.name == name), None)
 
-    def _draw_answer(self, answer: ItemAnswer, other: str | None, colors: Scheme) -> None:
+    def _write_answer(self, to: ItemText | PlainItem, answer: ItemAnswer, other: str | None, colors: Scheme) -> None:
         tint = outcome_color(answer.outcome, colors)
-        self.text.heading(answer.name, self._colors.get(answer.name, colors.text))
+        to.heading(answer.name, self._colors.get(answer.name, colors.text))
         own = other is not None and answer.name != self.against.currentData()
         said = answer.text or _("(empty answer)")
         parts = word_difference(said, other)[0] if own and other is not None else [(True, said)]
-        self.text.body(parts, tint)
+        to.body(parts, tint)
         for line in choice_lines(answer):
-            self.text.note(line, fixed=True)
-        self.text.note(answer_note(answer), tint)
+            to.note(line, fixed=True)
+        to.note(answer_note(answer), tint)
         if self.given.isChecked():
-            self.text.note(_("given:"))
-            self.text.note(answer.given, fixed=True)
+            to.note(_("given:"))
+            to.note(answer.given, fixed=True)
 
     def whole(self) -> str:
-        """Return all that can be read, as plain text."""
-        return self.text.toPlainText()
+        """Return the item as plain text, nothing of it cut off; without one, the sentence in its place."""
+        if self.item is None:
+            return self._note
+        written = PlainItem()
+        self._write(written, self.item, scheme(self.palette()))
+        return "\n".join(written.lines)
+
+    def _on_copy(self) -> None:
+        QGuiApplication.clipboard().setText(self.whole())
+        self.copied.emit()
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""

@@ -179,6 +179,14 @@ class PagedView(ViewWidget):
         """Return the flags of the chosen page."""
         return self.page().command()
 
+    def script(self) -> str:
+        """Return the whole script of the chosen page."""
+        return self.page().script()
+
+    def command_line(self) -> str | None:
+        """Return the whole command lines of the chosen page."""
+        return self.page().command_line()
+
     def demonstrate(self) -> None:
         """Make the chosen page show something."""
         self.page().demonstrate()

@@ -29,12 +29,14 @@ from lab.ui.widgets.panel import Elided
 from models.errors import UserError
 from models.files import write_text
 from models.training import stage as stages_of
+from models.training.methods import METHODS
 from models.training.recipe import stages
 from models.words import _
 
 FIRST = ("parent", "data", "pairs", "prompts", "reward_model", "dev", "steps", "epochs", "batch_size", "block", "lr")
 CHOICES = {
     "precision": stages_of.PRECISIONS, "dtype": stages_of.DTYPES, "optimizer": stages_of.OPTIMIZERS, "nan": ("stop", "skip"),
+    "bad_rows": ("stop", "skip"), "disk_full": ("pause", "stop"), "schedule": stages_of.SCHEDULES, "method": METHODS,
 }  # fmt: skip
 
 

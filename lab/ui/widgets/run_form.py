@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -73,6 +74,28 @@ def job_text(jobs: Sequence[Job], left: float = math.nan) -> str:
     return f"{state}: {job.title}{share} {job.what}{remaining}{more}".strip()
 
 
+class NameList(QListWidget):
+    """Names, each taken by one click or by Return; a double click takes one, not its neighbour too."""
+
+    taken = Signal(QListWidgetItem)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.itemClicked.connect(self.taken)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Take the current name with Return."""
+        item = self.currentItem()
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and item is not None:
+            self.taken.emit(item)
+        else:
+            super().keyPressEvent(event)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Do nothing more: the first click has taken the name, and another one may stand there now."""
+        event.accept()
+
+
 class RunForm(QFrame):
     """Search and list of benchmarks, those that were chosen, settings, and the command that they make."""
 
@@ -86,7 +109,7 @@ class RunForm(QFrame):
         self.setProperty("role", "card")
         self.columns: tuple[Column, ...] = ()
         self.chosen: list[str] = []
-        self.search, self.found, self.picked = QLineEdit(self), QListWidget(self), QListWidget(self)
+        self.search, self.found, self.picked = QLineEdit(self), NameList(self), NameList(self)
         self.note = Elided(parent=self)
         self.shots, self.limit, self.template = QSpinBox(self), QSpinBox(self), QComboBox(self)
         self.line = Elided(parent=self)
@@ -97,9 +120,8 @@ class RunForm(QFrame):
         self._typing = timer(self, TYPING_MILLISECONDS, self._on_search, single=True)
         self.search.textChanged.connect(self._typing.start)
         self.search.returnPressed.connect(self._on_return)
-        for source, slot in ((self.found, self._on_found), (self.picked, self._on_picked)):
-            source.itemActivated.connect(slot)
-            source.itemClicked.connect(slot)
+        self.found.taken.connect(self._on_found)
+        self.picked.taken.connect(self._on_picked)
         self.limit.valueChanged.connect(self.refresh)
         self.shots.valueChanged.connect(self.refresh)
         self.template.currentIndexChanged.connect(self.refresh)
@@ -259,6 +281,8 @@ class RunForm(QFrame):
         self.add(str(item.data(Qt.ItemDataRole.UserRole)))
 
     def _on_picked(self, item: QListWidgetItem) -> None:
-        if item.text() in self.chosen:
-            self.chosen.remove(item.text())
+        name, row = item.text(), self.picked.currentRow()
+        if name in self.chosen:
+            self.chosen.remove(name)
             self.refresh()
+            self.picked.setCurrentRow(min(row, self.picked.count() - 1))

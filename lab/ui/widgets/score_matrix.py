@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from evals.receipts import overlap_text
 from lab.ui.widgets.text import shorten, signed, tooltip
 from models.records.evaluations import CellProgress, RunProgress
 from models.records.scores import Cell, Comparison, verdict
@@ -73,7 +74,7 @@ def arrange(cells: Sequence[Cell], first: Sequence[str] = ()) -> ScoreMatrix:
 def best_of(cells: Sequence[Cell]) -> frozenset[str]:
     """Return the checkpoints with the best valid value, none if there are fewer than two to compare."""
     valid = [cell for cell in cells if math.isfinite(cell.value) and cell.state != "failed"]
-    if len(valid) < 2:
+    if len(valid) < 2 or valid[0].neutral:
         return frozenset()
     values = [cell.value for cell in valid]
     top = max(values) if valid[0].higher_is_better else min(values)
@@ -132,8 +133,8 @@ class Shown:
     """How the rows are shown.
 
     Args:
-        search: Words that benchmark, metric or family must all contain; ``failed``, ``running``, ``better``, ``worse`` and
-            ``unclear`` ask for rows with such a cell.
+        search: Words that benchmark, metric or family must all contain; ``failed``, ``running``, ``better``, ``worse``,
+            ``different`` and ``unclear`` ask for rows with such a cell.
         order: Empty for the order of the results, name, value or difference (of ``checkpoint``; its best first).
         grouped: Whether benchmarks of one family stand together below its name. ``closed``: families that are folded.
     """
@@ -172,9 +173,9 @@ def _says(matrix: ScoreMatrix, row: Row, word: str) -> bool:
         return True
     if word in ("failed", "running", "queued", "invalid"):
         return any(cell.state == word for name in matrix.checkpoints if (cell := matrix.cells.get((row, name))) is not None)
-    if word in ("better", "worse", "unclear"):
+    if word in ("better", "worse", "different", "unclear"):
         found = [(matrix.comparisons.get((row, name)), matrix.cells.get((row, name))) for name in matrix.checkpoints]
-        return any(c is not None and cell is not None and verdict(c, cell.higher_is_better).kind == word for c, cell in found)
+        return any(c is not None and cell is not None and verdict(c, cell.direction).kind == word for c, cell in found)
     return False
 
 
@@ -189,7 +190,7 @@ def _key(matrix: ScoreMatrix, row: Row, shown: Shown) -> tuple[Any, ...]:
         value = cell.value
     if cell is None or not math.isfinite(value):
         return (-1 if shown.ascending else 1, 0.0)
-    return (0, -value if cell.higher_is_better else value)
+    return (0, value if cell.direction is False else -value)
 
 
 def score_text(value: float) -> str:
@@ -215,11 +216,11 @@ def p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
-def verdict_text(comparison: Comparison, higher_is_better: bool) -> str:
+def verdict_text(comparison: Comparison, higher_is_better: bool | None) -> str:
     """Return what a comparison shows, in words."""
     found = verdict(comparison, higher_is_better)
     if found.kind != "unclear":
-        return {"better": _("better"), "worse": _("worse")}[found.kind]
+        return {"better": _("better"), "worse": _("worse"), "different": _("different")}[found.kind]
     if not comparison.difference:
         return _("no difference seen")
     if not found.n_needed:
@@ -270,7 +271,7 @@ def cell_lines(matrix: ScoreMatrix, row: Row, name: str) -> Lines:
         delta = _("baseline")
     elif comparison is not None:
         delta = f"Δ {signed(comparison.difference)} · {p_text(comparison.p_adjusted)}"
-        said = verdict_text(comparison, cell.higher_is_better)
+        said = verdict_text(comparison, cell.direction)
     return Lines(score_text(cell.value), _counted(cell), state, delta, said)
 
 
@@ -287,13 +288,15 @@ def cell_tip(matrix: ScoreMatrix, row: Row, name: str) -> str:
     cell = matrix.cells.get((row, name))
     if cell is None:
         return ""
-    better = _("higher is better") if cell.higher_is_better else _("lower is better")
+    ways = {True: _("higher is better"), False: _("lower is better"), None: _("neither direction is better")}
+    better = ways[cell.direction]
     rows = [f"{cell.benchmark} · {cell.metric} ({better})".replace(" ·  (", " ("), f"{name}: {score_text(cell.value)}"]
     if math.isfinite(cell.low) and math.isfinite(cell.high):
         text = _("95 % interval {low} – {high}, n = {n}")
         rows.append(text.format(low=score_text(cell.low), high=score_text(cell.high), n=cell.n))
     if cell.n_failed or cell.n_skipped:
         rows.append(_("{failed} failed, {skipped} skipped").format(failed=cell.n_failed, skipped=cell.n_skipped))
+    rows.append(_("items in the training data: {text}").format(text=overlap_text(cell)))
     rows += _comparison_tip(matrix.comparisons.get((row, name)), cell)
     live = matrix.live.get((name, row[0]))
     if live is not None:
@@ -316,7 +319,7 @@ def _comparison_tip(comparison: Comparison | None, cell: Cell) -> list[str]:
             a=comparison.a, d=signed(comparison.difference), low=signed(comparison.low), high=signed(comparison.high),
             p=p_text(comparison.p_adjusted), n=comparison.n,
         ),
-        verdict_text(comparison, cell.higher_is_better),
+        verdict_text(comparison, cell.direction),
     ]  # fmt: skip
     if comparison.test:
         rows.append(_("test: {name}").format(name=comparison.test))
@@ -336,8 +339,8 @@ def family_text(name: str, n: int, closed: bool) -> str:
 def score_rows(matrix: ScoreMatrix, rows: Sequence[Row] | None = None) -> tuple[list[str], list[list[Any]]]:
     """Return header and one row per score, with its difference from the baseline."""
     header = [
-        "checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better", "n_failed",
-        "n_skipped", "seed", "signature", "run", "state", "source",
+        "checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better", "neutral", "n_failed",
+        "n_skipped", "n_overlap", "n_compared", "overlap", "seed", "signature", "run", "state", "source",
     ]  # fmt: skip
     more = ["baseline", "difference", "difference_low", "difference_high", "p_adjusted", "n_paired", "gained", "lost", "verdict"]
     made: list[list[Any]] = []
@@ -349,6 +352,6 @@ def score_rows(matrix: ScoreMatrix, rows: Sequence[Row] | None = None) -> tuple[
             delta: list[Any] = [None] * len(more)
             if c is not None:
                 flips = [c.gained, c.lost] if c.gained >= 0 else [None, None]
-                delta = [c.a, c.difference, c.low, c.high, c.p_adjusted, c.n, *flips, verdict(c, cell.higher_is_better).kind]
+                delta = [c.a, c.difference, c.low, c.high, c.p_adjusted, c.n, *flips, verdict(c, cell.direction).kind]
             made.append([getattr(cell, name) for name in header] + delta)
     return header + more, made

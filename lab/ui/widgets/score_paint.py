@@ -101,11 +101,11 @@ def paint_name(
     painter: QPainter, rect: QRect, matrix: ScoreMatrix, row: Row, colors: Scheme, columns: Mapping[str, Rgb]
 ) -> None:
     """Draw what a row is, which way is better, and its values over the stages."""
-    up = next((cell.higher_is_better for name in matrix.checkpoints if (cell := matrix.cells.get((row, name)))), True)
+    sign = next((cell.arrow for name in matrix.checkpoints if (cell := matrix.cells.get((row, name)))), "↑")
     lines = matrix.trends.get(row, ())
     below = bool(matrix.baseline)  # then there is room for it under the name
     room = rect.width() - (SPARK_WIDTH + 6 if lines and not below else 0)
-    arrow = ("↑ " if up else "↓ ") if row[1] else ""
+    arrow = f"{sign} " if row[1] else ""
     paint_lines(
         painter, QRect(rect.x(), rect.y(), room, rect.height()),
         [(row[0], colors.text, False), (f"{arrow}{row[1]}", colors.muted, True)],
@@ -165,7 +165,7 @@ def score_lines(matrix: ScoreMatrix, row: Row, name: str, cell: Cell | None, sai
     lines.append((second, colors.bad if broken and said.state else colors.muted, True))
     if said.difference:
         comparison = matrix.comparisons.get((row, name))
-        kind = verdict(comparison, cell.higher_is_better).kind if comparison is not None and cell is not None else ""
+        kind = verdict(comparison, cell.direction).kind if comparison is not None and cell is not None else ""
         tint = {"better": colors.good, "worse": colors.bad}.get(kind, colors.muted)
         lines += [(said.difference, tint, True), (said.verdict, tint, True)]
     return lines
