@@ -10,11 +10,10 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QPlainTextEdit, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from lab.ui import theme
-from lab.ui.formats import count, size
+from lab.ui.formats import component_words, count, size
 from lab.ui.parts import Elided, Empty, Wrapped, label, line
 from lab.ui.session import ColumnState
 from lab.ui.view import Failure
-from lab.ui.widgets.shares import component_words
 from models.records.checkpoints import Description
 from models.words import _
 
