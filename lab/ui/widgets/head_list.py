@@ -19,7 +19,7 @@ from models.records.arrays import Array
 from models.records.attention import rank_heads
 from models.words import _
 
-PADDING, ARROW = 20, 26
+PADDING = 20
 _HEAD = re.compile(r"(?:L(\d+))?(?:H(\d+))?", re.IGNORECASE)
 _BOUND = re.compile(r"([<>])\s*(-?\d*\.?\d+)")
 
@@ -57,8 +57,7 @@ def fit(table: RowsTable) -> None:
         max((measure(cell_text(row[column])) for row in table.rows.rows[:100]), default=0) + PADDING
         for column in range(len(table.rows.header))
     ]
-    sorted_by = header.sortIndicatorSection() if header.isSortIndicatorShown() else -1
-    titles = [measure(title) + PADDING + (ARROW if n == sorted_by else 0) for n, title in enumerate(table.rows.header)]
+    titles = [measure(title) + PADDING for title in table.rows.header]
     whole = [min(max(pair), 160) for pair in zip(least, titles, strict=True)]
     over = sum(whole) - table.viewport().width() if table.isVisible() else 0
     for column, (wide, narrow) in enumerate(zip(whole, least, strict=True)):
@@ -113,7 +112,6 @@ class HeadList(QWidget):
         self.table.setAccessibleName(_("Ranked heads"))
         header = self.table.horizontalHeader()
         header.setSectionsClickable(True)
-        header.setSortIndicatorShown(True)
         header.sectionClicked.connect(self._on_header)
         self.table.selectionModel().selectionChanged.connect(self._on_selected)
         layout = QVBoxLayout(self)
@@ -187,10 +185,9 @@ class HeadList(QWidget):
         shown = [rank for rank in ranks if passing is None or passing[rank.layer, rank.head]]
         self._heads = [(rank.layer, rank.head) for rank in shown]
         rows = [[rank.name, *(float(v[rank.layer, rank.head]) for v in self._values)] for rank in shown]
-        titles = [_("Head"), *(shorten(name, 10) for name in self._names)]
+        arrow = " ▾" if self._descending else " ▴"  # in the title: a style's own arrow lies on it where there is little room
+        titles = [_("Head"), *(shorten(name, 10) + arrow * (n == column) for n, name in enumerate(self._names))]
         self.table.set_rows(titles, rows, ["", *(f"{name}: {self._tip}" for name in self._names)])
-        side = Qt.SortOrder.DescendingOrder if self._descending else Qt.SortOrder.AscendingOrder
-        self.table.horizontalHeader().setSortIndicator(column + 1, side)
         fit(self.table)
         self._mark(scroll=False)
 
