@@ -129,9 +129,8 @@ def train_and_publish(
     if outcome.stopped:
         return STOPPED
     metrics: dict[str, Any] = {**outcome.metrics, "steps": outcome.steps, "seconds": round(time.time() - started, 1)}
-    metrics.update(_sizes(task.modules["model"]))
-    if finish is not None:
-        metrics.update(loop.together(finish))
+    metrics |= _sizes(task.modules["model"])
+    metrics |= loop.together(finish) if finish is not None else {}
     loop.gather()
     if loop.skipped:
         metrics["steps_skipped"] = loop.skipped
