@@ -153,7 +153,8 @@ def cells(
             continue
         rows = [sample for sample in samples if sample.get("filter", "none") == name]
         label = metric if name == "none" else f"{metric},{name}"
-        replaced = replace(base, metric=label, higher_is_better=bool(better.get(metric, True)), neutral=is_neutral(metric, benchmark))
+        up, neutral = bool(better.get(metric, True)), is_neutral(metric, benchmark)
+        replaced = replace(base, metric=label, higher_is_better=up, neutral=neutral)
         made.append(cell_of(replaced, rows, metric, float(value), benchmark))
     order = [measure.name for measure in benchmark.measures] if benchmark is not None else []
     names = {cell.metric: cell.metric.removeprefix("pseudo_") for cell in made}

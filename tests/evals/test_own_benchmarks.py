@@ -283,7 +283,7 @@ def test_rolling_judges_take_likelihoods(tmp_path):
     assert outcome.statistics["token_perplexity"] == (-4.0, 2.0)
 
 
-PAIRS = [("The quick brown fox", "jumps over the lazy dog"), ("A model reads the text", "and predicts the next token"), ("a", "text")]
+PAIRS = [("The quick brown fox", "jumps over the lazy dog"), ("A model reads the text", "and predicts the next"), ("a", "text")]
 
 
 def targets_by_hand(folder):
