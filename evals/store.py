@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-SCORER_REVISION = 2
+SCORER_REVISION = 3
 """Raised when models/scoring.py or this package changes what an answer is."""
 FILE = "responses.jsonl"
 

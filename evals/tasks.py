@@ -66,6 +66,8 @@ def plan(name: str, checkpoint: str, include_path: str = "", allow_code: bool = 
 
 
 def _installed(name: str) -> Plan:
+    from evals import yaml_tasks
+
     manager = _manager() if _mentioned(name) else None
     if manager is None or name not in {*manager.all_tasks, *manager.all_groups, *manager.all_tags}:
         raise UserError(
@@ -78,7 +80,9 @@ def _installed(name: str) -> Plan:
         )
     try:
         loaded = manager.load([name])
-    except (OSError, ValueError, ImportError) as error:
+    except ImportError as error:
+        raise yaml_tasks.no_module(name, error) from error
+    except (OSError, ValueError) as error:
         raise UserError(
             "task.load",
             _("The task {name} could not be loaded: {reason}.").format(name=name, reason=str(error).splitlines()[0][:200]),
@@ -156,6 +160,8 @@ def task_of(benchmark: Benchmark, checkpoint: str) -> Any:
     if benchmark.output_type == "generate_until":
         settings = {"until": list(benchmark.until), "max_gen_toks": benchmark.max_new_tokens, "do_sample": False}
         config["generation_kwargs"] = settings
+    if benchmark.output_type == "loglikelihood":
+        config |= {"doc_to_target": _scored, "target_delimiter": ""}
     if benchmark.output_type == "multiple_choice":
         config |= {"doc_to_choice": _choices, "doc_to_target": _gold, "target_delimiter": ""}
     return ConfigurableTask(config=config)
@@ -163,6 +169,10 @@ def task_of(benchmark: Benchmark, checkpoint: str) -> Any:
 
 def _text(row: Mapping[str, Any]) -> str:
     return str(row["prompt"])
+
+
+def _scored(row: Mapping[str, Any]) -> str:
+    return str(row["scored"])
 
 
 def _target(row: Mapping[str, Any]) -> str:
@@ -205,8 +215,9 @@ class Judged:
 
     def __call__(self, row: Mapping[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Return metric → logged statistics of one item."""
-        several = self.benchmark.output_type == "multiple_choice"
-        outcome = self.benchmark.judge(row, [float(result[0]) for result in results] if several else results[0])
+        kind = self.benchmark.output_type
+        given = [float(result[0]) for result in results] if kind == "multiple_choice" else results[0]
+        outcome = self.benchmark.judge(row, given[0] if kind == "loglikelihood" else given)
         self.outcomes.append(outcome)
         return {name: logged(statistics) for name, statistics in outcome.statistics.items()}
 

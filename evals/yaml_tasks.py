@@ -97,7 +97,11 @@ def load(path: Path, allow_code: bool = False, overrides: Mapping[str, Any] | No
 def _with_code(path: Path) -> dict[str, Any]:
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    return dict(load_yaml(path))
+    try:
+        return dict(load_yaml(path))
+    except ImportError as error:
+        name = path.relative_to(shipped()) if path.is_relative_to(shipped()) else path
+        raise no_module(str(name), error) from error
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -214,6 +218,33 @@ def sandbox_templates() -> None:
     safe = ImmutableSandboxedEnvironment(undefined=lm_eval.utils.env.undefined, keep_trailing_newline=True)
     safe.filters["regex_replace"] = lm_eval.utils.env.filters["regex_replace"]
     lm_eval.utils.env = safe
+
+
+def no_module(task: str, error: ImportError) -> UserError:
+    """Return the error of a task whose code imports a module that is not here, or that a newer release has no more."""
+    module = error.name or str(error).splitlines()[0][:200]
+    package = module.partition(".")[0]
+    hint = _("Install {package}.").format(package=package)
+    if error.name and find_spec(package) is not None:
+        hint = _("The installed {package} {version} does not have it: the task was written for another release.").format(
+            package=package, version=_version(package)
+        )
+    return UserError(
+        "task.module",
+        _("The code of the task {task} needs the Python module {module}, which is not here.").format(task=task, module=module),
+        hint,
+        task=task,
+        module=module,
+    )
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _needs_code(path: Path, why: str) -> UserError:

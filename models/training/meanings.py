@@ -59,4 +59,7 @@ MEANINGS: dict[str, Meaning] = {
 def meaning(metric: str) -> Meaning:
     """Return what a metric means, in the chosen language; an unknown one is called by its name."""
     found = MEANINGS.get(metric)
+    if found is None and metric.startswith("eval_") and metric.removeprefix("eval_") in MEANINGS:
+        same = meaning(metric.removeprefix("eval_"))
+        return Meaning(_("{title}, held out").format(title=same.title), same.text, same.higher)
     return Meaning(_(found.title), _(found.text), found.higher) if found else Meaning(metric, "")

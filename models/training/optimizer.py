@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.errors import UserError
+from models.training.sharding import placed
 from models.training.stage import TrainSettings
 from models.words import _
 
@@ -26,6 +27,24 @@ def make_optimizer(modules: Mapping[str, Any], settings: TrainSettings) -> Any:
     ]
     betas = (settings.beta1, settings.beta2)
     return torch.optim.AdamW(groups, lr=settings.lr, betas=betas, eps=settings.adam_eps, fused=True)
+
+
+def moments(optimizer: Any, parameters: Sequence[Any]) -> dict[str, Any]:
+    """Return what an optimizer keeps of each parameter, named ``NUMBER.WHAT``, to be saved."""
+    return {
+        f"{number}.{name}": value
+        for number, parameter in enumerate(parameters)
+        for name, value in optimizer.state[parameter].items()
+    }
+
+
+def restore_moments(optimizer: Any, parameters: Sequence[Any], tensors: Mapping[str, Any]) -> None:
+    """Take back what ``moments`` returned."""
+    for number, parameter in enumerate(parameters):
+        prefix = f"{number}."
+        found = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        if found:
+            optimizer.state[parameter] = {name: placed(value, parameter) for name, value in found.items()}  # fused: the step too
 
 
 def make_scaler(dtype: Any) -> Any:

@@ -262,7 +262,8 @@ def _check_output(recipe: Recipe, output: Path, resume: bool) -> None:
             _("Add --resume to continue it, or choose another --output."),
             path=str(output),
         )
-    write_json(output / "recipe.json", {"name": recipe.name, "recipe": recipe.content})
+    folder = str(recipe.path.parent.resolve())
+    write_json(output / "recipe.json", {"name": recipe.name, "recipe": recipe.content, "folder": folder})
 
 
 def _make_world(recipe: Recipe, output: Path) -> Work[None]:

@@ -1,20 +1,16 @@
 """Beside ``lm_eval --model hf`` in a process of its own: the same log-likelihoods, generations and metrics."""
 
 import json
-import math
 import os
 import subprocess
 import sys
 
 import pytest
 
-from evals import grid
-from evals.options import EvalSettings
 from evals.results import raw_samples
-from models.events import finish
-from tests.evals import shipped
+from tests.evals import beside, shipped
+from tests.evals.beside import ours, same
 
-NATS = 1e-4
 pytestmark = pytest.mark.timeout(900)
 CHAT = {"apply_chat_template": True, "system_instruction": "You are the old tree."}
 TURNS = {"fewshot_as_multiturn": True}
@@ -26,74 +22,12 @@ def reference(tiny, tmp_path_factory):
     folder = shipped.write(tmp_path_factory.mktemp("shipped"))
 
     def run(jobs):
-        rows = [{"model": str(tiny(family)), "tasks": list(tasks), "settings": settings} for family, tasks, settings in jobs]
-        (folder / "jobs.json").write_text(json.dumps({"jobs": rows, "folder": str(folder)}), encoding="utf-8")
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        command = [sys.executable, "-W", "ignore", "-m", "tests.evals.hf_reference", "jobs.json", "out.json"]
-        environment["PYTHONPATH"] = os.getcwd()
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads((folder / "out.json").read_text())
+        return beside.reference(
+            folder, [{"model": str(tiny(family)), "tasks": list(tasks), "settings": settings} for family, tasks, settings in jobs]
+        )
 
     run.folder = folder
     return run
-
-
-def ours(path, tasks, folder, output, **settings):
-    names = list(tasks)
-    cells = finish(grid.run([str(path)], names, EvalSettings(include_path=str(folder), **settings), output))
-    failed = [f"{cell.benchmark}: {cell.signature}" for cell in cells if cell.state not in ("done", "invalid")]
-    assert not failed
-    return cells
-
-
-def same(theirs, cells, task, longer=False, least=8):
-    """``longer``: theirs may go on (lm-eval counts the source among an encoder-decoder's new tokens)."""
-    run = next(cell.run for cell in cells if cell.benchmark == task)
-    rows = raw_samples(run, task)
-    others = theirs["samples"][task]
-    assert len(rows) == len(others) >= least
-    for row, other in zip(rows, others, strict=True):
-        assert (row["doc_id"], row["filter"]) == (other["doc_id"], other["filter"])
-        for answers, expected in zip(row["resps"], other["resps"], strict=True):
-            equal_answers(answers, expected, longer)
-        if longer and isinstance(other["resps"][0][0], str):
-            continue
-        for metric in set(other) - {"doc_id", "filter", "resps"}:
-            close(row[metric], other[metric])
-    for key, value in theirs["results"][task].items():
-        metric, comma, name = key.partition(",")
-        written = longer and isinstance(others[0]["resps"][0][0], str)
-        if comma and not written and not metric.endswith("_stderr") and isinstance(value, float | int):
-            label = metric if name == "none" else f"{metric},{name}"
-            cell = next(cell for cell in cells if cell.benchmark == task and cell.metric == label)
-            close(cell.value, value)
-
-
-def equal_answers(answers, expected, longer=False):
-    assert len(answers) == len(expected)
-    for answer, other in zip(answers, expected, strict=True):
-        if isinstance(other, list):  # log-likelihood, whether greedy
-            assert float(answer[0]) == pytest.approx(other[0], abs=NATS, rel=1e-6)
-            assert str(answer[1]) == str(other[1])
-        elif isinstance(other, float):
-            assert float(answer) == pytest.approx(other, abs=NATS, rel=1e-6)
-        elif longer:
-            assert other.startswith(answer)
-        else:
-            assert answer == other
-
-
-def close(value, expected):
-    if isinstance(expected, list):
-        for one, other in zip(value, expected, strict=True):
-            close(one, other)
-    elif isinstance(expected, float) and math.isnan(expected):
-        assert value == "invalid" or math.isnan(value)
-    elif isinstance(expected, str):
-        assert value == expected
-    else:
-        assert value == pytest.approx(expected, rel=1e-5, abs=NATS)
 
 
 def test_a_llama_gives_lm_evals_numbers(reference, tiny, tmp_path):

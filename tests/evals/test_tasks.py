@@ -47,7 +47,8 @@ def test_every_benchmark_keeps_the_contract(found, tmp_path):
         for measure in benchmark.measures:
             if measure.name in outcome.statistics and measure.metric.mean:
                 value, n = outcome.statistics[measure.name]
-                assert (value, n) == (1.0 if measure.better else 0.0, 1.0), (item, measure.name)
+                best = value if measure.neutral else 1.0 if measure.better else 0.0  # a right answer is the best one
+                assert (value, n) == (best, 1.0), (item, measure.name)
 
 
 @pytest.mark.parametrize("name", sorted(WORLD - {"world_perplexity"}))
@@ -213,6 +214,25 @@ def test_with_permission_the_code_of_a_task_file_runs(tmp_path):
     assert task.doc_to_text(task.eval_docs[0]) == "from code a"
 
 
+@pytest.mark.parametrize(
+    ("module", "hint"), [("no_such_module.part", "Install no_such_module"), ("numpy.no_such_part", "The installed numpy 2")]
+)
+def test_a_task_whose_code_needs_what_is_not_here_says_so(tmp_path, module, hint):
+    (tmp_path / "needing.py").write_text(f"import {module}\ndef text(doc):\n    return ''\n", encoding="utf-8")
+    with pytest.raises(UserError, match=f"needs the Python module {module.partition('.')[0]}") as error:
+        yaml_tasks.load(write(tmp_path, GENERATE.replace('"Q: {{question}}"', "!function needing.text")), allow_code=True)
+    assert error.value.hint.startswith(hint)
+
+
+def test_coqa_of_lm_eval_says_what_transformers_has_no_more(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers.data.metrics", None)  # as since transformers 5
+    head = "task: mine\ndataset_path: json\ndataset_kwargs: {data_files: {validation: mine.jsonl}}\n"
+    path = write(tmp_path, f"include: {yaml_tasks.shipped() / 'coqa/default.yaml'}\n{head}")
+    with pytest.raises(UserError, match=r"task coqa/default\.yaml needs the Python module transformers\.data\.metrics") as error:
+        yaml_tasks.load(path)
+    assert "was written for another release" in error.value.hint
+
+
 def test_rows_are_read_with_marks_and_windows_line_ends(tmp_path):
     path = tmp_path / "d.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": "1"}\r\n\r\n{"a": "\xe4\xbd\xa0"}\r\n')
@@ -301,3 +321,14 @@ def test_any_results_file_is_scores_or_nothing(content):
         path = Path(folder) / "results_x.json"
         path.write_text(json.dumps(content), encoding="utf-8")
         assert isinstance(index.read_cells(path), list)
+
+
+def test_a_field_in_quotes_keeps_its_blank_lines_and_rows_may_lack_fields(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes('\ufeffid,answer\r\n1,"one\r\n\r\ntwo"\r\n'.encode())
+    assert rows.read(path, "csv") == [{"id": "1", "answer": "one\n\ntwo"}]
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1, "b": 2}\n{"a": 3}\n', encoding="utf-8")
+    assert rows.read(path, "json", ragged=True) == [{"a": 1, "b": 2}, {"a": 3}]
+    with pytest.raises(UserError, match="no field 'b'"):
+        rows.read(path, "json")

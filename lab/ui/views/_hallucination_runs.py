@@ -66,6 +66,7 @@ class RunsPage(ViewWidget):
         self.grid, self.page, self.below = RowsTable(self), MessagePage(self), LowerHalf(self)
         self.grid.setAccessibleName(_("Every checkpoint under every remedy"))
         self.grid.rows.color = self._color
+        self.grid.rows.tip = self._tip
         self.above = QStackedWidget(self)
         self.above.addWidget(self.page)
         self.above.addWidget(self.grid)
@@ -98,6 +99,7 @@ class RunsPage(ViewWidget):
         self.below.answers.labelled.connect(self._on_label)
         add_menu(self.grid, self.table, self.message.emit)
         add_menu(self.below.answers.grid, self._answer_table, self.message.emit)
+        add_menu(self.below.kinds.bars.grid, self.below.kinds.table, self.message.emit)
         for plot in self.below.curves.plots:
             add_menu(plot, self.table, self.message.emit)
 
@@ -299,6 +301,11 @@ class RunsPage(ViewWidget):
             return None
         one = shown.columns[row]
         return data.cell_color(one, column, self._colors().get(one.checkpoint), scheme(self.palette()))
+
+    def _tip(self, row: int, column: int) -> str:
+        """Return what a row's remedy does, where its name stands."""
+        shown = self.shown()
+        return remedies.explanation(shown.columns[row].remedy) if column == 1 and shown and row < len(shown.columns) else ""
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""
