@@ -108,6 +108,7 @@ class ItemTable(QWidget):
         self.grid.rows.color = self._color
         self.grid.rows.space, self.grid.rows.limit = " ", 200
         header = self.grid.horizontalHeader()
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setSectionsClickable(True)
         header.setToolTip(_("A click sorts: ascending, descending, as the benchmark has it"))
         header.sectionClicked.connect(self._on_header)
