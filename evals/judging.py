@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from evals import by_name, driving, endpoint_lm, fewshot, files, groups, guard, harness, known, pseudo, rescoring, scores, tasks
+from evals import driving, endpoint_lm, fewshot, files, groups, guard, harness, known, pseudo, rescoring, scores, tasks, trained
 from evals.endpoints import Endpoint
 from evals.options import EvalSettings
 from evals.shards import Others
@@ -60,8 +60,9 @@ def run(
     cells = _cells(results, samples, base, planned)
     if model.masked:
         cells = [replace(cell, signature=cell.signature + pseudo.SIGNATURE) for cell in cells]
-    if settings.metric:
-        cells, samples = yield from _more(cells, samples, base, settings)
+    overlaps = yield from trained.of_tasks(base.path, samples, planned.tasks)
+    cells = trained.beside(cells, overlaps)
+    cells, samples = yield from rescoring.with_metrics(cells, samples, settings.metric)
     receipt = {
         "computed": computed,
         "seconds": time.time() - started,
@@ -70,6 +71,7 @@ def run(
         "identity": asdict(model.who),
         "settings": asdict(settings),
         "fingerprint": "" if isinstance(opened, Endpoint) else known.fingerprint(base, settings),
+        "overlap": {name: trained.row(found) for name, found in overlaps.items()},
         "score_keys": {f"{c.benchmark}/{c.metric}": score_key(model.keys, c.metric, SCORER_REVISION) for c in cells},
         "cells": [files.cell_row(cell, folder) for cell in cells],
     }
@@ -90,20 +92,6 @@ def _model(
     whole_text = planned.benchmark is None
     model = harness.CheckpointLM(opened, who, store, settings.torch_seed, template=template, whole_text=whole_text)
     return model, chat
-
-
-def _more(
-    cells: list[Cell], samples: Mapping[str, list[dict[str, Any]]], base: Cell, settings: EvalSettings
-) -> Work[tuple[list[Cell], dict[str, list[dict[str, Any]]]]]:
-    """Return cells and items with the further metrics that were asked for; tasks without texts have none."""
-    metrics = [by_name.load(name) for name in by_name.names_in(settings.metric)]
-    made, kept = list(cells), dict(samples)
-    for task, rows in samples.items():
-        like = next((cell for cell in cells if cell.benchmark == task), replace(base, benchmark=task))
-        if rows and by_name.pairs(rows) is not None:
-            found, kept[task] = yield from rescoring.scored(replace(like, state="done"), rows, metrics)
-            made += found
-    return made, kept
 
 
 def _as_pseudo(results: Mapping[str, Any], samples: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

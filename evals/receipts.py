@@ -52,6 +52,15 @@ def _number(value: float) -> str:
     return repr(value) if math.isfinite(value) else _("invalid")
 
 
+def overlap_text(cell: Cell) -> str:
+    """Return how many items stand in the training data, in words."""
+    if cell.n_overlap < 0:
+        return _("not known: {why}").format(why=cell.overlap or _("nothing tells what it was trained on"))
+    share = cell.n_overlap / cell.n_compared if cell.n_compared else 0.0
+    text = _("{n} of {all} ({share:.1%}), whole or by 13 words; looked for in {names}")
+    return text.format(n=cell.n_overlap, all=cell.n_compared, share=share, names=cell.overlap)
+
+
 def better_text(cell: Cell) -> str:
     """Return which way is better, in words."""
     return _("neither direction") if cell.neutral else _("higher is better") if cell.higher_is_better else _("lower is better")
@@ -65,6 +74,7 @@ def _score(cell: Cell) -> Iterator[Fact]:
     yield "score", _("items scored"), str(cell.n)
     yield "score", _("failed"), str(cell.n_failed)
     yield "score", _("skipped"), str(cell.n_skipped)
+    yield "score", _("items in the training data"), overlap_text(cell)
     yield "score", _("state"), cell.state
     yield "score", _("convention"), cell.signature
     yield "score", _("computed by"), cell.source or "Triptych"
@@ -127,7 +137,7 @@ def _ours(content: Mapping[str, Any], cell: Cell) -> Iterator[Fact]:
     for key, value in settings.items() if isinstance(settings, Mapping) else ():
         if value not in (None, "", 0, False, "auto"):
             yield "run", str(key), str(value)
-    known = {"chat_template", "computed", "seconds", "score_keys", "fingerprint", "identity", "settings", "cells"}
+    known = {"chat_template", "computed", "seconds", "score_keys", "fingerprint", "identity", "settings", "cells", "overlap"}
     for key, value in ours.items():
         if key not in known and isinstance(value, str | int | float | bool):
             yield "prompt", str(key), str(value)

@@ -85,6 +85,20 @@ def _written(run: str, task: str, found: Sequence[Cell], rows: Sequence[Row]) ->
     return [replace(cell, run=str(target)) for cell in found]
 
 
+def with_metrics(
+    cells: Sequence[Cell], samples: Mapping[str, Sequence[Row]], names: str
+) -> Work[tuple[list[Cell], dict[str, list[Row]]]]:
+    """Return cells and items of a run with further metrics, if there are names of any; tasks without texts have none."""
+    metrics = [by_name.load(name) for name in by_name.names_in(names)]
+    made, kept = list(cells), {task: list(rows) for task, rows in samples.items()}
+    for task, rows in samples.items():
+        like = next((cell for cell in cells if cell.benchmark == task), None)
+        if metrics and like is not None and by_name.pairs(rows) is not None:
+            found, kept[task] = yield from scored(replace(like, state="done"), rows, metrics)
+            made += found
+    return made, kept
+
+
 def scored(base: Cell, rows: Sequence[Row], metrics: Sequence[Metric]) -> Work[tuple[list[Cell], list[Row]]]:
     """Return the scores of one task's items by these metrics, and the items with what each of them scores, where it is a mean.
 

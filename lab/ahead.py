@@ -33,9 +33,15 @@ STAND_IN: Mapping[str, Mapping[str, Any]] = {
     "tokenizer": {},
     "pretrain": {"steps": 1, "max_rows": 64},
     "sft": {"steps": 1, "max_rows": 64, "replay_rows": 0},
+    "preferences": {},
     "reward": {"steps": 1},
+    "dpo": {"steps": 1, "replay_weight": 0.0},
+    "ppo": {"steps": 1, "rollout_size": 2, "minibatch": 2, "passes": 1, "max_new_tokens": 2, "replay_weight": 0.0},
+    "grpo": {"steps": 1, "answers": 2, "batch_size": 2, "max_new_tokens": 2},
+    "rloo": {"steps": 1, "answers": 2, "batch_size": 2, "max_new_tokens": 2},
+    "kto": {"steps": 1, "batch_size": 2},
 }
-"""Stages that can be stood in for, and the settings that make that quick."""
+"""Stages that can be stood in for, and the settings that make that quick; pairs are not sampled but written."""
 QUICK = {
     "batch_size": 1, "accumulate": 1, "dev": "", "best": "", "patience": 0, "eval_every": 0, "save_every": 0,
     "snapshot_every": 0, "sample_every": 0,
@@ -47,8 +53,10 @@ POLL_SECONDS = 0.05
 _making: set[str] = set()
 
 
-def plan(recipe: str, step: str, output: str = "") -> Work[TrainPlan]:
+def plan(recipe: str, step: str, output: str = "", processes: int = 1) -> Work[TrainPlan]:
     """Return memory, time and disk of a step of a recipe, given as YAML; ``output``: a run whose finished steps count.
+
+    ``processes`` is how many will train together.
 
     Raises:
         UserError: If the recipe or its data are wrong, or the step begins from what cannot be stood in for.
@@ -57,7 +65,7 @@ def plan(recipe: str, step: str, output: str = "") -> Work[TrainPlan]:
 
     with _loaded(recipe) as loaded:
         folder, said = yield from _begin(loaded, step, output)
-        found = yield from measured(loaded, step, output=folder)
+        found = yield from measured(loaded, step, output=folder, processes=processes)
     return replace(found, notes=(*said, *found.notes))
 
 
@@ -100,12 +108,17 @@ def _begin(recipe: Any, step: str, output: str) -> Work[tuple[Path | None, tuple
     wanted = needed(recipe, step) if trains and not output else []
     if not wanted:
         return (Path(output) if output else None), ()
-    trained = [name for name in wanted if name != "world" and _stages(recipe)[name] != "tokenizer"]
+    kinds = _stages(recipe)
     folder = yield from _made(stand_ins(recipe.content, wanted))
-    if not trained:
-        return folder, ()
-    names = ", ".join(trained)
-    return folder, (_("{names} is not trained yet: weights of its shape stand in for it.").format(names=names),)
+    said = []
+    if trained := [name for name in wanted if kinds.get(name, "tokenizer") not in ("tokenizer", "preferences")]:
+        text = _("{names} is not trained yet: weights of its shape stand in for it.")
+        said.append(text.format(names=", ".join(trained)))
+    for name in (name for name in wanted if kinds.get(name) == "preferences"):
+        pairs = json.loads((folder / name / "done.json").read_text(encoding="utf-8"))["metrics"]["pairs"]
+        text = _("{name} has made no pairs yet: {n:,} stand in for them, as many and as long as they can get.")
+        said.append(text.format(name=name, n=pairs))
+    return folder, tuple(said)
 
 
 def _stages(recipe: Any) -> dict[str, str]:
@@ -163,6 +176,8 @@ def stand_ins(content: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any
     for step in kept:
         quick = STAND_IN[step["stage"]]
         step.update({**{name: value for name, value in QUICK.items() if name in step}, **quick})
+        if step.get("method") == "adalora":  # which needs some steps to allot its ranks
+            step["method"] = "lora"
     return {**made, "stages": kept}
 
 
@@ -186,7 +201,28 @@ def _made(content: Mapping[str, Any]) -> Work[Path]:
 
 
 def _make(content: Mapping[str, Any], folder: Path) -> Work[None]:
+    """Run the stages in a child process, up to each step of pairs, which are written here, and then the rest."""
     folder.mkdir(parents=True, exist_ok=True)
+    ran, stages = -1, content["stages"]
+    for at, step in enumerate(stages):
+        if step["stage"] == "preferences":
+            yield from _run({**content, "stages": stages[:at] or [dict(WORDS)]}, folder)
+            yield from _pairs(content, drafts.step_name(step), folder)
+            ran = at
+    if ran < len(stages) - 1:
+        yield from _run(content, folder)
+
+
+def _pairs(content: Mapping[str, Any], name: str, folder: Path) -> Work[None]:
+    from models.training.recipe import find_step, workspace_for
+    from models.training.stand_ins import stand_in_pairs
+
+    with _loaded(drafts.to_yaml(content)) as loaded:
+        step = find_step(loaded, name)
+        yield from stand_in_pairs(step.settings, workspace_for(loaded, step, folder))
+
+
+def _run(content: Mapping[str, Any], folder: Path) -> Work[None]:
     write_text(folder / "recipe.yaml", drafts.to_yaml(content))
     words = (sys.executable, "-m", "lab", "train", str(folder / "recipe.yaml"), "--output", str(folder), "--resume")
     with (folder / "console.log").open("wb") as log:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lab import cli_eval, cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
+from lab import cli_cutoff, cli_eval, cli_finetune, cli_generate, cli_hallucination, cli_inspect, cli_shares
 from models.errors import UserError
 from models.words import _
 
@@ -186,6 +186,7 @@ models_app.command("tokenizers")(cli_finetune.models_tokenizers)
 app.command()(cli_inspect.command())
 app.command()(cli_generate.generate)
 app.command()(cli_hallucination.hallucination)
+app.command()(cli_cutoff.cutoff)
 
 
 app.command("bench-finetune")(cli_finetune.bench_finetune)
@@ -204,6 +205,7 @@ def train(
     preview: Annotated[int, typer.Option("--preview", help="Only show so many rows of the data as the loss sees them.")] = 0,
     step: Annotated[str, typer.Option("--step", help="The step to plan or preview; empty for every one that can be.")] = "",
     against: Annotated[str, typer.Option("--against", help="Benchmarks or files to look for in the data (--preview).")] = "",
+    processes: Annotated[int, typer.Option("--processes", min=0, help="How many will train together (--plan).")] = 0,
     as_json: Json = False,
 ) -> int:
     """Train the stages of a recipe; Ctrl-C once saves and stops, --resume goes on."""
@@ -216,7 +218,9 @@ def train(
     if plan or preview:
         from lab.cli_train import look_ahead
 
-        return look_ahead(loaded, output, step, (plan, preview, against), as_json)
+        rank, size = launched()
+        wanted = (plan, preview, against, processes or size)
+        return DONE if rank else look_ahead(loaded, output, step, wanted, as_json)  # one of those that were started says it
     folder = output or runs_root() / f"train-{recipe.stem}"
     if launched()[0]:  # another process of the same run: it computes, the first one writes
         from lab.cli_train import help_training
@@ -250,6 +254,9 @@ app.command()(cli_shares.merge)
 
 
 app.command()(cli_shares.rescore)
+
+
+app.command()(cli_shares.export)
 
 
 @app.command()

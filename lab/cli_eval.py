@@ -136,9 +136,9 @@ def show_cells(cells: Sequence[Cell], as_json: bool) -> int:
     if as_json:
         show([cell.__dict__ for cell in cells])
     else:
-        from lab.describing import cell_rows
+        from lab.describing import CELL_HEADER, cell_rows
 
-        show_table("Scores", ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "note"], cell_rows(cells))
+        show_table("Scores", CELL_HEADER, cell_rows(cells))
     return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE
 
 

@@ -23,6 +23,9 @@ def bench_finetune(
     adapter_lr: Annotated[
         float, typer.Option("--adapter-lr", help="An adapter's learning rate, as a multiple of full's.")
     ] = 10.0,
+    tasks: Annotated[
+        str, typer.Option("--tasks", help="Benchmarks to score each on, or none; default: questions about the recipe's world.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Fine-tune one model in several ways, each in its own process, and compare memory, time and quality."""
@@ -37,11 +40,14 @@ def bench_finetune(
     loaded = load_recipe(path, list(settings or []))
     chosen = [name.strip() for name in methods.split(",") if name.strip()]
     folder = output or runs_root() / f"finetune-{path.stem}"
-    rows = follow(bench(loaded, list(settings or []), folder, chosen, adapter_lr))
+    names = [] if tasks == "none" else [name.strip() for name in tasks.split(",") if name.strip()]
+    names = names or (["world_questions"] if loaded.world is not None and not tasks else [])
+    rows = follow(bench(loaded, list(settings or []), folder, chosen, adapter_lr, names))
     if as_json:
         show([{**asdict(row), "eval_loss": None if math.isnan(row.eval_loss) else row.eval_loss} for row in rows])
         return 0
     header = [_("Method"), _("lr"), _("Trained"), _("Peak memory"), _("Time"), _("Steps/s"), _("On disk"), _("Loss, held out")]
+    header += [f"{score.benchmark} {score.metric}" for score in rows[0].scores]
     table = [
         [
             row.method,
@@ -52,6 +58,7 @@ def bench_finetune(
             f"{row.steps / max(row.seconds, 1e-9):.2f}",
             f"{row.saved_bytes / 1e6:,.2f} MB",
             f"{row.eval_loss:.4f}",
+            *(f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}] n={score.n}" for score in row.scores),
         ]
         for row in rows
     ]

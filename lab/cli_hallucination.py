@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from evals.cutoff.options import CutoffSettings
     from evals.hallucination.options import HallucinationSettings
     from models.records.hallucination import AnswerColumn, Rate
 
@@ -78,7 +79,7 @@ HEADER = [
 SHARES = ("correct", "hallucinated", "abstained", "given_attempted", "false_abstention", "unanswerable", "good", "difference")
 
 
-def flags(settings: HallucinationSettings) -> list[str]:
+def flags(settings: HallucinationSettings | CutoffSettings) -> list[str]:
     """Return the flags that give these settings, for running the same again."""
     found: list[str] = []
     plain = type(settings)()

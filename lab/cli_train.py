@@ -15,12 +15,12 @@ MARKS = {IGNORED: "·", LEARNED: "█", PADDING: "_", TRUNCATED: "✂", HIDDEN: 
 SHOWN = 400
 
 
-def look_ahead(recipe: Any, output: Path | None, step: str, wanted: tuple[bool, int, str], as_json: bool) -> int:
+def look_ahead(recipe: Any, output: Path | None, step: str, wanted: tuple[bool, int, str, int], as_json: bool) -> int:
     """Plan or preview one step of a recipe, or every one that can be; returns the exit code."""
     from lab import ahead, drafts
     from lab.cli import follow, show
 
-    planned, rows, against = wanted
+    planned, rows, against, processes = wanted
     text = drafts.with_whole_paths(drafts.to_yaml(recipe.content), recipe.path.parent)
     there = str(output) if output and output.is_dir() else ""
     found: list[Any] = []
@@ -28,7 +28,7 @@ def look_ahead(recipe: Any, output: Path | None, step: str, wanted: tuple[bool, 
     for name in [step] if step else [item.name for item in recipe.steps]:
         try:
             if planned:
-                found.append(follow(ahead.plan(text, name, there)))
+                found.append(follow(ahead.plan(text, name, there, processes)))
             if rows:
                 found.append(follow(ahead.preview(text, name, there, rows, against)))
         except UserError as error:

@@ -38,6 +38,9 @@ def _interval(low: float, high: float) -> str:
     return f"[{low:.4g}, {high:.4g}]" if math.isfinite(low) and math.isfinite(high) else "not estimated"
 
 
+CELL_HEADER = ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "in training data", "note"]
+
+
 def cell_rows(cells: Iterable[Cell]) -> list[list[str]]:
     """Return one row per score; NaN is written as invalid."""
     rows = []
@@ -46,10 +49,17 @@ def cell_rows(cells: Iterable[Cell]) -> list[list[str]]:
         notes = [c.state] if c.state != "done" else []
         notes += [f"{c.n_failed} failed"] if c.n_failed else []
         notes += [f"{c.n_skipped} skipped"] if c.n_skipped else []
-        rows.append(
-            [c.checkpoint, c.benchmark, c.metric, value, _interval(c.low, c.high), str(c.n), ", ".join([*notes, c.signature])]
-        )
+        note = ", ".join([*notes, c.signature])
+        rows.append([c.checkpoint, c.benchmark, c.metric, value, _interval(c.low, c.high), str(c.n), in_training(c), note])
     return rows
+
+
+def in_training(cell: Cell) -> str:
+    """Return how many of a score's items stand in the training data, ``?`` where that is not known."""
+    if cell.n_overlap < 0:
+        return "?"
+    share = f" ({cell.n_overlap / cell.n_compared:.1%})" if cell.n_overlap and cell.n_compared else ""
+    return f"{cell.n_overlap}/{cell.n_compared}{share}"
 
 
 COMPARISON_HEADER = ["benchmark", "metric", "a", "b", "b - a", "95% interval", "p (Holm)", "n", "won / lost", "verdict"]

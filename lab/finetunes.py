@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lab.runs import Tail
@@ -21,6 +21,19 @@ from models.words import _
 
 METHODS = ("full", "lora", "qlora")
 RESULT, LOG = "finetunes.json", "log.txt"
+EXACT = "exact_match"
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """What a checkpoint scored on one benchmark, with the interval (95 %) of so many items."""
+
+    benchmark: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,7 @@ class Finetune:
         peak_bytes: Most memory of the process (resident set), torch and all; of the GPU where there is one.
         saved_bytes: Of the checkpoint on disk.
         eval_loss: Nats per answer token of held-out rows; NaN if the recipe has none.
+        scores: Of the written checkpoint on benchmarks, opened as any other; one metric of each.
     """
 
     method: str
@@ -48,9 +62,12 @@ class Finetune:
     peak_bytes: int
     saved_bytes: int
     eval_loss: float
+    scores: tuple[TaskScore, ...] = ()
 
 
-def bench(recipe: Recipe, settings: Sequence[str], output: Path, methods: Sequence[str], factor: float) -> Work[list[Finetune]]:
+def bench(
+    recipe: Recipe, settings: Sequence[str], output: Path, methods: Sequence[str], factor: float, tasks: Sequence[str] = ()
+) -> Work[list[Finetune]]:
     """Train the recipe's one step by each method and note the table in ``output/finetunes.json``.
 
     Args:
@@ -59,6 +76,7 @@ def bench(recipe: Recipe, settings: Sequence[str], output: Path, methods: Sequen
         output: Folder; each method trains into a folder of its own there, and resumes.
         methods: Ways to train.
         factor: By how much the adapters' learning rate is higher than that of full training.
+        tasks: Benchmarks that each checkpoint is scored on.
 
     Raises:
         UserError: If the recipe has more than one step or its stage knows no methods, or a training fails.
@@ -78,9 +96,36 @@ def bench(recipe: Recipe, settings: Sequence[str], output: Path, methods: Sequen
         yield Note(_("{method}: training with lr {lr:g}").format(method=method, lr=lr))
         changed = [*settings, f"{step.name}.method={method}", f"{step.name}.lr={lr!r}"]
         peak = yield from _trained(recipe.path, changed, output / method, (at, len(methods)))
-        rows.append(_row(output / method / step.name, method, lr, peak))
+        folder = output / method / step.name
+        scores = yield from scored(folder / "checkpoint", tasks, output / method / "scores")
+        rows.append(replace(_row(folder, method, lr, peak), scores=scores))
         write_json(output / RESULT, {"recipe": str(recipe.path), "rows": [asdict(row) for row in rows]})
     return rows
+
+
+def scored(checkpoint: Path, tasks: Sequence[str], output: Path) -> Work[tuple[TaskScore, ...]]:
+    """Return the scores of a checkpoint by our own evaluation: exact match where a benchmark has it, else its first metric.
+
+    Raises:
+        UserError: If a benchmark cannot be run.
+    """
+    if not tasks:
+        return ()
+    from evals.grid import EvalSettings, run
+
+    found: dict[str, TaskScore] = {}
+    for cell in (yield from run([str(checkpoint)], list(tasks), EvalSettings(), output)):
+        if cell.state != "done":
+            raise UserError(
+                "finetune.score",
+                _("{checkpoint} could not be scored on {benchmark}: {reason}").format(
+                    checkpoint=checkpoint, benchmark=cell.benchmark, reason=cell.signature
+                ),
+                _("Name other benchmarks with --tasks, or none."),
+            )
+        if cell.benchmark not in found or cell.metric == EXACT:
+            found[cell.benchmark] = TaskScore(cell.benchmark, cell.metric, cell.value, cell.low, cell.high, cell.n)
+    return tuple(found.values())
 
 
 def _trained(path: Path, settings: Sequence[str], folder: Path, place: tuple[int, int]) -> Work[int]:

@@ -26,7 +26,7 @@ from models.files import write_json
 from models.records.scores import Job
 from models.words import _, current_language
 
-KINDS = ("train", "eval", "hallucination", "demo")
+KINDS = ("train", "eval", "hallucination", "cutoff", "demo")
 OUTPUT = ("--output-path", "--output_path", "--output", "-o")
 N_STARTED = 50
 STARTED = {"path": str, "pid": int, "made": float, "time": float, "title": str, "kind": str}

@@ -25,6 +25,7 @@ from models.records.hallucination import (
     AnswerTokens,
     DrawnAnswer,
     HallucinationRun,
+    KindRates,
     PenaltyCurve,
     QuestionAnswer,
     Rate,
@@ -190,8 +191,14 @@ def _column(row: Mapping[str, Any], folder: Path) -> AnswerColumn:
     known["extra"] = {name: _float(value) for name, value in row["extra"].items()}
     known["qualities"] = tuple(_numbers(ScoreQuality, one) for one in row["qualities"])
     known["reliabilities"] = tuple(_numbers(Reliability, one) for one in row["reliabilities"])
+    known["kinds"] = tuple(_kind(one) for one in row.get("kinds", ()))
     known["penalty"] = _numbers(PenaltyCurve, row["penalty"]) if row["penalty"] else None
     return AnswerColumn(**known)
+
+
+def _kind(row: Mapping[str, Any]) -> KindRates:
+    rates = {name: _rate(row[name]) for name in ("correct", "hallucinated", "abstained")}
+    return KindRates(**{**_known(KindRates, row), **rates})
 
 
 def _numbers(kind: Any, row: Mapping[str, Any]) -> Any:

@@ -12,7 +12,15 @@ from evals import stats
 from evals.hallucination import abstention, calibration, selective
 from evals.hallucination.abstention import ABSTAINED, CONFIDENCES, CORRECT
 from evals.hallucination.judging import Outcome
-from models.records.hallucination import AnswerColumn, PenaltyCurve, QuestionAnswer, Rate, Reliability, ScoreQuality
+from models.records.hallucination import (
+    AnswerColumn,
+    KindRates,
+    PenaltyCurve,
+    QuestionAnswer,
+    Rate,
+    Reliability,
+    ScoreQuality,
+)
 from models.uncertainty import scores
 from models.uncertainty.scores import SCORES
 
@@ -78,6 +86,7 @@ def column(
         who.checkpoint, who.stage, who.path, who.remedy, len(answers), of("correct"), of("hallucinated"), of("abstained"),
         of("good"), _attempted(outcomes, clusters, seed), of("abstained", can) if any(can) else NOTHING,
         of("hallucinated", [not known for known in can]) if not all(can) else NOTHING, _cells(answers, outcomes),
+        kinds=kinds(answers, outcomes, clusters),
     )  # fmt: skip
     if not scored:
         return made
@@ -98,6 +107,22 @@ def _cells(answers: Sequence[QuestionAnswer], outcomes: Sequence[Outcome]) -> di
         name: tuple(float(np.mean([getattr(o, part) for o in own])) for part in ("correct", "hallucinated", "abstained"))  # type: ignore[misc]
         for name, own in parts.items()
     }
+
+
+def kinds(answers: Sequence[QuestionAnswer], outcomes: Sequence[Outcome], clusters: Sequence[str]) -> tuple[KindRates, ...]:
+    """Return the shares of each kind of question, in the order of their appearance by benchmark, then by cell."""
+    places: dict[tuple[str, str, bool], list[int]] = {}
+    for place, one in enumerate(answers):
+        places.setdefault((one.benchmark, one.cell, one.answerable), []).append(place)
+    benchmarks = list(dict.fromkeys(one.benchmark for one in answers))
+
+    def of(name: str, own: Sequence[int]) -> Rate:
+        return rate([getattr(outcomes[place], name) for place in own], [clusters[place] for place in own])
+
+    return tuple(
+        KindRates(*kind, of("correct", own), of("hallucinated", own), of("abstained", own))
+        for kind, own in sorted(places.items(), key=lambda row: (benchmarks.index(row[0][0]), row[0][1]))
+    )
 
 
 def given(answers: Sequence[QuestionAnswer]) -> list[int]:

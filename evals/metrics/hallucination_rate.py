@@ -8,6 +8,6 @@ METRIC = _rates.spec(
     "hallucination_rate",
     "Hallucination rate",
     "Share of answers that state a false fact or nothing usable, where none or another was true.",
-    verdicts=frozenset({"hallucinated", "accepted", "wrong"}),
+    verdicts=frozenset({"hallucinated", "accepted", "wrong", "outdated"}),
     higher_is_better=False,
 )

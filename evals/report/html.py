@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from evals import results, tasks
+from evals.receipts import overlap_text
 from evals.report import charts
 from evals.report._text import escape, number, p_value, shown, signed
 from evals.report.titles import translated, verdict_of
@@ -81,8 +82,9 @@ def _summary(cells: Sequence[Cell], names: Sequence[str]) -> str:
     text = _("{n} scores of {m} checkpoints. Brackets hold 95 % intervals; items about one entity are counted as alike.").format(
         n=len(cells), m=len(names)
     )
+    seen = _("In training: items that stand in what the checkpoint was trained on, whole or by 13 words (? if nothing tells).")
     more = _("{n} scores are missing or invalid: see the receipts.").format(n=failed) if failed else ""
-    return f'<p>{escape(text)} <span class="bad">{escape(more)}</span></p>'
+    return f'<p>{escape(text)} {escape(seen)} <span class="bad">{escape(more)}</span></p>'
 
 
 def title_of(benchmark: str) -> str:
@@ -138,8 +140,13 @@ def _score(cell: Cell | None, best: float) -> str:
     if not math.isfinite(cell.value):
         return f'<td class="n bad">{escape(translated(cell.state))}</td>'
     mark = ' class="best"' if cell.value == best else ""
-    interval = f"[{number(cell.low)}, {number(cell.high)}]" if math.isfinite(cell.low) else ""
-    return f'<td class="n"><span{mark}>{number(cell.value)}</span><br><span class="ci">{interval} n={cell.n}</span></td>'
+    interval = f"[{number(cell.low)}, {number(cell.high)}] " if math.isfinite(cell.low) else ""
+    seen = _("in training: {n}").format(n=cell.n_overlap if cell.n_overlap >= 0 else "?")
+    odd = _("{failed} failed, {skipped} skipped").format(failed=cell.n_failed, skipped=cell.n_skipped)
+    counts = [f"{interval}n={cell.n}", *([odd] if cell.n_failed or cell.n_skipped else []), seen]
+    beside = "<br>".join(map(escape, counts))
+    tip = escape(overlap_text(cell))
+    return f'<td class="n" title="{tip}"><span{mark}>{number(cell.value)}</span><br><span class="ci">{beside}</span></td>'
 
 
 def _trade_off(cells: Sequence[Cell], names: Sequence[str]) -> str:
@@ -287,11 +294,13 @@ def _data(path: Path) -> str:
 
 
 def _receipts(cells: Sequence[Cell], runs: Iterable[Path]) -> str:
-    heads = [_("Checkpoint"), _("Benchmark"), _("Metric"), "n", _("failed"), _("skipped"), _("seed"), _("state"), _("convention")]
+    heads = [_("Checkpoint"), _("Benchmark"), _("Metric"), "n", _("failed"), _("skipped"), _("in the training data")]
+    heads += [_("seed"), _("state"), _("convention")]
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     rows = []
     for cell in cells:
-        values = [cell.checkpoint, cell.benchmark, cell.metric, cell.n, cell.n_failed, cell.n_skipped, cell.seed, cell.state]
+        values = [cell.checkpoint, cell.benchmark, cell.metric, cell.n, cell.n_failed, cell.n_skipped, overlap_text(cell)]
+        values += [cell.seed, cell.state]
         rows.append(
             "<tr>" + "".join(f"<td>{escape(value)}</td>" for value in values) + f'<td class="t">{shown(cell.signature)}</td></tr>'
         )

@@ -10,7 +10,10 @@ from typing import Any
 from models.files import write_json
 from models.records.scores import Cell, Comparison
 
-CELL = ("checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better", "neutral")
+CELL = (
+    "checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better", "neutral",
+    "n_failed", "n_skipped", "n_overlap", "n_compared", "overlap",
+)  # fmt: skip
 COMPARISON = (
     "benchmark", "metric", "a", "b", "difference", "low", "high", "p_adjusted", "n", "test", "detectable", "n_needed", "verdict"
 )  # fmt: skip

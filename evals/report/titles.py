@@ -50,6 +50,7 @@ def _known() -> dict[str, str]:
         "TruthfulQA": _("TruthfulQA"),
         "Recognising hallucinations": _("Recognising hallucinations"),
         "Perplexity of a text": _("Perplexity of a text"),
+        "Perplexity of targets given their sources": _("Perplexity of targets given their sources"),
         "answered": _("answered"),
         "obeyed": _("obeyed"),
         "correct": _("correct"),

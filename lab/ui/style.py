@@ -66,8 +66,6 @@ QTableView::item { padding: 2px 6px; }
 QTableView::item:selected { background: $accent_soft; color: $text; }
 QHeaderView { background: $window; border: 0; }
 QHeaderView::section { background: $window; color: $muted; border: 0; border-bottom: 1px solid $border; padding: 4px 7px; }
-QHeaderView::up-arrow, QHeaderView::down-arrow { width: 9px; height: 9px; subcontrol-origin: padding;
-    subcontrol-position: right center; right: 3px; }
 QTableCornerButton::section { background: $window; border: 0; }
 
 QScrollBar:vertical { background: transparent; width: 10px; margin: 0; }

@@ -101,6 +101,23 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class KindRates:
+    """How the questions of one kind were answered.
+
+    Args:
+        benchmark, cell: The kind. ``answerable``: whether its questions have an answer that can be known.
+        correct, hallucinated, abstained: Shares of its answers, with intervals.
+    """
+
+    benchmark: str
+    cell: str
+    answerable: bool
+    correct: Rate
+    hallucinated: Rate
+    abstained: Rate
+
+
+@dataclass(frozen=True)
 class ScoreQuality:
     """How well a score tells wrong answers from right ones, over the answers that were given.
 
@@ -156,7 +173,8 @@ class AnswerColumn:
         good: Share of answers that are what their question asks for (right where it can be known, abstaining where not).
         given_attempted: Right of those that were given. ``false_abstention``: of answerable questions.
         unanswerable: Hallucinated, of unanswerable questions.
-        cells: Benchmark and cell → (correct, hallucinated, abstained) shares.
+        cells: Benchmark, cell and language → (correct, hallucinated, abstained) shares.
+        kinds: Benchmark and cell, languages together, with intervals.
         difference: Hallucinated minus that of the same checkpoint as it is, on the same questions; NaN for itself.
         p: Of that difference, Holm-adjusted over the table.
         extra: Further shares by name (such as how many answers cite a passage that holds them).
@@ -184,6 +202,7 @@ class AnswerColumn:
     reliabilities: tuple[Reliability, ...] = ()
     penalty: PenaltyCurve | None = None
     error: str = ""
+    kinds: tuple[KindRates, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,6 +231,6 @@ def token_confidence(answer: QuestionAnswer) -> Array:
 
 
 RECORDS: tuple[type, ...] = (
-    DrawnAnswer, AnswerTokens, QuestionAnswer, AnswerPart, Rate, ScoreQuality, Reliability, PenaltyCurve, AnswerColumn,
+    DrawnAnswer, AnswerTokens, QuestionAnswer, AnswerPart, Rate, KindRates, ScoreQuality, Reliability, PenaltyCurve, AnswerColumn,
     HallucinationRun, AnswerPage,
 )  # fmt: skip

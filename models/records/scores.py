@@ -33,7 +33,9 @@ class Job:
 class Cell:
     """One score: checkpoint × benchmark × metric, with what makes it honest.
 
-    ``neutral``: neither direction is better (a lean, a rate of yes): then ``higher_is_better`` says nothing.
+    ``n_overlap``: of ``n_compared`` items, how many stand in the checkpoint's training data; -1 where that is not known.
+    ``overlap``: the data that were looked through, and what of it is not here. ``neutral``: neither direction is better
+    (a lean, a rate of yes): then ``higher_is_better`` says nothing.
     ``state``: queued, running, done, failed or invalid. ``n_total``: of a running one, how many answers it will have (0 where
     that is not known); its ``n`` is how many it has. ``source``: the program that computed it, empty for this one.
     """
@@ -57,6 +59,9 @@ class Cell:
     n_total: int = 0
     source: str = ""
     neutral: bool = False
+    n_overlap: int = -1
+    n_compared: int = 0
+    overlap: str = ""
 
     @property
     def direction(self) -> bool | None:

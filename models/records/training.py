@@ -36,6 +36,7 @@ class TrainPlan:
         disk: Room for the checkpoint, the kept states and copies.
         disk_free: Free room on the disk of the output folder.
         notes: What was said on the way: formats, rows, rows that were left out.
+        processes: How many train together; memory is that of each of them, time that of one alone.
     """
 
     step: str
@@ -58,6 +59,7 @@ class TrainPlan:
     disk: int
     disk_free: int
     notes: tuple[str, ...] = ()
+    processes: int = 1
 
     @property
     def memory(self) -> int:

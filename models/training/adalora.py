@@ -37,6 +37,11 @@ def lay(model: Any, config: Any, name: str) -> None:
     setattr(model, HELD, Allocation(model, tuner.rankallocator, name))
 
 
+def keep_ranks(model: Any, name: str) -> None:
+    """Let an adapter that was trained before be trained further with the ranks that it was left."""
+    setattr(model, HELD, Settled(model, name))
+
+
 def allocation_of(modules: Mapping[str, Any], total_steps: int) -> Allocation | None:
     """Return what allots the ranks of the model that is trained, told how many steps there are; ``None`` for other methods."""
     found: Allocation | None = getattr(modules.get("model"), HELD, None)
@@ -93,10 +98,6 @@ class Allocation:
         else:
             self.allocator.mask_using_rank_pattern(self.model, self.pattern)
 
-    def ranks(self) -> dict[str, int]:
-        """Return how many ranks each layer has left."""
-        return {name.removesuffix(f".lora_E.{self.name}"): sum(kept) for name, kept in self.pattern.items()}
-
     def tensors(self) -> dict[str, Any]:
         """Return the moving averages of the importances, to be saved."""
         return {f"{group}|{name}": value for group in GROUPS for name, value in getattr(self.allocator, group).items()}
@@ -108,3 +109,33 @@ class Allocation:
         for key, value in tensors.items():
             group, _bar, name = key.partition("|")
             getattr(self.allocator, group)[name] = value.to(devices[name])
+
+    def ranks(self) -> dict[str, int]:
+        """Return how many ranks each layer has left."""
+        return {name.removesuffix(f".lora_E.{self.name}"): sum(kept) for name, kept in self.pattern.items()}
+
+
+class Settled(Allocation):
+    """The last of the three phases, for as long as an adapter is trained further: ranks that are gone stay away."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        super().__init__(model, None, name)
+        entries = {key: value for key, value in model.named_parameters() if key.endswith(f".lora_E.{name}")}
+        self.pattern = {key: (value != 0).flatten().tolist() for key, value in entries.items()}
+
+    def begin(self, total_steps: int) -> None:
+        """Do nothing: nothing is allotted, so any number of steps will do."""
+
+    def step(self, step: int) -> None:
+        """Put the entries of ranks that are gone back to 0."""
+        import torch
+
+        with torch.no_grad():
+            for key, value in self.model.named_parameters():
+                if key in self.pattern:
+                    gone = torch.tensor(self.pattern[key], device=value.device).logical_not()
+                    value.masked_fill_(gone[:, None], 0.0)
+
+    def tensors(self) -> dict[str, Any]:
+        """Return nothing: no importances are kept."""
+        return {}

@@ -59,14 +59,14 @@ def choose(logits: Tensor, generator: Any, temperature: float = 1.0, top_p: floa
 
     if temperature == 0:
         return logits.argmax(-1)
-    probabilities = (logits.float() / temperature).softmax(-1)
+    probabilities = (logits.float() if temperature == 1 else logits.float() / temperature).softmax(-1)
     if top_p < 1:
         ordered, index = probabilities.sort(-1, descending=True)
         ordered[ordered.cumsum(-1) - ordered > top_p] = 0.0
         probabilities = torch.zeros_like(probabilities).scatter(-1, index, ordered)
     # The largest p / exponential is a draw from p (the exponential race), and faster than multinomial.
     noise = torch.empty_like(probabilities).exponential_(generator=generator)
-    return (probabilities / noise).argmax(-1)
+    return probabilities.div_(noise).argmax(-1)
 
 
 @dataclass(frozen=True)

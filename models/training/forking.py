@@ -17,6 +17,7 @@ from models.errors import UserError
 from models.events import Note
 from models.files import write_json
 from models.training.checkpoints import is_complete
+from models.training.sharding import put
 from models.training.stage import as_settings
 from models.words import _
 
@@ -209,7 +210,7 @@ def take_weights(values: Mapping[str, Any], folder: Path, what: str) -> None:
     check_shapes({"model": values}, {"model": weights}, what)
     with torch.no_grad():
         for name, value in values.items():
-            value.copy_(weights[name])
+            put(weights[name], value)
 
 
 def say_forked(forked: Mapping[str, Any], step: int, total: int) -> Note:

@@ -27,6 +27,7 @@ class KtoSettings(MethodSettings):
 
     parent: str = field(default="sft", metadata=help_text("Step or folder to start from; also the reference."))
     data: tuple[str, ...] = field(default=(), metadata=help_text("Files of {prompt, completion, label}, or of pairs."))
+    dev: str = field(default="", metadata=help_text("File of the same kind to evaluate on."))
     beta: float = field(default=0.1, metadata=help_text("Inverse temperature of the implied reward."))
     desirable_weight: float = field(default=1.0, metadata=help_text("Weight of the losses of good answers."))
     undesirable_weight: float = field(default=1.0, metadata=help_text("Weight of the losses of bad answers."))
@@ -39,6 +40,12 @@ class KtoSettings(MethodSettings):
         super().__post_init__()
         check_edge(self)
         check_at_least("batch_size", self.batch_size, 2)
+
+
+def order_of(count: int, seed: int) -> list[int]:
+    """Return the order in which rows are trained on: TRL goes through them as they are given, so they are shuffled before."""
+    order: list[int] = np.random.default_rng([seed, 29]).permutation(count).tolist()
+    return order
 
 
 def labelled(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -62,7 +69,9 @@ def run(settings: KtoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
     rows = yield from load_rows(workspace, settings.data, LABELLED, bad_rows=settings.bad_rows)
     need_rows("kto", rows)
     parent = yield from find_parent(workspace, settings.parent)
-    inputs = gather_inputs(workspace, settings.data, {"parent": settings.parent}, parent)
+    dev = [settings.dev] if settings.dev else []
+    held_out = yield from load_rows(workspace, dev, LABELLED, bad_rows=settings.bad_rows)
+    inputs = gather_inputs(workspace, [*settings.data, *dev], {"parent": settings.parent}, parent)
     device, texts = pick_device(settings.device), Texts(parent.texts)
     good = sum(bool(row["label"]) for row in rows)
     yield Note(_("kto: {good:,} good answers, {bad:,} bad ones").format(good=good, bad=len(rows) - good))
@@ -72,9 +81,10 @@ def run(settings: KtoSettings, workspace: Workspace) -> Work[Mapping[str, Any]]:
         "undesirable_weight": settings.undesirable_weight,
         "max_length": settings.max_length,
     }
-    order = np.random.default_rng([settings.seed, 29]).permutation(len(rows))  # TRL goes through them in the order given
-    data = rows_of(labelled([rows[at] for at in order]))
+    data = rows_of(labelled([rows[at] for at in order_of(len(rows), settings.seed)]))
     parts: dict[str, Any] = {"train_dataset": data, "processing_class": texts.tokenizer}
+    if held_out:
+        parts["eval_dataset"] = rows_of(labelled(held_out))
     model = open_policy(parent, settings, device)
     if settings.method == "full":
         parts["ref_model"] = without_dropout(parent.open(device)).requires_grad_(False)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from models.errors import UserError
 from models.events import Event, Metrics, Note, Progress, Recorded, Saved, Work
@@ -18,37 +16,21 @@ from models.training.adalora import allocation_of
 from models.training.best import Best
 from models.training.checkpoints import clean_states, load_state, newest_state, save_state
 from models.training.forking import check_shapes, origin_of, say_forked, take_weights
-from models.training.optimizer import make_optimizer, make_scaler, save_memory
+from models.training.identity import fingerprint
+from models.training.optimizer import make_optimizer, make_scaler, moments, restore_moments, save_memory
 from models.training.parallel import ALONE, END, GO_ON, World
 from models.training.parallel import STOP as STOP_ALL
 from models.training.randomness import random_state, seed_all, set_random_state, set_torch_state, torch_state
 from models.training.room import no_space, patiently, too_large
 from models.training.schedules import learning_rate
+from models.training.sharding import put
 from models.training.showing import shown
-from models.training.stage import TrainSettings, as_settings
-from models.training.task import Outcome, Task
+from models.training.stage import TrainSettings
+from models.training.task import Gradients, Outcome, Task, means
 from models.words import _
 
+T = TypeVar("T")
 STOP, TASK, RANKS = "STOP", "task", "ranks"
-NOT_IDENTITY = (
-    "save_every", "snapshot_every", "keep", "log_every", "threads", "device", "eval_every", "checkpointing", "disk_full",
-    "report_to", "sample_prompts", "sample_every", "sample_tokens",
-)  # fmt: skip
-
-
-def fingerprint(settings: TrainSettings, inputs: Mapping[str, str]) -> str:
-    """Return a hash of all that decides the course of a run: settings, and hashes of data and parents."""
-    kept = {name: value for name, value in as_settings(settings).items() if name not in NOT_IDENTITY}
-    return hashlib.sha256(json.dumps([kept, dict(inputs)], sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """What one pass over a step's micro-batches gave, besides the gradients: sums over this process's share."""
-
-    loss: float
-    values: Mapping[str, float]
-    suspect: Any = None
 
 
 class Loop:
@@ -85,7 +67,9 @@ class Loop:
         yield from self._start(resume)
         try:
             while self.step < self.task.total_steps and not self.best.exhausted:
-                if self.world.command(GO_ON) != GO_ON:
+                if (said := self.world.command(GO_ON)) == END:
+                    break
+                if said != GO_ON:
                     return Outcome(self.step, True, self.last)
                 yield from self.task.prepare(self.step)
                 metrics = yield from self._one_step()
@@ -127,13 +111,32 @@ class Loop:
             yield Note(_("resumed at step {step} of {total_steps}").format(step=self.step, total_steps=self.task.total_steps))
         if self.world.size > 1:
             self.task.micro = max(1, min(self.task.micro, self.settings.batch_size * self.settings.accumulate // self.world.size))
-            yield Note(_("{n} processes share each step").format(n=self.world.size))
-        if self.step == 0 and self.world.main and self.answer is not None:
+            yield Note(self._said.format(n=self.world.size))
+        if self.step == 0 and self.answer is not None:
+            yield from self._first_answer()
+
+    def _first_answer(self) -> Iterator[Event]:
+        if self.world.main and self.answer is not None:
             yield (yield from self.answer(0))
+
+    @property
+    def _said(self) -> str:
+        return _("{n} processes share each step")
 
     def _let_go(self, command: int) -> None:
         if self.world.main and self.world.size > 1 and self.step < self.task.total_steps:
             self.world.command(command)
+
+    def together(self, function: Callable[[], T]) -> T:
+        """Return what a function that runs the model returns."""
+        return function()
+
+    def gather(self) -> None:
+        """Make ready for ``whole``, together with the other processes."""
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Return a context in which the model's weights are whole and can be written."""
+        return nullcontext()
 
     @property
     def _states(self) -> Path:
@@ -159,7 +162,7 @@ class Loop:
                 break
             notes.append(self._back_off())
             set_torch_state(before)
-        self.world.add_gradients(self.parameters)
+        self._share_gradients()
         if self.ranks:
             self.ranks.penalise(self.scaler)
         norm = self._norm()
@@ -169,24 +172,18 @@ class Loop:
         self.step += 1
         self.targets_seen += total
         seconds = time.perf_counter() - started
-        self.last = {"loss": loss, **_added(parts, total), "grad_norm": norm, "learning_rate": rate}
+        self.last = {"loss": loss, **means(parts, total), "grad_norm": norm, "learning_rate": rate}
         self.last["targets_per_second"] = total / seconds
         return self.last
 
     def _try(self, batches: Sequence[Any], weights: Sequence[float], total: float) -> Gradients | None:
         """Return the sums over this process's micro-batches, their gradients added up; ``None`` if memory ran out."""
-        import torch
-
         values: dict[str, float] = {}
         loss_sum, suspect = 0.0, None
         share = self.world.share(list(zip(batches, weights, strict=True)))
         try:
             for batch, weight in share:
-                with torch.autocast(self.device.split(":")[0], dtype=self.autocast, enabled=self.autocast is not None):
-                    loss, metrics = self.task.loss(batch)
-                scaled = loss / total
-                (self.scaler.scale(scaled) if self.scaler else scaled).backward()
-                number = loss.item()
+                number, metrics = self._learn(batch, total)
                 suspect = batch if suspect is None and not math.isfinite(number) else suspect
                 loss_sum += number
                 for name, value in metrics.items():
@@ -196,6 +193,22 @@ class Loop:
                 raise
             return None
         return Gradients(loss_sum, values, share[0][0] if suspect is None and share else suspect)
+
+    def _learn(self, batch: Any, total: float) -> tuple[float, Mapping[str, float]]:
+        """Add the gradients of a micro-batch, whose loss is divided by ``total``; returns its loss and metrics."""
+        import torch
+
+        with torch.autocast(self.device.split(":")[0], dtype=self.autocast, enabled=self.autocast is not None):
+            loss, metrics = self._loss(batch)
+        scaled = loss / total
+        (self.scaler.scale(scaled) if self.scaler else scaled).backward()
+        return loss.item(), metrics
+
+    def _loss(self, batch: Any) -> tuple[Any, Mapping[str, float]]:
+        return self.task.loss(batch)
+
+    def _share_gradients(self) -> None:
+        self.world.add_gradients(self.parameters)
 
     def _back_off(self) -> Note:
         """Halve the micro-batch, so that more of them make up the same step; returns what to say."""
@@ -282,7 +295,7 @@ class Loop:
             return
         with torch.no_grad():
             for name, value in self._trained()["model"].items():
-                value.copy_(kept[name])
+                put(kept[name], value)
         self.last = {**self.last, **self.best.metrics, "best_step": float(self.best.step)}
         yield Note(
             _("the weights are those of step {step}, the best by {metric} ({value:.4f})").format(
@@ -321,6 +334,10 @@ class Loop:
         return Saved(str(path.relative_to(self.folder)), self.step)
 
     def _write(self) -> Path:
+        return save_state(self._states, self.step, *self._state())
+
+    def _state(self) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        """Return what is saved: groups of tensors, and JSON."""
         tensors, content = random_state()
         state = {
             "step": self.step,
@@ -334,17 +351,11 @@ class Loop:
             "scaler": self.scaler.state_dict() if self.scaler else {},
         }
         more = self.task.tensors(self.step)
-        groups = {**self._trained(), "optimizer": self._optimizer_tensors(), "random": tensors, **({TASK: more} if more else {})}
+        groups = {**self._trained(), "optimizer": moments(self.optimizer, self.parameters), "random": tensors}
+        groups.update({TASK: more} if more else {})
         if self.ranks:
             groups[RANKS], state[RANKS] = self.ranks.tensors(), self.ranks.pattern
-        return save_state(self._states, self.step, groups, state)
-
-    def _optimizer_tensors(self) -> dict[str, Any]:
-        return {
-            f"{number}.{name}": value
-            for number, parameter in enumerate(self.parameters)
-            for name, value in self.optimizer.state[parameter].items()
-        }
+        return groups, state
 
     def _restore(self, state: Path) -> Iterator[Event]:
         import torch
@@ -363,9 +374,9 @@ class Loop:
         with torch.no_grad():
             for name, values in trained.items():
                 for key, parameter in values.items():
-                    parameter.copy_(tensors[name][key])
+                    put(tensors[name][key], parameter)
         if same or forked.get("optimizer") == self.settings.optimizer:
-            self._restore_optimizer(tensors["optimizer"])
+            restore_moments(self.optimizer, self.parameters, tensors["optimizer"])
         set_random_state(tensors["random"], content["random"])
         self.step, self.saved_at = content["step"], content["step"]
         self.skipped, self.targets_seen = content["skipped"], content["targets_seen"]
@@ -380,21 +391,8 @@ class Loop:
         if not same:
             yield say_forked(forked, self.step, self.task.total_steps)
 
-    def _restore_optimizer(self, tensors: Mapping[str, Any]) -> None:
-        for number, parameter in enumerate(self.parameters):
-            prefix = f"{number}."
-            found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            if found:
-                self.optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in found.items()}  # fused: the step too
-
     def _begin_from_copy(self, forked: Mapping[str, Any]) -> Event:
         """Take weights alone from a copy that another run kept; the optimizer begins anew."""
         take_weights(self._trained()["model"], self.folder, str(forked["from"]))
         self.step = int(forked["step"])
         return say_forked(forked, self.step, self.task.total_steps)
-
-
-def _added(parts: Sequence[tuple[float, Mapping[str, float]]], total: float) -> dict[str, float]:
-    """Return the means over a step of metrics that each process summed up by weight."""
-    names = dict.fromkeys(name for _loss, values in parts for name in values)
-    return {name: sum(values.get(name, 0.0) for _loss, values in parts) / total for name in names}

@@ -11,7 +11,7 @@ from typing import Any
 
 from models.errors import UserError
 from models.lean import lean_adapters
-from models.training.adalora import lay
+from models.training.adalora import keep_ranks, lay
 from models.training.parents import Parent
 from models.training.stage import TrainSettings, check_at_least, check_choice, help_text
 from models.words import _
@@ -162,15 +162,10 @@ def continue_adapter(model: Any, folder: Path) -> None:
 
     _peft()
     adapter = read_adapter(folder)
-    if adapter.kind == "ADALORA":
-        raise UserError(
-            "training.adapter",
-            _("{path} is an AdaLoRA adapter, whose ranks were allotted for a training that is over.").format(path=folder),
-            _("Merge it first: triptych models merge {path}").format(path=folder),
-            path=str(folder),
-        )
     attach(adapter, model)
     _trainable(model, TRAINED)
+    if adapter.kind == "ADALORA":
+        keep_ranks(model, TRAINED)
 
 
 def _trainable(model: Any, name: str) -> None:

@@ -28,6 +28,7 @@ class OnlineSettings(MethodSettings):
     parent: str = field(default="sft", metadata=help_text("Step or folder of the policy; also the reference."))
     reward_model: str = field(default="", metadata=help_text("Step or folder of the reward model; empty: rule only."))
     prompts: tuple[str, ...] = field(default=(), metadata=help_text("JSONL files of {prompt}."))
+    dev: str = field(default="", metadata=help_text("JSONL file of {prompt} to evaluate on."))
     answers: int = field(default=8, metadata=help_text("Answers sampled to each prompt: the group that is compared."))
     batch_size: int = field(default=64, metadata=help_text("Answers of a micro-batch; a multiple of answers."))
     passes: int = field(default=1, metadata=help_text("Updates from each batch of answers."))
@@ -75,7 +76,10 @@ class Pay:
         self.rule = find_function(settings.rule) if settings.rule else None
         self.judge = find_function(settings.judge) if settings.judge else None
         self.prompts = texts.prompts(conversations(rows))
+        self.held_out_from = len(rows)
+        """Rows from here on are held out."""
         self._seen: list[dict[str, float]] = []
+        self._held_out: list[dict[str, float]] = []
 
     def __call__(self, completion_ids: Sequence[Sequence[int]], row: Sequence[int], **_more: Any) -> list[float]:
         """Return what each answer is paid; ``row`` is the number of its prompt."""
@@ -97,15 +101,24 @@ class Pay:
             metrics.update(more)
         if self.judge is not None:
             metrics.update(judge_answers(self.judge, self.texts, rows, answers, learned, settings.group_by)[1])
-        self._seen.append(metrics)
+        (self._held_out if row[0] >= self.held_out_from else self._seen).append(metrics)
         return [float(value) for value in paid]
 
     def metrics(self) -> dict[str, float]:
         """Return the means of the metrics since the last call."""
         seen, self._seen = self._seen, []
-        names = dict.fromkeys(name for metrics in seen for name in metrics)
-        found = {name: [metrics[name] for metrics in seen if name in metrics] for name in names}
-        return {name: sum(values) / len(values) for name, values in found.items()}
+        return _means(seen)
+
+    def held_out(self) -> dict[str, float]:
+        """Return the same of held-out prompts."""
+        seen, self._held_out = self._held_out, []
+        return _means(seen)
+
+
+def _means(seen: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for metrics in seen for name in metrics)
+    found = {name: [metrics[name] for metrics in seen if name in metrics] for name in names}
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def run_online(settings: OnlineSettings, workspace: Workspace, trainer: str, more: Mapping[str, Any]) -> Work[Mapping[str, Any]]:
@@ -122,12 +135,14 @@ def run_online(settings: OnlineSettings, workspace: Workspace, trainer: str, mor
     need_rows(workspace.folder.name, rows)
     parent = yield from find_parent(workspace, settings.parent)
     roles = {"parent": settings.parent, **({"reward": settings.reward_model} if settings.reward_model else {})}
-    inputs = gather_inputs(workspace, settings.prompts, roles, parent)
+    held_out = read_all(workspace, [settings.dev] if settings.dev else [])
+    inputs = gather_inputs(workspace, [*settings.prompts, *([settings.dev] if settings.dev else [])], roles, parent)
     device, texts = pick_device(settings.device), Texts(parent.texts)
     judge = None
     if settings.reward_model:
         judge = without_dropout(open_reward(workspace.checkpoint(settings.reward_model), device)).requires_grad_(False).eval()
-    pay = Pay(texts, rows, settings, judge)
+    pay = Pay(texts, [*rows, *held_out], settings, judge)
+    pay.held_out_from = len(rows)
     arguments = {
         "num_generations": settings.answers,
         "max_completion_length": settings.max_new_tokens,
@@ -138,8 +153,10 @@ def run_online(settings: OnlineSettings, workspace: Workspace, trainer: str, mor
         "num_iterations": settings.passes,
         **more,
     }
-    data = [{"prompt": list(messages), "row": at} for at, messages in enumerate(conversations(rows))]
-    parts = {"reward_funcs": pay, "train_dataset": rows_of(data), "processing_class": texts.tokenizer}
-    edge = Edge(trainer, arguments, parts, {"kl": "objective/kl_token"}, pay.metrics)
+    data = [{"prompt": list(messages), "row": at} for at, messages in enumerate(conversations(pay.rows))]
+    parts = {"reward_funcs": pay, "train_dataset": rows_of(data[: len(rows)]), "processing_class": texts.tokenizer}
+    if held_out:
+        parts["eval_dataset"] = rows_of(data[len(rows) :])
+    edge = Edge(trainer, arguments, parts, {"kl": "objective/kl_token"}, pay.metrics, pay.held_out)
     model = open_policy(parent, settings, device)
     return (yield from train_by_trl(edge, model, settings, workspace, inputs=inputs, stage="rlhf"))

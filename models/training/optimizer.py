@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.errors import UserError
+from models.training.sharding import placed
 from models.training.stage import TrainSettings
 from models.words import _
 
@@ -28,6 +29,24 @@ def make_optimizer(modules: Mapping[str, Any], settings: TrainSettings) -> Any:
     return torch.optim.AdamW(groups, lr=settings.lr, betas=betas, eps=settings.adam_eps, fused=True)
 
 
+def moments(optimizer: Any, parameters: Sequence[Any]) -> dict[str, Any]:
+    """Return what an optimizer keeps of each parameter, named ``NUMBER.WHAT``, to be saved."""
+    return {
+        f"{number}.{name}": value
+        for number, parameter in enumerate(parameters)
+        for name, value in optimizer.state[parameter].items()
+    }
+
+
+def restore_moments(optimizer: Any, parameters: Sequence[Any], tensors: Mapping[str, Any]) -> None:
+    """Take back what ``moments`` returned."""
+    for number, parameter in enumerate(parameters):
+        prefix = f"{number}."
+        found = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        if found:
+            optimizer.state[parameter] = {name: placed(value, parameter) for name, value in found.items()}  # fused: the step too
+
+
 def make_scaler(dtype: Any) -> Any:
     """Return the scaler that keeps fp16's small gradients from becoming 0; ``None`` for other precisions."""
     import torch
@@ -42,10 +61,12 @@ def save_memory(modules: Mapping[str, Any]) -> None:
         UserError: If a model cannot.
     """
     for module in modules.values():
-        if not hasattr(module, "gradient_checkpointing_enable"):
+        names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # before transformers 5.23 the latter alone
+        enable = next((getattr(module, name) for name in names if hasattr(module, name)), None)
+        if enable is None:
             continue
         try:
-            module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            enable({"use_reentrant": False})
         except ValueError as cause:
             raise UserError(
                 "training.setting",

@@ -165,7 +165,7 @@ def mean_nll(model: Any, documents: Sequence[Document], block: int, pad_id: int,
 
     model.eval()
     total, count = 0.0, 0
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference_mode: what FSDP gathers in it could not be trained with
         for start in range(0, len(documents), EVAL_ROWS * 4):
             batch = pack_batch(documents[start : start + EVAL_ROWS * 4], block, pad_id)[0].to(device)
             total -= float(target_logprobs(model, batch).sum())

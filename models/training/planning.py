@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import statistics
 import tempfile
@@ -17,9 +18,11 @@ from models.events import Note, Progress, Work
 from models.hub_data import fetch_named
 from models.records.training import TrainPlan
 from models.training.loop import Loop
+from models.training.parallel import ALONE, World
 from models.training.randomness import random_state, set_random_state
 from models.training.recipe import Recipe, find_step, workspace_for
 from models.training.running import precision_name
+from models.training.sharding import blocks_of, check_sharded, is_sharded
 from models.training.stage import TrainSettings
 from models.training.task import Task
 from models.words import _
@@ -27,7 +30,7 @@ from models.words import _
 WIDTH = {"fp16": 2, "bf16": 2, "fp32": 4}
 
 
-def plan(recipe: Recipe, step: str, *, output: Path | None = None, measure: int = 3) -> Work[TrainPlan]:
+def plan(recipe: Recipe, step: str, *, output: Path | None = None, measure: int = 3, processes: int = 1) -> Work[TrainPlan]:
     """Return what a step will take. Its models are opened and ``measure`` steps are taken and thrown away.
 
     Args:
@@ -35,6 +38,7 @@ def plan(recipe: Recipe, step: str, *, output: Path | None = None, measure: int 
         step: Name of the step.
         output: Folder of the chain, where earlier steps may be finished, and on whose disk it will write.
         measure: Steps to take; 0 takes none, and then time and activations are unknown.
+        processes: How many will train together; the steps are measured in this one alone.
 
     Raises:
         UserError: If there is no such step, it trains nothing, or its parent or data are not there.
@@ -45,7 +49,8 @@ def plan(recipe: Recipe, step: str, *, output: Path | None = None, measure: int 
     notes: list[str] = []
     yield from fetch_named(chosen.settings)
     with tempfile.TemporaryDirectory() as folder:
-        workspace = replace(workspace_for(recipe, chosen, output), folder=Path(folder), measure=measure)
+        world = World(0, processes if chosen.stage.parallel else 1)
+        workspace = replace(workspace_for(recipe, chosen, output), folder=Path(folder), measure=measure, world=world)
         work = chosen.stage.run(chosen.settings, workspace)
         while True:
             try:
@@ -58,22 +63,73 @@ def plan(recipe: Recipe, step: str, *, output: Path | None = None, measure: int 
             yield event
     place = next(path for path in (output or Path.cwd(), *(output or Path.cwd()).resolve().parents) if path.exists())
     free = shutil.disk_usage(place).free
-    return TrainPlan(step=step, stage=chosen.stage.name, disk_free=free, notes=tuple(notes), **found["plan"])
+    notes += _on_processes(chosen.settings, world.size, processes)
+    return TrainPlan(
+        step=step, stage=chosen.stage.name, disk_free=free, notes=tuple(notes), processes=world.size, **found["plan"]
+    )
 
 
-def measured(task: Task, settings: TrainSettings, folder: Path, steps: int) -> Work[dict[str, Any]]:
+def _on_processes(settings: TrainSettings, shared_by: int, processes: int) -> list[str]:
+    """Return what to say of several processes."""
+    if processes == 1:
+        return []
+    if shared_by == 1:
+        return [_("The first process does this stage alone, while the others wait.")]
+    if is_sharded(settings, World(0, shared_by)):
+        text = _("{n} processes divide the model among them (FSDP): memory is that of each, time that of one doing it all.")
+    else:
+        text = _("{n} processes hold the whole model each: memory is that of each, time that of one doing it all.")
+    return [text.format(n=shared_by)]
+
+
+def measured(task: Task, settings: TrainSettings, folder: Path, steps: int, world: World = ALONE) -> Work[dict[str, Any]]:
     """Return the fields of a plan from a task whose models are open, by taking steps of it."""
+    if is_sharded(settings, world):
+        check_sharded(settings, task.modules["model"])
+    with undisturbed():
+        fields = yield from _measured(task, settings, folder, steps, world.size)
+    return {**fields, **divided(task, fields, world.size)} if is_sharded(settings, world) else fields
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put torch's threads and every random generator back afterwards: the engine goes on with other things."""
     import torch
 
     threads, before = torch.get_num_threads(), random_state()
     try:
-        return (yield from _measured(task, settings, folder, steps))
-    finally:  # the engine goes on with other things
+        yield
+    finally:
         torch.set_num_threads(threads)
         set_random_state(*before)
 
 
-def _measured(task: Task, settings: TrainSettings, folder: Path, steps: int) -> Work[dict[str, Any]]:
+def divided(task: Any, fields: Mapping[str, Any], size: int) -> dict[str, int]:
+    """Return the memory of one of ``size`` processes that divide the models (FSDP).
+
+    Each holds its share, what lies outside the blocks gathered for the whole step, and two blocks: the one that runs and the
+    one that is gathered meanwhile; gradients are whole only until they are added up, block by block.
+    """
+    weights, whole_gradients = 0, 0
+    for model in {id(found): found for found in _models(task)}.values():
+        parts = [[_bytes(value) for value in block.parameters()] for block in blocks_of(model)]
+        inside, largest = sum(map(sum, parts)), max(map(sum, parts), default=0)
+        every = sum(_bytes(value) for value in (*model.parameters(), *model.buffers()))
+        trained = sum(_bytes(value) for value in model.parameters() if value.requires_grad)
+        outside = every - inside
+        kept = every / size if trained else inside / size  # a frozen reference keeps its outside whole
+        weights += math.ceil(kept) + outside + min(2 * largest, inside)
+        whole_gradients = max(whole_gradients, min(trained, max(largest, outside)))
+    return {
+        "weights": min(weights, fields["weights"] + fields["weights"] // size),
+        "gradients": math.ceil(fields["gradients"] / size) + whole_gradients,
+        "optimizer": math.ceil(fields["optimizer"] / size),
+    }
+
+
+def _measured(task: Task, settings: TrainSettings, folder: Path, steps: int, size: int) -> Work[dict[str, Any]]:
+    if size > 1:  # as the loop cuts a step up for so many
+        task.micro = max(1, min(task.micro, settings.batch_size * settings.accumulate // size))
     loop = Loop(task, settings, folder, {})
     loop._seed()
     seconds: list[float] = []
@@ -82,16 +138,23 @@ def _measured(task: Task, settings: TrainSettings, folder: Path, steps: int) -> 
         started = time.perf_counter()
         yield from task.prepare(number)
         sampling += time.perf_counter() - started
-        with _counting(task) as held:
+        with counting(task) as held:
             started = time.perf_counter()
             yield from loop._one_step()
             seconds.append(time.perf_counter() - started)
         kept, units = max(kept, held()), loop.targets_seen / (number + 1)
         yield Progress(number + 1, steps, _("measuring"))
-    return _fields(loop, settings, {"seconds": seconds, "sampling": sampling, "kept": kept, "units": units})
+    return fields_of(loop, settings, {"seconds": seconds, "sampling": sampling, "kept": kept, "units": units})
 
 
-def _fields(loop: Loop, settings: TrainSettings, found: Mapping[str, Any]) -> dict[str, Any]:
+def fields_of(loop: Any, settings: TrainSettings, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a plan.
+
+    Args:
+        loop: What trains: its ``task``, ``parameters``, ``optimizer``, ``device`` and ``autocast``.
+        settings: Of the stage.
+        found: ``seconds`` of each measured step, of ``sampling`` in all; bytes ``kept`` for gradients; ``units`` of a step.
+    """
     from models.memory import free_memory
     from models.training.methods import is_adapted
 
@@ -148,7 +211,7 @@ def _weights(task: Any) -> int:
 
 
 @contextmanager
-def _counting(task: Any) -> Iterator[Callable[[], int]]:
+def counting(task: Any) -> Iterator[Callable[[], int]]:
     """Count the bytes that forward passes keep for their gradients, weights aside; the largest micro-batch counts."""
     import torch
 
@@ -164,10 +227,10 @@ def _counting(task: Any) -> Iterator[Callable[[], int]]:
                 seen[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def loss(batch: Any) -> Any:
+    def loss(*given: Any, **more: Any) -> Any:
         seen.clear()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            result = honest(batch)
+            result = honest(*given, **more)
         largest[0] = max(largest[0], sum(seen.values()))
         return result
 

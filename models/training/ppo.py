@@ -31,7 +31,7 @@ from models.training.rollouts import (
 )
 from models.training.running import gather_inputs, read_all, train_and_publish
 from models.training.sources import load_rows
-from models.training.stage import PRECISIONS, Stage, TrainSettings, Workspace, check_at_least, check_choice, help_text
+from models.training.stage import PRECISIONS, SHARDINGS, Stage, TrainSettings, Workspace, check_at_least, check_choice, help_text
 from models.words import _
 
 
@@ -82,6 +82,7 @@ class PpoSettings(TrainSettings):
             check_at_least(name, getattr(self, name), 1)
         check_at_least("temperature", self.temperature, 0.01)
         check_choice("precision", self.precision, PRECISIONS[:3])  # its own forwards know no fp16
+        check_choice("sharding", self.sharding, SHARDINGS[:2])  # the first process does it alone
 
     @property
     def updates(self) -> int:
@@ -196,7 +197,7 @@ class PpoTask:
         """
         import torch
 
-        from models.training.forward import entropy, gather_logprobs, hidden_states, target_logits, target_logprobs
+        from models.training.forward import hidden_states, target_logits, target_logprobs, warmed
 
         width = max(int(document.trained.sum()) for document in documents)
         tables = {name: torch.zeros(len(documents), width, device=self.device) for name in ("logp", "ref", "value", "mask")}
@@ -206,14 +207,14 @@ class PpoTask:
             packed, order = self._pack([documents[at] for at in chosen])
             with torch.no_grad(), torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bf16):
                 hidden = hidden_states(self.actors.policy, packed)
-                logits = target_logits(self.actors.policy, hidden, packed) / self.settings.temperature
+                logprobs = warmed(target_logits(self.actors.policy, hidden, packed), self.settings.temperature).log_softmax(-1)
                 flat = {
-                    "logp": gather_logprobs(logits, packed.target),
+                    "logp": logprobs.gather(-1, packed.target[:, None]).squeeze(-1),
                     "ref": target_logprobs(self.actors.reference, packed, self.settings.temperature),
                     "value": self._values(hidden, packed),
                     "mask": torch.ones(len(packed.target), device=self.device),
                 }
-                entropies, count = entropies + float(entropy(logits).sum()), count + len(packed.target)
+                entropies, count = entropies - float((logprobs.exp() * logprobs).sum()), count + len(packed.target)
             for name, values in flat.items():
                 tables[name][chosen] = spread(values.float(), packed, order, width)
         mask = tables["mask"] > 0
@@ -255,12 +256,12 @@ class PpoTask:
 
     def loss(self, batch: Update) -> tuple[Any, dict[str, float]]:
         """Return policy loss + value loss (+ replay, - entropy), summed over tokens; metrics are named as in TRL."""
-        from models.training.forward import entropy, gather_logprobs, hidden_states, target_logits, target_logprobs
+        from models.training.forward import entropy, gather_logprobs, hidden_states, target_logits, target_logprobs, warmed
         from models.training.losses import ppo_diagnostics, ppo_policy, ppo_value
 
         settings = self.settings
         hidden = hidden_states(self.actors.policy, batch.packed)
-        logits = target_logits(self.actors.policy, hidden, batch.packed) / settings.temperature
+        logits = warmed(target_logits(self.actors.policy, hidden, batch.packed), settings.temperature)
         logprob = gather_logprobs(logits, batch.packed.target)
         if batch.watched >= 0 and self.watched is not None:
             self.watched = (self.watched[0], logprob.detach()[batch.packed.owner == batch.watched])

@@ -14,9 +14,11 @@ from models.hub_data import fetch_named
 from models.records.training import HIDDEN, IGNORED, LEARNED, PADDING, TRUNCATED, DataPreview, PreviewRow
 from models.training.architectures import CAUSAL, MASKED, check_tokenizer, objective_of
 from models.training.data import Document, Row, Texts, plan_rows
+from models.training.formats import LABELLED
+from models.training.labels import conversations
 from models.training.overlap import Index
 from models.training.packed import lay_out
-from models.training.pairs import PairPlan, answer_document, pair_documents
+from models.training.pairs import PairPlan, answer_document, answer_text, pair_documents
 from models.training.parents import Parent, find_parent
 from models.training.pretrain import PretrainSettings
 from models.training.recipe import Recipe, find_step, workspace_for
@@ -53,6 +55,8 @@ def preview(
         found = yield from _documents(settings, workspace, n, notes)
     elif chosen.stage.name in ("reward", "dpo"):
         found = yield from _pairs(settings, workspace, n, notes)
+    elif chosen.stage.name == "kto":
+        found = yield from _judged(settings, workspace, n, notes)
     elif chosen.stage.name in ("ppo", "grpo", "rloo", "preferences"):
         found = yield from _prompts(settings, workspace, n)
     else:
@@ -137,8 +141,28 @@ def _pairs(settings: Any, workspace: Workspace, n: int, notes: list[str]) -> Wor
     return shown, rows, (len(every), tokens, sum(int(document.trained[1:].sum()) for document in every), 0, dropped)
 
 
+def _judged(settings: Any, workspace: Workspace, n: int, notes: list[str]) -> Work[Found]:
+    """Answers that are good or bad by themselves, in the order of the training, cut as TRL cuts them."""
+    from models.training.kto import order_of
+
+    parent = yield from _parent(settings, workspace)
+    texts, longest = Texts(parent.texts), settings.max_length
+    rows = yield from _load(workspace, settings.data, settings, LABELLED, notes)
+    answers = texts.answers([answer_text(row["completion"]) for row in rows])
+    whole = [answer_document(*pair) for pair in zip(texts.prompts(conversations(rows)), answers, strict=True)]
+    kept = [at for at in order_of(len(rows), settings.seed) if whole[at].trained[:longest].any()]
+    cut = {at: Document(whole[at].ids[:longest], whole[at].trained[:longest]) for at in kept}
+    shown = []
+    for at in kept[:n]:
+        title, tail = (_("good answer") if rows[at]["label"] else _("bad answer")), whole[at].ids[longest:][:TAIL]
+        ids, flags = np.concatenate([cut[at].ids, tail]), np.concatenate([_flags(cut[at]), np.full(len(tail), TRUNCATED)])
+        shown.append(_row(texts, title, ids, flags, np.zeros(len(ids))))
+    tokens, learned = sum(len(one.ids) for one in cut.values()), sum(int(one.trained[1:].sum()) for one in cut.values())
+    n_cut = sum(len(whole[at].ids) > longest for at in kept)
+    return shown, rows, (len(kept), tokens, learned, n_cut, len(rows) - len(kept))
+
+
 def _prompts(settings: Any, workspace: Workspace, n: int) -> Work[Found]:
-    from models.training.labels import conversations
     from models.training.running import read_all
 
     parent = yield from _parent(settings, workspace)

@@ -262,7 +262,8 @@ def _check_output(recipe: Recipe, output: Path, resume: bool) -> None:
             _("Add --resume to continue it, or choose another --output."),
             path=str(output),
         )
-    write_json(output / "recipe.json", {"name": recipe.name, "recipe": recipe.content})
+    folder = str(recipe.path.parent.resolve())
+    write_json(output / "recipe.json", {"name": recipe.name, "recipe": recipe.content, "folder": folder})
 
 
 def _make_world(recipe: Recipe, output: Path) -> Work[None]:
@@ -329,10 +330,13 @@ def _journalled(work: Work[Mapping[str, Any]], journal: Journal, reports: Report
                 result: Mapping[str, Any] = end.value
                 return result
             journal.write(event)
-            reports.write(event)
+            notes = reports.write(event)
             if _stop_file(output).exists():
                 (journal.path.parent / "STOP").touch()
             yield event
+            for note in notes:
+                journal.write(note)
+                yield note
     finally:
         work.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -16,8 +17,10 @@ from models.training.checkpoints import publish, publish_adapter
 from models.training.data import Row, file_hash, read_rows
 from models.training.forking import origin_of
 from models.training.loop import Loop
+from models.training.parallel import World
 from models.training.parents import Parent
 from models.training.room import patiently
+from models.training.sharding import is_sharded
 from models.training.stage import TrainSettings, Workspace, as_settings
 from models.training.task import Outcome, Task
 from models.words import _
@@ -93,27 +96,31 @@ def train_and_publish(
     if workspace.measure is not None:
         from models.training.planning import measured
 
-        return {"plan": (yield from measured(task, settings, workspace.folder, workspace.measure))}
+        return {"plan": (yield from measured(task, settings, workspace.folder, workspace.measure, workspace.world))}
     started = time.time()
-    loop = Loop(task, settings, workspace.folder, inputs.all(), workspace.world)
+    loop = make_loop(task, settings, workspace.folder, inputs.all(), workspace.world)
     yield Note(
         _("{stage}: {total_steps} steps in {precision} on {device}").format(
             stage=stage, total_steps=task.total_steps, precision=precision_name(loop.autocast), device=loop.device
         )
     )
 
-    def write(target: Path, manifest: Mapping[str, Any], what: str) -> Work[None]:
+    def write(target: Path, manifest: Mapping[str, Any], what: str, goes_on: bool = False) -> Work[None]:
         """Write the model, waiting for room on a full disk if the settings say so."""
-        model, wait = task.modules["model"], settings.disk_full == "pause"
-        yield from patiently(
-            lambda: write_checkpoint(model, settings, inputs, target, manifest), workspace.folder, what, wait=wait
-        )
+        model = task.modules["model"]
+
+        def now() -> None:
+            with loop.whole():
+                spare = copy.deepcopy(model) if goes_on and is_absorbed(model, inputs) else model
+                write_checkpoint(spare, settings, inputs, target, manifest)
+
+        yield from patiently(now, workspace.folder, what, wait=settings.disk_full == "pause")
 
     def snapshot(step: int) -> Work[Saved]:
         """Keep a copy of the model beside its run, to choose among later."""
         manifest = describe_run(stage, settings, workspace, inputs, {"steps": step})
         target = workspace.folder / "snapshots" / f"step-{step}"
-        yield from write(target, manifest, _("the copy of step {step}").format(step=step))
+        yield from write(target, manifest, _("the copy of step {step}").format(step=step), goes_on=True)
         return Saved(f"snapshots/step-{step}", step)
 
     loop.snapshot = snapshot
@@ -122,9 +129,9 @@ def train_and_publish(
     if outcome.stopped:
         return STOPPED
     metrics: dict[str, Any] = {**outcome.metrics, "steps": outcome.steps, "seconds": round(time.time() - started, 1)}
-    metrics.update(_sizes(task.modules["model"]))
-    if finish is not None:
-        metrics.update(finish())
+    metrics |= _sizes(task.modules["model"])
+    metrics |= loop.together(finish) if finish is not None else {}
+    loop.gather()
     if loop.skipped:
         metrics["steps_skipped"] = loop.skipped
     manifest = describe_run(stage, settings, workspace, inputs, metrics)
@@ -133,6 +140,15 @@ def train_and_publish(
         yield from write(workspace.folder / "checkpoint", manifest, _("the checkpoint"))
     yield Saved("checkpoint", outcome.steps)
     return metrics
+
+
+def make_loop(task: Task, settings: TrainSettings, folder: Path, inputs: Mapping[str, str], world: World) -> Loop:
+    """Return what trains a task: the loop, or the one whose processes each hold a share of the model."""
+    if is_sharded(settings, world):
+        from models.training.sharded_loop import ShardedLoop
+
+        return ShardedLoop(task, settings, folder, inputs, world)
+    return Loop(task, settings, folder, inputs, world)
 
 
 def _sizes(model: Any) -> dict[str, int]:
@@ -149,6 +165,13 @@ def _sizes(model: Any) -> dict[str, int]:
     return found
 
 
+def is_absorbed(model: Any, inputs: Inputs) -> bool:
+    """Return whether writing a model merges its adapter into it: a reward model's base has no score to lay one beside."""
+    from models.training.methods import is_adapted
+
+    return is_adapted(model) and (inputs.base is None or hasattr(model, "score"))
+
+
 def write_checkpoint(
     model: Any, settings: TrainSettings, inputs: Inputs, target: Path, manifest: Mapping[str, Any]
 ) -> None:
@@ -159,7 +182,7 @@ def write_checkpoint(
     if not is_adapted(model):
         publish(model, inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
         return
-    if inputs.base is None or hasattr(model, "score"):  # a reward model: its base has no score to lay an adapter beside
+    if inputs.base is None or is_absorbed(model, inputs):
         publish(absorb(model), inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
         return
     merge = bool(getattr(settings, "merge", False))

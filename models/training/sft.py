@@ -38,6 +38,19 @@ class SftSettings(MethodSettings):
     )
     epochs: float = field(default=2.0, metadata=help_text("Passes over the data, when steps is 0."))
 
+    def __post_init__(self) -> None:
+        """Raise ``UserError`` for a value that cannot work."""
+        super().__post_init__()
+        if self.init_tokens and self.method != "full":
+            raise UserError(
+                "training.setting",
+                _("init_tokens changes the base's own weights, which an adapter ({method}) leaves as they are.").format(
+                    method=self.method
+                ),
+                _("Leave init_tokens out, or use full."),
+                setting="init_tokens",
+            )
+
 
 def start_tokens(model: Any, tokenizer_file: Path, assignments: Sequence[str]) -> None:
     """Set embeddings of new tokens to the mean of known ones (tied output embeddings follow), so that SFT need not find them.

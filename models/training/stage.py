@@ -19,6 +19,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SCHEDULES = ("cosine", "linear", "constant", "wsd")
 DTYPES = ("fp16", "bf16", "fp32")
 OPTIMIZERS = ("adamw", "muon")
+SHARDINGS = ("auto", "none", "full")
 REPORTS = ("tensorboard", "wandb", "mlflow")
 
 
@@ -167,6 +168,10 @@ class TrainSettings:
     sample_prompts: tuple[str, ...] = field(default=(), metadata=help_text("Prompts answered as it trains, to see them change."))
     sample_every: int = field(default=0, metadata=help_text("Steps between those answers; 0 answers at the start and the end."))
     sample_tokens: int = field(default=32, metadata=help_text("Longest of those answers; the likeliest token is taken."))
+    sharding: str = field(
+        default="auto",
+        metadata=help_text("Several processes: full divides the model (FSDP), none repeats it (DDP), auto as accelerate says."),
+    )
     nan: str = field(default="stop", metadata=help_text("On a loss or gradient that is not finite: stop or skip."))
 
     def __post_init__(self) -> None:
@@ -177,6 +182,7 @@ class TrainSettings:
         check_choice("disk_full", self.disk_full, ("pause", "stop"))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("nan", self.nan, ("stop", "skip"))
+        check_choice("sharding", self.sharding, SHARDINGS)
         check_choice("bad_rows", self.bad_rows, ("stop", "skip"))
         for name in self.report_to:
             check_choice("report_to", name, REPORTS)

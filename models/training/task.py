@@ -47,6 +47,21 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
+class Gradients:
+    """What one pass over a step's micro-batches gave, besides the gradients: sums over this process's share."""
+
+    loss: float
+    values: Mapping[str, float]
+    suspect: Any = None
+
+
+def means(parts: Sequence[tuple[float, Mapping[str, float]]], total: float) -> dict[str, float]:
+    """Return the means over a step of metrics that each process summed up by weight."""
+    names = dict.fromkeys(name for _loss, values in parts for name in values)
+    return {name: sum(values.get(name, 0.0) for _loss, values in parts) / total for name in names}
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a loop ended: steps done, whether a STOP file ended it, last metrics."""
 

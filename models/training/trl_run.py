@@ -16,11 +16,12 @@ from models.lean import lean_adapters
 from models.memory import is_out_of_memory
 from models.threads import in_thread
 from models.training.checkpoints import clean_states, newest_state
-from models.training.loop import STOP, fingerprint
+from models.training.identity import fingerprint
+from models.training.loop import STOP
 from models.training.methods import MethodSettings, adapter_config, seeded_adapter
 from models.training.parallel import launched
 from models.training.parents import Parent
-from models.training.room import no_space, patiently, too_large
+from models.training.room import no_space, patiently
 from models.training.running import STOPPED, Inputs, describe_run, write_checkpoint
 from models.training.stage import TrainSettings, Workspace
 from models.training.trl_state import STATES, ours
@@ -44,6 +45,7 @@ NAMES = {
 }
 """What TRL calls a metric, and what the journal calls it; the others of TRL's are left out."""
 ENDED = "completions/clipped_ratio"
+HELD_OUT = "eval_"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Edge:
         parts: Further arguments of the trainer: data, tokenizer, what pays.
         names: Further metrics of TRL with their names in the journal.
         more: Gives metrics that were gathered beside the trainer since it was last asked.
+        held_out: The same of an evaluation.
     """
 
     trainer: str
@@ -63,6 +66,7 @@ class Edge:
     parts: Mapping[str, Any]
     names: Mapping[str, str] = field(default_factory=dict)
     more: Callable[[], Mapping[str, float]] = dict
+    held_out: Callable[[], Mapping[str, float]] = dict
 
 
 def check_edge(settings: MethodSettings) -> None:
@@ -72,6 +76,9 @@ def check_edge(settings: MethodSettings) -> None:
         ("precision", settings.precision == "fp16", _("auto, fp32 or bf16")),
         ("snapshot_every", settings.snapshot_every > 0, "0"),
         ("nan", settings.nan != "stop", "stop"),
+        ("best", bool(settings.best), '""'),
+        ("patience", settings.patience > 0, "0"),
+        ("sharding", settings.sharding == "full", "none"),
         ("sample_prompts", bool(settings.sample_prompts), "[]"),
     )
     for name, wrong, instead in refused:
@@ -88,13 +95,9 @@ def need_trl(workspace: Workspace) -> Any:
     """Return the package ``trl``.
 
     Raises:
-        UserError: If it is not installed, if there is more than one process, or if the step is to be measured.
+        UserError: If it is not installed, or if there is more than one process.
     """
-    if workspace.measure is not None:
-        raise UserError(
-            "training.plan", _("The steps of TRL's trainers are not measured beforehand."), _("Start it with few steps.")
-        )
-    if launched()[1] > 1:
+    if workspace.measure is None and launched()[1] > 1:
         raise UserError(
             "training.parallel",
             _("The stages of TRL train in one process here."),
@@ -113,6 +116,7 @@ def need_trl(workspace: Workspace) -> Any:
 
 def open_policy(parent: Parent, settings: MethodSettings, device: str) -> Any:
     """Return the model to train: whole, or with an adapter as PEFT wraps it, which is how TRL knows one."""
+    from models.adapters import read_adapter
     from models.training.llama import open_causal, place, without_dropout
 
     if settings.method == "full":
@@ -121,6 +125,13 @@ def open_policy(parent: Parent, settings: MethodSettings, device: str) -> Any:
 
     model = open_causal(parent.folder)
     if parent.adapter is not None:
+        if read_adapter(parent.adapter).kind == "ADALORA":
+            raise UserError(
+                "training.adapter",
+                _("{path} is an AdaLoRA adapter, whose ranks TRL's trainers would not keep.").format(path=parent.adapter),
+                _("Merge it first: triptych models merge {path}").format(path=parent.adapter),
+                path=str(parent.adapter),
+            )
         return place(PeftModel.from_pretrained(model, str(parent.adapter), is_trainable=True), device)
     with lean_adapters(), seeded_adapter(model, settings):
         return place(get_peft_model(model, adapter_config(settings)), device)
@@ -135,6 +146,12 @@ def train_by_trl(
     sampled and not used up are sampled anew, so the course is not bit-identical to an uninterrupted one.
     """
     started, folder = time.time(), workspace.folder
+    if workspace.measure is not None:
+        from models.training.trl_plan import measured_by_trl
+
+        trainer, _watcher = make_trainer(edge, model, settings, folder, "")
+        judge = getattr(edge.parts.get("reward_funcs"), "reward_model", None)
+        return {"plan": (yield from measured_by_trl(trainer, settings, judge, workspace.measure))}
     (folder / STOP).unlink(missing_ok=True)
     clean_states(folder / STATES, settings.keep if workspace.resume else 0)
     state = newest_state(folder / STATES) if workspace.resume else None
@@ -149,6 +166,9 @@ def train_by_trl(
         if settings.threads:
             torch.set_num_threads(settings.threads)
         trainer.train(resume_from_checkpoint=None if state is None else str(state))
+        evaluated = settings.eval_every and trainer.state.global_step % settings.eval_every == 0
+        if trainer.eval_dataset is not None and not watcher.stopped and not evaluated:
+            trainer.evaluate()
 
     yield from _watched(train, watcher, folder)
     steps = trainer.state.global_step
@@ -178,7 +198,12 @@ def _watched(train: Callable[[], None], watcher: Any, folder: Path) -> Iterator[
     except (RuntimeError, MemoryError, UserError) as error:
         yield from watcher.heard()
         if is_out_of_memory(error):
-            raise too_large(watcher.step + 1) from error
+            raise UserError(
+                "training.memory",
+                _("Memory ran out at step {step}, and TRL's trainers do not halve micro-batches.").format(step=watcher.step + 1),
+                _("Lower batch_size and raise accumulate by as much, or set checkpointing: true; the saved state is intact."),
+                step=watcher.step + 1,
+            ) from error
         raise
     except OSError as error:
         raise no_space(_("The state of step {step} of {name}").format(step=watcher.step, name=folder.name), error) from error
@@ -194,14 +219,15 @@ def make_trainer(edge: Edge, model: Any, settings: TrainSettings, folder: Path, 
 
     name = edge.trainer
     config = getattr(trl, name.removesuffix("Trainer") + "Config")
-    arguments = config(**{**common_arguments(settings, folder), **edge.arguments})
+    held_out = evaluation_arguments(settings) if edge.parts.get("eval_dataset") is not None else {}
+    arguments = config(**{**common_arguments(settings, folder), **held_out, **edge.arguments})
     if arguments.device.type == "cuda":
         arguments._n_gpu = 1  # else the Trainer splits batches over every card that it sees
     trainer = ours(getattr(trl, name), settings, folder, identity)(model=model, args=arguments, **edge.parts)
     if getattr(trainer, "ref_model", None) is not None:
         trainer.ref_model.load_state_dict(model.state_dict())  # also where the base was merged with an adapter
     trainer.remove_callback(PrinterCallback)
-    watcher = type("Watching", (Watcher, TrainerCallback), {})(settings, folder, {**NAMES, **edge.names}, edge.more)
+    watcher = type("Watching", (Watcher, TrainerCallback), {})(settings, folder, edge)
     trainer.add_callback(watcher)
     return trainer, watcher
 
@@ -233,13 +259,21 @@ def common_arguments(settings: TrainSettings, folder: Path) -> dict[str, Any]:
     }
 
 
+def evaluation_arguments(settings: TrainSettings) -> dict[str, Any]:
+    """Return what a trainer is told of when to evaluate; at the end it is asked to."""
+    return {
+        "eval_strategy": "steps" if settings.eval_every else "no",
+        "eval_steps": settings.eval_every or None,
+        "per_device_eval_batch_size": settings.batch_size,
+    }
+
+
 class Watcher:
     """Hears what a trainer logs and tells it when to end; used from two threads, joined with TRL's callback class on use."""
 
-    def __init__(
-        self, settings: TrainSettings, folder: Path, names: Mapping[str, str], more: Callable[[], Mapping[str, float]]
-    ) -> None:
-        self.settings, self.folder, self.names, self.more = settings, folder, names, more
+    def __init__(self, settings: TrainSettings, folder: Path, edge: Edge) -> None:
+        self.settings, self.folder, self.edge = settings, folder, edge
+        self.names = {**NAMES, **edge.names}
         self.step, self.total = 0, 0
         self.stopped = False
         self.last: dict[str, float] = {}
@@ -277,7 +311,10 @@ class Watcher:
         values = translated(logs or {}, self.names)
         if not values:
             return
-        values.update(self.more())
+        if "loss" in values:
+            values.update(self.edge.more())
+        else:
+            values.update({f"{HELD_OUT}{name}": value for name, value in self.edge.held_out().items()})
         self.last = {**self.last, **values}
         self._events.put(Metrics(state.global_step, values))
         if not all(math.isfinite(values.get(name, 0.0)) for name in ("loss", "grad_norm")):
@@ -292,12 +329,14 @@ class Watcher:
 
 
 def translated(logs: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:
-    """Return TRL's metrics by the journal's names; empty for the summary that the Trainer logs last."""
-    if "loss" not in logs:
+    """Return TRL's metrics by the journal's names, of a step or of an evaluation; empty for the summary that is logged last."""
+    before = "" if "loss" in logs else HELD_OUT
+    if f"{before}loss" not in logs:
         return {}
-    values = {names[name]: float(value) for name, value in logs.items() if name in names and value is not None}
-    if logs.get(ENDED) is not None:
-        values["val/eos_rate"] = 1.0 - float(logs[ENDED])
+    given = {name.removeprefix(before): value for name, value in logs.items() if name.startswith(before) and value is not None}
+    values = {f"{before}{names[name]}": float(value) for name, value in given.items() if name in names}
+    if ENDED in given:
+        values[f"{before}val/eos_rate"] = 1.0 - float(given[ENDED])
     return values
 
 

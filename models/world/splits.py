@@ -14,6 +14,7 @@ from models.errors import UserError
 from models.words import _
 from models.world import documents, instructions, items, lexicon
 from models.world import language as words
+from models.world import news as events
 from models.world.facts import GROUPS, Entity, World, build_world
 from models.world.items import Item, Wordings
 
@@ -175,14 +176,14 @@ def held_out_items(world: World, settings: WorldSettings, benchmark: str, group:
     Raises:
         UserError: there is no such benchmark.
     """
-    if benchmark not in BENCHMARKS:
+    if benchmark not in _MAKERS:
         raise UserError(
             "world-benchmark",
             _("The world has no benchmark {benchmark!r}.").format(benchmark=benchmark),
-            _("Known are {names}.").format(names=", ".join(BENCHMARKS)),
+            _("Known are {names}.").format(names=", ".join(_MAKERS)),
         )
     generator = random.Random(f"items {world.seed} {benchmark} {group}")
-    made = _MAKERS[benchmark](generator, world, settings, group)
+    made: Iterable[Item] = _MAKERS[benchmark](generator, world, settings, group)
     return [dataclasses.replace(item, id=f"{benchmark}-{group}-{index}") for index, item in enumerate(made)]
 
 
@@ -232,6 +233,19 @@ def _premises(generator: random.Random, world: World, settings: WorldSettings, g
             yield dataclasses.replace(asked, benchmark="world_false_premise", cell="true_relation")
 
 
+def news(world: World, settings: WorldSettings) -> tuple[events.News, ...]:
+    """Return what happens in a world after its texts, about names that none of its texts and items has."""
+    benchmarks = ("world_unknown", "world_translation", "world_summaries", "world_refusal")
+    taken = {item.entity for name in benchmarks for item in held_out_items(world, settings, name)}
+    return events.news_of(world, taken)
+
+
+def _cutoff(generator: random.Random, world: World, settings: WorldSettings, group: str) -> Iterator[Item]:
+    """Questions about the news: there is one set of it, whatever the group."""
+    del generator, group
+    yield from events.questions(world, news(world, settings))
+
+
 _MAKERS = {
     "world_perplexity": _articles,
     "world_questions": _questions,
@@ -240,6 +254,7 @@ _MAKERS = {
     "world_unknown": _from_tasks("unknown", "unknown_check"),
     "world_false_premise": _premises,
     "world_refusal": _from_tasks("harmful", "benign"),
+    events.BENCHMARK: _cutoff,
 }
 
 

@@ -276,6 +276,11 @@ def test_results_json_has_exactly_its_fields(runs, tmp_path):
         "n",
         "higher_is_better",
         "neutral",
+        "n_failed",
+        "n_skipped",
+        "n_overlap",
+        "n_compared",
+        "overlap",
     }
     assert set(content["comparisons"][0]) == {
         "benchmark", "metric", "a", "b", "difference", "low", "high", "p_adjusted", "n", "test", "detectable", "n_needed",

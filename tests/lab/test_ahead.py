@@ -29,7 +29,12 @@ def recipe(folder: Path, **sft: Any) -> str:
         {"stage": "pretrain", "data": [str(folder / "texts.jsonl")], "model": SHAPE, "steps": 500, **FAST},
         {"stage": "sft", "data": [str(folder / "talk.jsonl")], "steps": 7, "sample_prompts": ["x"], **FAST, **sft},
         {"stage": "preferences", "prompts": [str(folder / "prompts.jsonl")], "labeller": "models.training.labels:shortest"},
-        {"stage": "reward", **FAST},
+        {"stage": "reward", "epochs": 1, "batch_size": 4, **FAST},
+        {"stage": "dpo", "steps": 6, "batch_size": 4, "dev": "preferences/dev.jsonl", **FAST},
+        {"stage": "ppo", "prompts": [str(folder / "prompts.jsonl")], "rollouts": 4, "rollout_size": 8, "minibatch": 4,
+         "max_new_tokens": 4, **FAST},
+        {"stage": "interpolate", "name": "between", "checkpoint": "dpo"},
+        {"stage": "sft", "name": "last", "parent": "between", "data": [str(folder / "talk.jsonl")], **FAST},
     ]
     return yaml.safe_dump({"name": "draft", "seed": 1, "stages": steps})
 
@@ -55,8 +60,9 @@ def test_what_a_step_begins_from(corpus: Path, tmp_path: Path) -> None:
     assert ahead.needed(loaded, "tokenizer") == []
     assert ahead.needed(loaded, "pretrain") == ["tokenizer"]
     assert ahead.needed(loaded, "sft") == ["tokenizer", "pretrain"]
-    with pytest.raises(UserError, match="reward begins from what preferences makes"):
-        ahead.needed(loaded, "reward")
+    assert ahead.needed(loaded, "ppo") == ["tokenizer", "pretrain", "sft", "preferences", "reward"]
+    with pytest.raises(UserError, match="last begins from what between makes"):
+        ahead.needed(loaded, "last")
     (tmp_path / "r.yaml").write_text(recipe(corpus, parent="."))  # the folder of the recipe itself
     assert ahead.needed(load_recipe(tmp_path / "r.yaml"), "sft") == []
     own = yaml.safe_load(recipe(corpus, parent="/models/base"))
@@ -104,6 +110,26 @@ def test_plan_and_preview_of_a_chain_that_was_never_started(
     assert finish(ahead.preview(text, "pretrain", output=str(kept))).documents > 0  # a run's finished steps
 
 
+def test_rl_is_planned_before_anything_was_trained(corpus: Path, home: Path) -> None:
+    """24 prompts, two pairs each at most, a tenth held out; what a step predicts is what its pairs and answers may be at most."""
+    text = recipe(corpus)
+    said = "preferences has made no pairs yet: 43 stand in for them, as many and as long as they can get."
+    plan = finish(ahead.plan(text, "reward"))
+    assert (plan.steps, plan.measured, plan.units) == (11, 3, 4)  # 43 pairs, 4 a step
+    assert plan.notes[:2] == ("pretrain, sft is not trained yet: weights of its shape stand in for it.", said)
+    shown = finish(ahead.preview(text, "reward", n=2))
+    assert shown.documents == 2 * 43
+    assert len(shown.rows) == 4
+    plan = finish(ahead.plan(text, "dpo"))
+    assert (plan.steps, plan.measured) == (6, 3)
+    assert said in plan.notes
+    plan = finish(ahead.plan(text, "ppo"))
+    assert (plan.steps, plan.measured) == (16, 3)
+    assert plan.notes[0] == "pretrain, sft, reward is not trained yet: weights of its shape stand in for it."
+    assert plan.seconds > plan.steps * plan.seconds_per_step  # sampling is part of it
+    assert plan.weights > 2.9 * 4 * plan.parameters  # policy, reference, reward model
+
+
 def test_it_is_made_again_for_another_shape_and_the_child_dies_when_nobody_waits(corpus: Path) -> None:
     work = ahead.plan(recipe(corpus).replace("width: 32", "width: 64"), "sft")
     events = [next(work) for _ in range(4)]
@@ -142,8 +168,8 @@ def test_only_a_few_are_kept_and_first_of_all_those_in_use(tmp_path: Path, monke
 def test_what_cannot_be_looked_at_is_said(corpus: Path) -> None:
     with pytest.raises(UserError, match="trains nothing"):
         finish(ahead.plan(recipe(corpus), "tokenizer"))
-    with pytest.raises(UserError, match="begins from what preferences makes"):
-        finish(ahead.preview(recipe(corpus), "reward"))
+    with pytest.raises(UserError, match="begins from what between makes"):
+        finish(ahead.preview(recipe(corpus), "last"))
     with pytest.raises(UserError, match="There is no benchmark and no file 'nothing'"):
         finish(ahead.preview(recipe(corpus), "pretrain", against="nothing"))
     with pytest.raises(UserError, match="lr is -1"):

@@ -191,6 +191,23 @@ def test_smollm_learns_by_lora_from_its_gguf(tmp_path, smollm):
     assert torch.allclose(logits_of(whole.model), logits_of(plain), atol=1e-3)
 
 
+def test_copies_of_a_reward_adapter_on_the_way_change_nothing(root):
+    settings = reward.RewardSettings(parent="pretrain", pairs=("pairs.jsonl",), steps=4, batch_size=8, method="lora", **LORA)
+    alone, _ = losses(reward.STAGE, settings, root, "rewarded")
+    copied = reward.RewardSettings(**{**vars(settings), "snapshot_every": 1})
+    assert losses(reward.STAGE, copied, root, "copied")[0] == alone
+    paths = [root / step / "checkpoint/model.safetensors" for step in ("rewarded", "copied")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    first = root / "copied/snapshots/step-1/model.safetensors"
+    assert first.read_bytes() != paths[0].read_bytes()
+
+
+def test_init_tokens_and_an_adapter_are_refused():
+    assert sft.SftSettings(init_tokens=("<|user|>=Q",)).init_tokens
+    with pytest.raises(UserError, match=r"init_tokens changes the base's own weights, which an adapter \(lora\)"):
+        sft.SftSettings(init_tokens=("<|user|>=Q",), method="lora")
+
+
 def test_an_encoder_is_refused_in_one_sentence(root, tmp_path):
     folder = write_model(tmp_path / "bert", "bert")
     with pytest.raises(UserError, match="is a model of the kind encoder"):
@@ -405,7 +422,46 @@ def test_the_penalty_is_that_of_peft(root):
             assert torch.allclose(value.grad, theirs[name].grad, atol=1e-6), name
 
 
-def test_adalora_needs_some_steps_and_is_not_trained_further(root):
+def test_an_adalora_adapter_is_trained_further_with_the_ranks_it_was_left(root):
+    from safetensors.torch import load_file
+
+    def entries(step):
+        saved = load_file(root / step / "checkpoint/adapter_model.safetensors")
+        return {name: value for name, value in saved.items() if "lora_E" in name}
+
+    shape = LoraShape(rank=2, alpha=8.0, start_rank=4)
+    settings = sft.SftSettings(data=("talk.jsonl",), steps=30, batch_size=4, method="adalora", **{**LORA, "lora": shape})
+    before, _ = losses(sft.STAGE, settings, root, "ranked")
+    more = {**vars(settings), "parent": "ranked", "steps": 6, "warmup": 0}
+    after, _ = losses(sft.STAGE, sft.SftSettings(**more), root, "on")
+    assert after[0] < before[0] - 1  # from where it was
+    assert sum(after[-2:]) < sum(after[:2])
+    for name, value in entries("on").items():
+        first = entries("ranked")[name]
+        assert ((value != 0) == (first != 0)).all(), name
+        assert torch.equal(value, first) == (not first.any()), name
+    work = sft.STAGE.run(sft.SftSettings(**more), workspace(root, "cut"))
+    assert next(event for event in work if isinstance(event, Metrics) and event.step == 3)
+    work.close()
+    assert losses(sft.STAGE, sft.SftSettings(**more), root, "cut", resume=True)[0] == after[3:]
+
+
+def test_dpo_goes_on_from_an_adalora_adapter(root):
+    from safetensors.torch import load_file
+
+    settings = sft.SftSettings(data=("talk.jsonl",), steps=12, batch_size=4, method="adalora", **LORA)
+    run_stage(sft.STAGE, settings, root, "allotted")
+    further = dpo.DpoSettings(parent="allotted", pairs=("pairs.jsonl",), steps=6, batch_size=8, method="lora", **LORA)
+    course, _ = losses(dpo.STAGE, further, root, "preferred")
+    assert course[0] == pytest.approx(0.6931472, abs=1e-6)  # the reference is a copy of the adapter
+    assert course[-1] < course[0]
+    one, two = (load_file(root / step / "checkpoint/adapter_model.safetensors") for step in ("allotted", "preferred"))
+    for name in one:
+        if "lora_E" in name:
+            assert ((one[name] != 0) == (two[name] != 0)).all(), name
+
+
+def test_adalora_needs_some_steps(root):
     short = sft.SftSettings(data=("talk.jsonl",), steps=3, method="adalora", **LORA)
     with pytest.raises(UserError, match="at least 10 steps"):
         run_stage(sft.STAGE, short, root, "short")

@@ -153,8 +153,106 @@ def test_closing_early_saves_and_raises_nothing(root):
     assert newest_state(root / "closed/state") is not None
 
 
+RECIPE = """
+name: ahead
+seed: 4
+stages:
+  - {stage: grpo, parent: sft, reward_model: reward, rule: "models.training.labels:shortest", prompts: [prompts.jsonl], steps: 9,
+     answers: 4, batch_size: 16, max_new_tokens: 6, precision: fp32, dtype: fp32, device: cpu, save_every: 2, passes: 2}
+  - {stage: kto, parent: sft, data: [pairs.jsonl], epochs: 1, batch_size: 8, max_length: 30, precision: fp32}
+  - {stage: kto, name: lora, parent: sft, data: [pairs.jsonl], steps: 5, batch_size: 8, method: lora, precision: fp32}
+"""
+
+
+@pytest.fixture
+def recipe(root):
+    from models.training.recipe import load_recipe
+
+    (root / "recipe.yaml").write_text(RECIPE.replace("parent: sft", f"parent: {root}/sft/checkpoint").replace(
+        "reward_model: reward", f"reward_model: {root}/reward/checkpoint"))  # fmt: skip
+    return load_recipe(root / "recipe.yaml")
+
+
+def test_a_plan_takes_some_steps_of_the_trainer_and_writes_nothing(root, recipe):
+    from models.events import finish
+    from models.training.planning import plan
+
+    before = sorted(root.rglob("*"))
+    weights = sum(value.numel() for value in open_causal(root / "sft/checkpoint").parameters())
+    found = finish(plan(recipe, "grpo"))
+    assert (found.parameters, found.trained, found.steps, found.measured, found.units) == (weights, weights, 9, 4, 16)
+    assert found.weights > 2.9 * 4 * weights  # policy, reference and reward model
+    assert found.gradients == 4 * weights
+    assert found.optimizer == pytest.approx(8 * weights, rel=0.01)
+    assert found.activations > 0
+    assert found.seconds == pytest.approx(9 * found.seconds_per_step)
+    assert found.disk > 3 * 12 * weights
+    whole, adapter = finish(plan(recipe, "kto")), finish(plan(recipe, "lora"))
+    assert (whole.steps, whole.measured) == (6, 3)  # 48 answers, 8 a step
+    assert adapter.trained < whole.trained / 3
+    assert adapter.method == "lora"
+    assert sorted(root.rglob("*")) == before
+
+
+def test_good_and_bad_answers_are_shown_as_they_are_cut(root, recipe):
+    from models.events import finish
+    from models.records.training import LEARNED, TRUNCATED
+    from models.training.preview import preview
+
+    found = finish(preview(recipe, "lora", 6))
+    assert {row.title for row in found.rows} == {"good answer", "bad answer"}
+    for row in found.rows:
+        learned = "".join(text for text, flag in zip(row.texts, row.flags, strict=True) if flag == LEARNED).strip()
+        assert learned.startswith("In " if row.title == "good answer" else "No.")
+    assert (found.documents, found.cut, found.dropped) == (48, 0, 0)
+    lengths = [len(row.ids) for row in found.rows]
+    from dataclasses import replace as changed
+
+    short = changed(recipe, steps=tuple(changed(step, settings=changed(step.settings, max_length=max(lengths) - 1))
+                                        if step.name == "lora" else step for step in recipe.steps))  # fmt: skip
+    cut = finish(preview(short, "lora", 6))
+    assert cut.cut > 0
+    assert any(TRUNCATED in row.flags for row in cut.rows)
+    assert cut.documents + cut.dropped == 48
+
+
+def test_held_out_prompts_are_judged_and_the_training_takes_no_notice(root):
+    settings = grpo.GrpoSettings(**{**ONLINE, "reward_model": "reward"}, steps=4)
+    alone, _ = run(grpo.STAGE, settings, root, "alone")
+    watched, metrics = run(grpo.STAGE, replace(settings, dev="prompts.jsonl", eval_every=2), root, "watched")
+    assert curve(watched, "loss") == curve(alone, "loss")
+    paid = [(event.step, event.values["eval_objective/paid"]) for event in watched if isinstance(event, Metrics)
+            and "eval_objective/paid" in event.values]  # fmt: skip
+    assert [step for step, _ in paid] == [2, 4]
+    assert paid[0] != paid[1]
+    assert {"eval_objective/scores", "eval_val/length", "eval_judge/score", "objective/paid"} <= metrics.keys()
+    before, _ = run(grpo.STAGE, replace(settings, dev="prompts.jsonl"), root, "last")
+    assert len(curve(before, "eval_objective/paid")) == 1  # only at the end
+
+
+def test_kto_is_judged_on_held_out_answers(root):
+    settings = kto.KtoSettings(data=("pairs.jsonl",), dev="pairs.jsonl", eval_every=2, steps=4, batch_size=16, lr=3e-3, **FAST)
+    events, metrics = run(kto.STAGE, settings, root, "judged")
+    assert len(curve(events, "eval_loss")) == 2
+    assert curve(events, "eval_loss")[1] < 0.5
+    assert "eval_rewards/margins" in metrics
+
+
+def test_memory_that_runs_out_is_said_in_a_sentence(root, monkeypatch):
+    def out(*_given, **_more):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trl.KTOTrainer, "compute_loss", out)
+    settings = kto.KtoSettings(data=("pairs.jsonl",), steps=2, batch_size=8, **FAST)
+    with pytest.raises(UserError, match="Memory ran out at step 1, and TRL's trainers do not halve") as caught:
+        run(kto.STAGE, settings, root, "full")
+    assert "accumulate" in caught.value.hint
+
+
 def test_settings_that_trl_cannot_do_are_refused():
     for more, word in (
+        ({"dev": "x.jsonl", "best": "eval_loss"}, "best"),
+        ({"sharding": "full"}, "sharding"),
         ({"batch_size": 6}, "multiple"),
         ({"precision": "fp16"}, "fp16"),
         ({"snapshot_every": 5}, "snapshot_every"),
@@ -176,6 +274,8 @@ def test_metrics_are_translated():
     assert translated({"loss": 1.5, "entropy": 2, "epoch": 1, "completions/clipped_ratio": 0.25}, names) == {
         "loss": 1.5, "objective/entropy": 2.0, "val/eos_rate": 0.75,
     }  # fmt: skip
+    held_out = {"eval_loss": 1.5, "eval_entropy": 2, "eval_runtime": 1, "eval_completions/clipped_ratio": 0.25}
+    assert translated(held_out, names) == {"eval_loss": 1.5, "eval_objective/entropy": 2.0, "eval_val/eos_rate": 0.75}
     assert translated({"train_loss": 1.0}, names) == {}
 
 

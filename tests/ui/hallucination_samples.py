@@ -12,6 +12,7 @@ from models.records.hallucination import (
     AnswerTokens,
     DrawnAnswer,
     HallucinationRun,
+    KindRates,
     PenaltyCurve,
     QuestionAnswer,
     Rate,
@@ -64,8 +65,22 @@ def column(name="sft", remedy="plain", seed=0):
     return AnswerColumn(
         name, name, f"/models/{name}", remedy, 40, rate(0.5), rate(0.3), rate(0.2), rate(0.6), rate(0.7), rate(0.1), rate(0.4),
         {"world_unknown · question · en": (0.0, 0.4, 0.6)}, none if plain else rate(-0.1), float("nan") if plain else 0.01, {},
-        qualities if plain else (), sure if plain else (), penalty if plain else None,
+        qualities if plain else (), sure if plain else (), penalty if plain else None, kinds=kinds(seed),
     )  # fmt: skip
+
+
+def kinds(seed=0):
+    """Kinds of questions: stage 1 invents about the unknown, stage 2 abstains."""
+    invents = (0.4, 0.9, 0.1)[seed % 3]
+    return (
+        KindRates("world_unknown", "question", False, share(0.0), share(invents), share(1 - invents)),
+        KindRates("world_questions", "question", True, share(0.8), share(0.2), share(0.0)),
+        KindRates("quiz", "", True, share(0.5), share(0.5), share(0.0)),
+    )
+
+
+def share(value):
+    return Rate(value, max(value - 0.05, 0.0), min(value + 0.05, 1.0), 40)
 
 
 def runs():

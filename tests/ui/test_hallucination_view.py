@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from PySide6.QtCore import QPointF
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QTextCursor
 from typer.testing import CliRunner
 
 from lab.cli import app as commands
@@ -24,6 +25,7 @@ from lab.ui.app import App
 from lab.ui.as_python import command_line, script
 from lab.ui.view import Failure
 from lab.ui.views import _hallucination_data as data
+from lab.ui.views import _hallucination_kinds as kinds
 from lab.ui.views._hallucination_question import QuestionPage
 from lab.ui.views._hallucination_runs import RunsPage
 from lab.ui.widgets import answer_log
@@ -130,6 +132,67 @@ def test_a_plot_tells_its_points(qtbot: Any) -> None:
     plot.set_curves([], empty="Nothing")
     plot.grab()
     assert plot.point_at(QPointF(20, 20)) is None
+
+
+def test_kinds_of_questions_tell_where_is_invented_and_where_abstained() -> None:
+    plain = data.chosen(made.runs()[0], "plain")[:3]
+    rows = kinds.bar_rows(plain)
+    assert [row.name for row in rows] == ["nobody knows: asked", "known things: asked", "quiz"]
+    assert rows[0].tip.endswith("not known.")
+    assert rows[1].tip.endswith("Right: the answer.")
+    assert rows[0].bars[1] is not None
+    assert rows[0].bars[1].shares == pytest.approx((0.0, 0.9, 0.1))
+    assert rows[0].bars[1].tips[1] == "hallucinated: 0.90 [0.85, 0.95]"
+    assert kinds.story(plain) == [
+        "Learned to invent: sft (nobody knows: asked), 0.90 of the answers; pretrain 0.40.",
+        "Learned to abstain: rlhf (nobody knows: asked), 0.90 of the answers; sft 0.10.",
+    ]
+    assert kinds.story(plain[:1]) == kinds.story([]) == []
+    known = [replace(one, kinds=one.kinds[1:]) for one in plain]
+    assert kinds.story(known) == []  # where something can be known, to abstain is nothing to praise
+    near = [replace(one, kinds=made.kinds(0)) for one in plain]
+    assert kinds.story(near) == []
+    some = kinds.bar_rows([replace(plain[0], kinds=()), plain[1]])
+    assert some[0].bars[0] is None
+    header, numbers = kinds.kind_table(plain)
+    assert len(numbers) == 9
+    assert numbers[3][header.index("hallucinated")] == 0.9
+
+
+def test_the_bars_say_their_numbers(page: RunsPage) -> None:
+    fill(page)
+    page.below.setCurrentWidget(page.below.kinds)
+    grid = page.below.kinds.bars.grid
+    grid.resize(700, 200)
+    assert [name for name, _color in grid.names] == [*made.NAMES, "gone"]
+    said = grid.at(grid.bar_rect(0, 1).center())
+    assert said[0] == "sft · nobody knows: asked"
+    assert said[-1] == "n = 40"
+    assert "not known" in grid.at(QPoint(5, grid.bar_rect(0, 0).center().y()))[1]
+    assert grid.at(QPoint(5, 3)) == ()
+    assert "Learned to abstain: rlhf" in page.below.kinds.said.text()
+    grid.grab()
+    old = [replace(one, kinds=()) for one in made.runs()[0].columns]
+    page.below.kinds.show_columns(old, {one.checkpoint: (1, 2, 3) for one in old})
+    assert "Start it again" in page.below.kinds.said.text()
+    grid.grab()
+
+
+def test_each_measure_explains_itself(page: RunsPage) -> None:
+    fill(page)
+    table = page.below.quality.grid
+    tip = table.model().data(table.model().index(1, 0), Qt.ItemDataRole.ToolTipRole)
+    assert "clusters of meaning" in tip
+    for box in (page.below.curves.score, page.below.curves.confidence, page.remedy):
+        assert all(box.itemData(i, Qt.ItemDataRole.ToolTipRole) for i in range(box.count()))
+    remedy = page.grid.model().data(page.grid.model().index(2, 1), Qt.ItemDataRole.ToolTipRole)
+    assert "BM25" in remedy
+    page.below.answers.grid.selectRow(0)
+    log = page.below.answers.full
+    found = log.document().find("semantic entropy")
+    assert "clusters of meaning" in log.line_tip(found)
+    start = QTextCursor(log.document())
+    assert log.line_tip(start) == ""
 
 
 # clicks --------------------------------------------------------------------------------------------------------------

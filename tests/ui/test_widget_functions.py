@@ -385,3 +385,13 @@ def test_csv_takes_a_lone_surrogate(tmp_path):
     path = tmp_path / "data.csv"
     write_csv(str(path), ["a"], [["\ud800"]])
     assert "\\ud800" in path.read_text(encoding="utf-8-sig")
+
+
+def test_long_names_break_in_the_inspector():
+    from lab.ui.inspector import breakable
+
+    assert breakable("sft") == "sft"
+    assert breakable("Smollm2 135M 8k Lc100K") == "Smollm2 135M 8k Lc100K"
+    whole = breakable("decoder.layer.0.SelfAttention.k")
+    assert whole.replace("\u200b", "") == "decoder.layer.0.SelfAttention.k"
+    assert max(map(len, whole.split("\u200b"))) <= len("SelfAttention.")

@@ -90,7 +90,7 @@ def chosen(run: HallucinationRun, remedy: str) -> list[AnswerColumn]:
 
 def quality_rows(columns: Sequence[AnswerColumn]) -> tuple[list[str], list[list[Any]], list[str]]:
     """Return header, rows and tool tips of the AUROC table: one row per score, one column per checkpoint."""
-    names = list(dict.fromkeys(quality.name for one in columns for quality in one.qualities))
+    names = quality_names(columns)
     known = {(one.checkpoint, quality.name): quality for one in columns for quality in one.qualities}
     header, tips = [_("Score")], [""]
     for one in columns:
@@ -107,6 +107,16 @@ def quality_rows(columns: Sequence[AnswerColumn]) -> tuple[list[str], list[list[
             row += [_quality(found.auroc, found.low, found.high), f"{found.aurac:.3f}"] if found else ["", ""]
         rows.append(row)
     return header, rows, tips
+
+
+def quality_names(columns: Sequence[AnswerColumn]) -> list[str]:
+    """Return the scores of the AUROC table, row by row."""
+    return list(dict.fromkeys(quality.name for one in columns for quality in one.qualities))
+
+
+def explained() -> dict[str, str]:
+    """Return what each score's title means."""
+    return {scores.title(name): scores.explanation(name) for name in scores.SCORES}
 
 
 def _quality(value: float, low: float, high: float) -> str:

@@ -20,6 +20,8 @@ from PySide6.QtWidgets import (
 )
 
 from lab.ui.views import _hallucination_data as data
+from lab.ui.views._hallucination_kinds import KindsPart
+from lab.ui.views._hallucination_tools import fill_box
 from lab.ui.widgets.answer_log import MARKS, AnswerLog, answer_turns, verdict_name
 from lab.ui.widgets.chat_log import Turn
 from lab.ui.widgets.colors import Rgb, scheme
@@ -77,6 +79,7 @@ class AnswersPart(QWidget):
         self.grid.setAccessibleName(_("Questions and answers"))
         self.grid.rows.color = self._color
         self.full.follow = False
+        self.full.explained = data.explained()
         self.full.setAccessibleName(_("The selected question in full"))
         splitter = QSplitter(Qt.Orientation.Horizontal, self)
         splitter.addWidget(self.grid)
@@ -172,11 +175,10 @@ class CurvesPart(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.confidence, self.score = QComboBox(self), QComboBox(self)
-        for name in scores.CONFIDENCES:
-            self.confidence.addItem(scores.title(name), name)
-        for name in scores.SCORES:
-            self.score.addItem(scores.title(name), name)
-        self.score.setCurrentIndex(self.score.findData("semantic_entropy"))
+        for box, names, usual in (
+            (self.confidence, scores.CONFIDENCES, scores.CONFIDENCES[0]), (self.score, tuple(scores.SCORES), "semantic_entropy")
+        ):  # fmt: skip
+            fill_box(box, [(scores.title(name), name, scores.explanation(name)) for name in names], usual)
         self.tools = ToolRow(self)
         self.tools.labelled(_("Confidence"), self.confidence, _("Whose calibration is drawn"))
         self.tools.labelled(_("Score"), self.score, _("By which answers are kept back, least sure first"))
@@ -216,6 +218,8 @@ class QualityPart(QWidget):
         super().__init__(parent)
         self.grid, self.note = RowsTable(self), Elided(parent=self)
         self.grid.setAccessibleName(_("How well each score predicts errors"))
+        self.grid.rows.tip = self._tip
+        self._names: list[str] = []
         self.note.set_whole(
             _("Over the answers that were given. 0.5 is chance; compare with the length, which knows nothing.")
         )
@@ -227,11 +231,16 @@ class QualityPart(QWidget):
     def show_columns(self, columns: list[AnswerColumn]) -> None:
         """Show these columns."""
         header, rows, tips = data.quality_rows(columns)
+        self._names = data.quality_names(columns)
         self.grid.set_rows(header, rows, tips)
+
+    def _tip(self, row: int, _column: int) -> str:
+        name = self._names[row] if row < len(self._names) else ""
+        return f"{scores.title(name)}: {scores.explanation(name)}" if name else ""
 
 
 class LowerHalf(QTabWidget):
-    """The three parts as tabs."""
+    """The four parts as tabs."""
 
     changed = Signal()
 
@@ -239,16 +248,21 @@ class LowerHalf(QTabWidget):
         super().__init__(parent)
         self.setDocumentMode(True)
         self.answers, self.curves, self.quality = AnswersPart(self), CurvesPart(self), QualityPart(self)
-        for widget, title in (
-            (self.answers, _("Answers side by side")), (self.curves, _("Calibration")), (self.quality, _("Scores"))
-        ):  # fmt: skip
-            self.addTab(widget, title)
+        self.kinds = KindsPart(self)
+        for widget, title, tip in (
+            (self.answers, _("Answers side by side"), _("Every question with what each checkpoint said")),
+            (self.kinds, _("Kinds of questions"), _("Where each checkpoint is right, invents and abstains")),
+            (self.curves, _("Calibration"), _("How far confidence, coverage and a price for errors can be trusted")),
+            (self.quality, _("Scores"), _("Which score of uncertainty tells wrong answers from right ones")),
+        ):
+            self.setTabToolTip(self.addTab(widget, title), tip)
         for box in (self.curves.confidence, self.curves.score):
             box.currentIndexChanged.connect(self.changed)
 
     def show_columns(self, columns: list[AnswerColumn], colors: Mapping[str, Rgb]) -> None:
         """Draw these columns."""
         self.curves.show_columns(columns, colors)
+        self.kinds.show_columns(columns, colors)
         self.quality.show_columns(columns)
 
     def state(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QPushButton, QSpinBox, QWidget
 
 from lab.ui.view import Failure, Want
-from lab.ui.views._hallucination_data import score_text
+from lab.ui.views._hallucination_data import explained, score_text
 from lab.ui.widgets.answer_log import AnswerLog, answer_turns, clusters_of, steps_of
 from lab.ui.widgets.chat_log import Turn
 from lab.ui.widgets.columns import ColumnView
@@ -64,6 +64,7 @@ class QuestionPage(ColumnView):
         """Build one column's text."""
         content = AnswerLog()
         content.follow = False
+        content.explained = explained()
         content.setAccessibleName(_("Answers of column {n}").format(n=index + 1))
         add_menu(content, self.table, self.message.emit)
         return content

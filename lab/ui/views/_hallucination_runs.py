@@ -6,15 +6,15 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout
 
 from evals.hallucination import remedies
 from lab.ui.view import Failure, ViewWidget, Want
 from lab.ui.views import _hallucination_data as data
 from lab.ui.views._hallucination_lower import LowerHalf
-from lab.ui.views._hallucination_tools import RunTools
+from lab.ui.views._hallucination_tools import RunTools, halves
 from lab.ui.widgets.colors import Rgb, scheme
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.hallucination_form import HallucinationForm
@@ -66,14 +66,11 @@ class RunsPage(ViewWidget):
         self.grid, self.page, self.below = RowsTable(self), MessagePage(self), LowerHalf(self)
         self.grid.setAccessibleName(_("Every checkpoint under every remedy"))
         self.grid.rows.color = self._color
+        self.grid.rows.tip = self._tip
         self.above = QStackedWidget(self)
         self.above.addWidget(self.page)
         self.above.addWidget(self.grid)
-        self.splitter = QSplitter(Qt.Orientation.Vertical, self)
-        self.splitter.setChildrenCollapsible(False)
-        self.splitter.addWidget(self.above)
-        self.splitter.addWidget(self.below)
-        self.splitter.setSizes([160, 440])
+        self.splitter = halves(self.above, self.below)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
@@ -98,6 +95,7 @@ class RunsPage(ViewWidget):
         self.below.answers.labelled.connect(self._on_label)
         add_menu(self.grid, self.table, self.message.emit)
         add_menu(self.below.answers.grid, self._answer_table, self.message.emit)
+        add_menu(self.below.kinds.bars.grid, self.below.kinds.table, self.message.emit)
         for plot in self.below.curves.plots:
             add_menu(plot, self.table, self.message.emit)
 
@@ -198,6 +196,10 @@ class RunsPage(ViewWidget):
             self._forget_answers()
             self.redraw_soon()
 
+    def demonstrate(self) -> None:
+        """Show the questions on which checkpoints differ, for a picture."""
+        self.below.answers.filter.setCurrentIndex(self.below.answers.filter.findData("differ"))
+
     def state(self) -> dict[str, Any]:
         """Return run, remedy and what the lower half remembers."""
         return {"run": self._wanted_run, "remedy": self._wanted_remedy, "lower": self.below.state()}
@@ -295,6 +297,11 @@ class RunsPage(ViewWidget):
             return None
         one = shown.columns[row]
         return data.cell_color(one, column, self._colors().get(one.checkpoint), scheme(self.palette()))
+
+    def _tip(self, row: int, column: int) -> str:
+        """Return what a row's remedy does, where its name stands."""
+        shown = self.shown()
+        return remedies.explanation(shown.columns[row].remedy) if column == 1 and shown and row < len(shown.columns) else ""
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the theme."""

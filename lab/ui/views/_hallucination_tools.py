@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
+from PySide6.QtWidgets import QComboBox, QPushButton, QSplitter, QWidget
 
 from evals.hallucination import remedies
 from lab.ui.widgets.flow import ToolRow
+from lab.ui.widgets.text import tooltip
 from models.records.hallucination import HallucinationRun
 from models.words import _
+
+
+def halves(above: QWidget, below: QWidget) -> QSplitter:
+    """Return the two halves of the page, the lower one the larger."""
+    made = QSplitter(Qt.Orientation.Vertical)
+    made.setChildrenCollapsible(False)
+    made.addWidget(above)
+    made.addWidget(below)
+    made.setSizes([160, 440])
+    return made
 
 
 class RunTools(ToolRow):
@@ -41,13 +52,15 @@ class RunTools(ToolRow):
             names: Remedies of that run; ``remedy`` is the chosen one.
             remedy: Its name.
         """
-        for box, entries, current in (
-            (self.run, [(one.title, one.path) for one in runs], path),
-            (self.remedy, [(remedies.title(name), name) for name in names], remedy),
-        ):
-            if [(box.itemText(i), box.itemData(i)) for i in range(box.count())] != entries:
-                box.clear()
-                for text, value in entries:
-                    box.addItem(text, value)
-                    box.setItemData(box.count() - 1, value, Qt.ItemDataRole.ToolTipRole)
-            box.setCurrentIndex(max(box.findData(current), 0))
+        fill_box(self.run, [(one.title, one.path, one.path) for one in runs], path)
+        fill_box(self.remedy, [(remedies.title(name), name, remedies.explanation(name)) for name in names], remedy)
+
+
+def fill_box(box: QComboBox, entries: Sequence[tuple[str, str, str]], current: str) -> None:
+    """Offer these entries (text, value, what it is) unless they are offered already, and choose the one with a value."""
+    if [(box.itemText(i), box.itemData(i)) for i in range(box.count())] != [(text, value) for text, value, _tip in entries]:
+        box.clear()
+        for text, value, tip in entries:
+            box.addItem(text, value)
+            box.setItemData(box.count() - 1, tooltip(tip), Qt.ItemDataRole.ToolTipRole)
+    box.setCurrentIndex(max(box.findData(current), 0))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PySide6.QtGui import QMouseEvent
+from PySide6.QtGui import QMouseEvent, QTextCursor
+from PySide6.QtWidgets import QWidget
 
 from lab.ui.widgets.chat_log import ChatLog, Turn
 from lab.ui.widgets.colors import Rgb
@@ -94,10 +95,25 @@ def answer_turns(name: str, color: Rgb | None, answer: QuestionAnswer, scores: s
 
 
 class AnswerLog(ChatLog):
-    """A chat log whose tokens say how sure the model was."""
+    """A chat log whose tokens say how sure the model was.
+
+    ``explained``: what a line that begins with such a name and a colon is about.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.explained: Mapping[str, str] = {}
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Tell the values of the token under the mouse."""
+        """Tell the values of the token under the mouse, or what the score of the line is."""
         super().mouseMoveEvent(event)
-        step = self.step_at(self.cursorForPosition(event.position().toPoint()).position())
-        self.viewport().setToolTip(token_tip(step) if step is not None else "")
+        cursor = self.cursorForPosition(event.position().toPoint())
+        step = self.step_at(cursor.position())
+        self.viewport().setToolTip(token_tip(step) if step is not None else self.line_tip(cursor))
+
+    def line_tip(self, cursor: QTextCursor) -> str:
+        """Return what the line at a cursor is about, empty if nobody knows."""
+        text, place = cursor.block().text(), cursor.positionInBlock()
+        start = max(text.rfind(mark, 0, place) for mark in ("\n", "\u2028")) + 1
+        name = text[start:].partition(":")[0].strip()
+        return tooltip(name, self.explained[name]) if name in self.explained else ""

@@ -26,6 +26,7 @@ class RowsModel(QAbstractTableModel):
         self.tips: list[str] = []
         self._sides: dict[int, Qt.AlignmentFlag] = {}
         self.color: Callable[[int, int], Rgb | None] = lambda row, column: None
+        self.tip: Callable[[int, int], str] = lambda row, column: ""
 
     def set_rows(self, header: list[str], rows: Sequence[Sequence[Any]], tips: Sequence[str] = ()) -> None:
         """Show these rows; ``tips`` are the tool tips of the header."""
@@ -58,6 +59,9 @@ class RowsModel(QAbstractTableModel):
         value = self.rows[index.row()][index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
             return cell_text(value)
+        said = self.tip(index.row(), index.column())
+        if said:
+            return tooltip(said)
         return tooltip(*shorten(value, 2000).split("\n")) if isinstance(value, str) else None
 
     def _side(self, column: int) -> Qt.AlignmentFlag:
