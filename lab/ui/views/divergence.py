@@ -87,6 +87,7 @@ class DivergenceView(ColumnView):
         self.tools.labelled(_("Unit"), self.unit)
         self.legend = Legend(self)
         self.tools.add(self.legend)
+        self.legend.hide()
         self._build()
         for box in (self.first, self.second):
             box.currentIndexChanged.connect(self._on_asked)
@@ -233,6 +234,7 @@ class DivergenceView(ColumnView):
         else:
             panel.note.set_whole("")
             self.summary.set_whole("")
+            self.legend.hide()
 
     def draw(self, panel: ColumnPanel, index: int) -> None:
         """Draw strip, table and bars."""
@@ -243,6 +245,7 @@ class DivergenceView(ColumnView):
         values = np.asarray(getattr(found, self.measure.currentData()), dtype=np.float32) * unit
         finite = values[np.isfinite(values)]
         top = max(float(np.percentile(finite, 98)) if finite.size else 0.0, 0.05)
+        self.legend.show()
         self.legend.set_scale(f"{self.measure.currentText()}, {self.unit.currentText()}", "0", f"≥ {top:.2f}")
         content.show_tokens(found, values, top, scheme(self.palette()).sequential)
         self._fill_table(content, found, unit)
