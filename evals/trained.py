@@ -120,7 +120,7 @@ def _texts(row: Mapping[str, Any], doc: Mapping[str, Any], task: Any) -> Iterato
     if isinstance(doc.get("target"), str):
         yield str(doc["target"])
     asked = row.get("arguments")
-    first = next(iter(asked.values()), {}) if isinstance(asked, Mapping) else {}
+    first: Mapping[str, Any] = next(iter(asked.values()), {}) if isinstance(asked, Mapping) else {}
     yield "".join(part for part in (first.get("arg_0"), first.get("arg_1")) if isinstance(part, str))
 
 
