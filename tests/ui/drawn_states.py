@@ -28,7 +28,7 @@ def draw(view: View, feed: Feed, path: Path, look: tuple[str, str], app: QApplic
     widget.resize(*SIZE)
     widget.show()
     feed(widget)
-    pictures._pause(150)
+    pictures._pause(400)
     widget.grab().toImage().save(str(path))
     for timer in widget.findChildren(QTimer):
         timer.stop()

@@ -65,6 +65,17 @@ def test_texts_that_mean_nothing(text: str, hint: Any) -> None:
         from_text(text, hint)
 
 
+def test_a_value_that_cannot_be_stays_to_be_seen(qtbot: Any) -> None:
+    editor = RecipeEditor()
+    qtbot.addWidget(editor)
+    editor.begin("sft", {"method": "loraa"})
+    assert editor.form.fields["method"].currentText() == "loraa"
+    editor.form.fields["lr"].setText("0.5")
+    assert yaml.safe_load(editor.text())["stages"] == [{"stage": "sft", "lr": 0.5, "method": "loraa"}]
+    editor.form.fields["method"].setCurrentText("qlora")
+    assert yaml.safe_load(editor.text())["stages"][0]["method"] == "qlora"
+
+
 def test_settings_without_a_field_are_kept(qtbot: Any) -> None:
     editor = RecipeEditor()
     qtbot.addWidget(editor)

@@ -1,6 +1,7 @@
 """What each view does beyond the contract: clicks, differences, streams, questions that follow from answers."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -609,6 +610,24 @@ def test_why_the_items_of_one_score_cannot_be_read_is_not_said_of_another(show):
     choose(view, *rows[1])
     view.redraw()
     assert "Reading items" in view.items.page.text()
+
+
+def test_a_score_that_failed_says_why_in_place_of_its_items(show):
+    view = show(evaluate, n=3)
+    fill(view)
+    cells = list(view.cells)
+    at = next(n for n, cell in enumerate(cells) if (cell.checkpoint, cell.benchmark) == ("ppo", "world_questions"))
+    nothing = {"value": math.nan, "low": math.nan, "high": math.nan}
+    cells[at] = replace(cells[at], state="failed", run="", signature="<b>ppo</b> has no template.", **nothing)
+    view._take_cells(tuple(cells))
+    view._on_chosen("world_questions", "exact_match", "ppo")
+    view.redraw()
+    assert "ppo could not be scored on world_questions." in view.items.page.text()
+    assert "<b>ppo</b> has no template." in view.items.page.text()
+    cells[at] = replace(cells[at], state="queued")
+    view._take_cells(tuple(cells))
+    view.redraw()
+    assert "not there yet" in view.items.page.text()
 
 
 def test_the_names_of_benchmarks_stand_beside_their_lines_uncut(show):
