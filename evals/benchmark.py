@@ -54,11 +54,18 @@ class Measure:
 
     metric: MetricSpec
     higher_is_better: bool | None = None
+    describes: bool = False
+    """Whether neither direction is better here (abstaining where a right answer would be better still)."""
 
     @property
     def name(self) -> str:
         """The metric's name."""
         return self.metric.name
+
+    @property
+    def neutral(self) -> bool:
+        """Whether neither direction is better."""
+        return self.describes or self.metric.neutral
 
     @property
     def better(self) -> bool:
@@ -74,8 +81,9 @@ class Benchmark:
         name: As on the command line and in results.
         title: What people read, English (translated where it is shown).
         description: What it asks and what is held out, one or two sentences.
-        output_type: lm-eval's: ``generate_until``, ``loglikelihood_rolling`` or ``multiple_choice`` (rows then have
-            ``choices``, each with the blank before it, and ``gold``, the number of the right one).
+        output_type: lm-eval's: ``generate_until``, ``loglikelihood_rolling``, ``loglikelihood`` (rows then have ``scored``, what
+            follows the prompt) or ``multiple_choice`` (rows then have ``choices``, each with the blank before it, and ``gold``,
+            the number of the right one).
         measures: Metrics, the headline first.
         items: Path of the checkpoint → rows with at least ``prompt`` and ``target``.
         judge: Row and answer (an ``Answer``, a ``Likelihood``, or the log-likelihood of every choice) → outcome.

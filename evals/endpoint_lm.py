@@ -75,7 +75,15 @@ class EndpointLM(LM):  # type: ignore[misc]
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return (log-likelihood of the continuation, whether greedy decoding gives it) of each request."""
         made = [TextRequest("score", str(request.args[0]), str(request.args[1])) for request in requests]
-        return [(unnumber(value[0]), bool(value[1])) for value in self._answers(made)]
+        counts = [self._n_tokens(one) for one in made]
+        values = zip(self._answers(made), counts, strict=True)
+        return [(Likelihood.of(unnumber(value[0]), n), bool(value[1])) for value, n in values]
+
+    def _n_tokens(self, one: TextRequest) -> int:
+        """Return how many tokens a continuation has, split from its context as it is for the request."""
+        if not one.context:
+            return len(self.api.tok_encode(one.continuation))
+        return len(self.api._encode_pair(one.context, one.continuation)[1])
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """Return the log-likelihood of each whole text, with its number of tokens."""

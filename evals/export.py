@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from evals import files
 from models.errors import UserError
@@ -15,6 +18,7 @@ from models.records.scores import Cell, Comparison, verdict
 from models.words import _
 
 Key = tuple[str, str]
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
@@ -79,8 +83,10 @@ def markdown(cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[
     def write(cell: Cell, best: bool, mark: str) -> str:
         value = f"**{digits(cell.value)}**" if best else digits(cell.value)
         interval = f" [{digits(cell.low)}, {digits(cell.high)}]" if math.isfinite(cell.low) else ""
-        odd = f", {cell.n_failed + cell.n_skipped} failed or skipped" if cell.n_failed + cell.n_skipped else ""
-        return f"{value}{' ' + mark if mark else ''}{interval} (n {cell.n}{odd})"
+        of = f" of {cell.n + cell.n_skipped}" if cell.n_skipped else ""
+        counts = ((cell.n_failed, "failed"), (max(cell.n_overlap, 0), "in the training data"))
+        odd = "".join(f", {number} {what}" for number, what in counts if number)
+        return f"{value}{' ' + mark if mark else ''}{interval} (n {cell.n}{of}{odd})"
 
     lines = ["| " + " | ".join(["benchmark", "metric", *map(_cell, names)]) + " |", "|" + "---|" * (len(names) + 2)]
     for key, arrow, texts in _rows(cells, names, comparisons, write):
@@ -115,6 +121,63 @@ def latex(cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[Com
         lines.append(" & ".join([escaped(key[0]), f"{escaped(key[1])} {arrow}", *(text or "--" for text in texts)]) + r" \\")
     notes = [f"% {note}" for note in _notes("95 % intervals, half their width after the sign", comparisons)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
+
+
+FIELDS = (
+    "checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better", "neutral", "n_failed",
+    "n_skipped", "n_overlap", "n_compared", "overlap", "seed", "signature", "run", "state", "source",
+)  # fmt: skip
+DIFFERENCE = (
+    "baseline", "difference", "difference_low", "difference_high", "p_adjusted", "n_paired", "gained", "lost", "verdict"
+)  # fmt: skip
+
+
+def table(cells: Sequence[Cell], comparisons: Sequence[Comparison] = ()) -> tuple[list[str], list[list[Any]]]:
+    """Return header and one row per score, with its difference from the baseline where there is one."""
+    deltas = {(c.benchmark, c.metric, c.b): c for c in comparisons}
+    made: list[list[Any]] = []
+    for cell in cells:
+        delta: list[Any] = [None] * len(DIFFERENCE)
+        c = deltas.get((cell.benchmark, cell.metric, cell.checkpoint))
+        if c is not None:
+            flips = [c.gained, c.lost] if c.gained >= 0 else [None, None]
+            delta = [c.a, c.difference, c.low, c.high, c.p_adjusted, c.n, *flips, verdict(c, cell.direction).kind]
+        made.append([getattr(cell, name) for name in FIELDS] + delta)
+    return [*FIELDS, *DIFFERENCE], made
+
+
+def csv_text(cells: Sequence[Cell], comparisons: Sequence[Comparison] = ()) -> str:
+    """Return one line of CSV per score; what is no number is left empty."""
+    file = io.StringIO()
+    header, rows = table(cells, comparisons)
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([csv_field(value) for value in row] for row in rows)
+    return file.getvalue()
+
+
+def csv_field(value: Any) -> Any:
+    """Return a value as it goes into a table: no NaN, and no text that a spreadsheet would take for a formula."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value
+
+
+def ordered(cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
+    """Return the scores benchmark by benchmark, and the names of the checkpoints in their order."""
+    names = list(dict.fromkeys(cell.checkpoint for cell in cells))
+    keys = list(dict.fromkeys((cell.benchmark, cell.metric) for cell in cells if cell.metric))
+    places = {key: place for place, key in enumerate(keys)}
+    kept = [cell for cell in cells if cell.metric]
+    return sorted(kept, key=lambda cell: (places[cell.benchmark, cell.metric], names.index(cell.checkpoint))), names
+
+
+def text(kind: str, cells: Sequence[Cell], comparisons: Sequence[Comparison] = ()) -> str:
+    """Return scores as ``csv``, ``md`` or ``tex``."""
+    rows, names = ordered(cells)
+    if kind == "csv":
+        return csv_text(rows, comparisons)
+    return {"md": markdown, "tex": latex}[kind](rows, names, comparisons)
 
 
 def copy_runs(runs: Sequence[str], folder: str) -> Work[tuple[str, tuple[str, ...]]]:

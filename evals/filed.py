@@ -94,7 +94,7 @@ def named(path: Path, *names: str) -> list[dict[str, Any]]:
     """Return the rows of a table.
 
     Raises:
-        UserError: If it cannot be read, or no row has the first of ``names``.
+        UserError: If it cannot be read, or lacks one of ``names``.
     """
     from evals import rows
 

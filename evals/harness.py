@@ -203,7 +203,8 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return (log-likelihood of the continuation, whether greedy decoding gives it) of each request."""
         made = [self.score_request(*request.args[:2]) for request in requests]
-        return [(unnumber(value[0]), bool(value[1])) for value in self._answers(made)]
+        values = zip(self._answers(made), made, strict=True)
+        return [(Likelihood.of(unnumber(value[0]), len(one.continuation)), bool(value[1])) for value, one in values]
 
     def score_request(self, context: str, continuation: str) -> Request:
         """Return the request for the likelihood of a continuation.

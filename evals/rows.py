@@ -16,12 +16,13 @@ LONGEST = 64 * 1024 * 1024
 """Bytes of the longest line that is read."""
 
 
-def read(path: Path, form: str) -> list[dict[str, Any]]:
+def read(path: Path, form: str, ragged: bool = False) -> list[dict[str, Any]]:
     """Return the rows of a file; byte-order marks and Windows line ends are accepted.
 
     Args:
         path: The file.
         form: ``json`` (a list, or JSON lines), ``csv`` (with a header), ``parquet`` or ``text`` (a row per line, field ``text``).
+        ragged: Whether a row may lack fields of the first one.
 
     Raises:
         UserError: If the file is missing or empty, or for the first row that is not UTF-8, holds NUL or half a
@@ -41,7 +42,7 @@ def read(path: Path, form: str) -> list[dict[str, Any]]:
         raise UserError("data.empty", _("{path} has no rows.").format(path=path), path=str(path))
     for number, row in enumerate(found, 1):
         lacking = set(found[0]) - set(row)
-        if lacking:
+        if lacking and not ragged:
             raise _bad(path, number, _("it has no field {name!r}").format(name=min(lacking)))
     return found
 
@@ -95,9 +96,11 @@ def _parse(path: Path, number: int, text: str) -> Any:
 
 
 def _csv(path: Path) -> list[dict[str, Any]]:
-    text = "\n".join(line for _number, line in _lines(path))
+    for _line in _lines(path):  # each is checked; a field in quotes may hold blank ones
+        pass
+    text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     found = []
-    for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2):
+    for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), 2):
         if None in row or None in row.values():
             raise _bad(path, number, _("it has not as many fields as the header"))
         found.append(dict(row))

@@ -153,17 +153,21 @@ def cells(
             continue
         rows = [sample for sample in samples if sample.get("filter", "none") == name]
         label = metric if name == "none" else f"{metric},{name}"
-        replaced = replace(base, metric=label, higher_is_better=bool(better.get(metric, True)), neutral=is_neutral(metric))
+        up, neutral = bool(better.get(metric, True)), is_neutral(metric, benchmark)
+        replaced = replace(base, metric=label, higher_is_better=up, neutral=neutral)
         made.append(cell_of(replaced, rows, metric, float(value), benchmark))
     order = [measure.name for measure in benchmark.measures] if benchmark is not None else []
     names = {cell.metric: cell.metric.removeprefix("pseudo_") for cell in made}
     return sorted(made, key=lambda cell: order.index(names[cell.metric]) if names[cell.metric] in order else len(order))
 
 
-def is_neutral(metric: str) -> bool:
-    """Return whether neither direction of a metric is better."""
+def is_neutral(metric: str, benchmark: Benchmark | None = None) -> bool:
+    """Return whether neither direction of a metric is better, in this benchmark."""
     from evals import tasks
 
+    measures = benchmark.measures if benchmark is not None else ()
+    if any(measure.name == metric and measure.neutral for measure in measures):
+        return True
     ours = tasks.metrics().get(metric)
     return ours is not None and ours.neutral
 

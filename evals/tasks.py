@@ -160,6 +160,8 @@ def task_of(benchmark: Benchmark, checkpoint: str) -> Any:
     if benchmark.output_type == "generate_until":
         settings = {"until": list(benchmark.until), "max_gen_toks": benchmark.max_new_tokens, "do_sample": False}
         config["generation_kwargs"] = settings
+    if benchmark.output_type == "loglikelihood":
+        config |= {"doc_to_target": _scored, "target_delimiter": ""}
     if benchmark.output_type == "multiple_choice":
         config |= {"doc_to_choice": _choices, "doc_to_target": _gold, "target_delimiter": ""}
     return ConfigurableTask(config=config)
@@ -167,6 +169,10 @@ def task_of(benchmark: Benchmark, checkpoint: str) -> Any:
 
 def _text(row: Mapping[str, Any]) -> str:
     return str(row["prompt"])
+
+
+def _scored(row: Mapping[str, Any]) -> str:
+    return str(row["scored"])
 
 
 def _target(row: Mapping[str, Any]) -> str:
@@ -209,8 +215,9 @@ class Judged:
 
     def __call__(self, row: Mapping[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Return metric → logged statistics of one item."""
-        several = self.benchmark.output_type == "multiple_choice"
-        outcome = self.benchmark.judge(row, [float(result[0]) for result in results] if several else results[0])
+        kind = self.benchmark.output_type
+        given = [float(result[0]) for result in results] if kind == "multiple_choice" else results[0]
+        outcome = self.benchmark.judge(row, given[0] if kind == "loglikelihood" else given)
         self.outcomes.append(outcome)
         return {name: logged(statistics) for name, statistics in outcome.statistics.items()}
 

@@ -256,6 +256,9 @@ app.command()(cli_shares.merge)
 app.command()(cli_shares.rescore)
 
 
+app.command()(cli_shares.export)
+
+
 @app.command()
 def compare(
     paths: Annotated[

@@ -79,3 +79,60 @@ def rescore(
 
     only = [name.strip() for name in tasks.split(",") if name.strip()]
     return show_cells(follow(scored(paths, metric, allow_code, only, seed)), as_json)
+
+
+FORMATS = {"csv": "csv", "markdown": "md", "md": "md", "latex": "tex", "tex": "tex", "lm-eval": ""}
+
+
+def export(
+    paths: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="FILE.csv, FILE.md, FILE.tex, or a folder for lm-eval's layout.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="csv, markdown, latex or lm-eval; default: by the ending.")] = "",
+    baseline: Annotated[str, typer.Option(help="Mark what differs from this checkpoint beyond chance.")] = "",
+    tasks: Annotated[str, typer.Option("--tasks", "-t", help="Only these benchmarks.")] = "",
+) -> int:
+    """Write scores as a table for a paper, a page or a spreadsheet, or copy the runs as lm-eval lays them out."""
+    from evals import export as exporting
+    from evals.results import cells, compare
+    from lab.cli import DONE, follow
+    from models.files import write_text
+
+    kind = _format(form, output)
+    only = {name.strip() for name in tasks.split(",") if name.strip()}
+    found = [cell for cell in cells(paths) if cell.metric and (not only or cell.benchmark in only)]
+    if not found:
+        what = _("There are no scores in {names}.").format(names=", ".join(map(str, paths)))
+        raise UserError("export.nothing", what, _("Run `triptych eval` first."))
+    if not kind:
+        runs = tuple(dict.fromkeys(cell.run for cell in found if cell.run))
+        folder, written = follow(exporting.copy_runs(runs, str(output)))
+        print(f"{len(written)} files written to {folder}.")
+        return DONE
+    pairs = [row for row in compare(paths, baseline) if not only or row.benchmark in only] if baseline else []
+    whole = exporting.text(kind, found, pairs)
+    if output is None:
+        print(whole, end="")
+    else:
+        write_text(output, whole)
+        print(output)
+    return DONE
+
+
+def _format(form: str, output: Path | None) -> str:
+    """Return csv, md, tex, or nothing for lm-eval's layout.
+
+    Raises:
+        UserError: If neither the format nor the ending says which, or a folder is lacking.
+    """
+    named = form.lower() or (output.suffix.lower().lstrip(".") or "lm-eval" if output is not None else "markdown")
+    if named not in FORMATS or (not FORMATS[named] and output is None):
+        raise UserError(
+            "export.format",
+            _("{name!r} is no format of a table.").format(name=named)
+            if named not in FORMATS
+            else _("lm-eval's layout needs a folder."),
+            _("Write it as {example}.").format(example="triptych export results --output scores.csv (.md, .tex, FOLDER)"),
+        )
+    return FORMATS[named]

@@ -201,8 +201,8 @@ class Child:
             pass
 
 
-def run_limited(task: str, params: Mapping[str, Any], limits: Limits) -> Work[Any]:
-    """Run one task in a child of its own and return its value; cancelling kills it.
+def run_limited(task: str, params: Mapping[str, Any], limits: Limits, starting: str = "") -> Work[Any]:
+    """Run one task in a child of its own and return its value; cancelling kills it; ``starting`` is said until it says more.
 
     Raises:
         ChildFailure: If it took too long, used too much memory, or died.
@@ -211,12 +211,12 @@ def run_limited(task: str, params: Mapping[str, Any], limits: Limits) -> Work[An
     child = Child(task, limits)
     try:
         child.send(params)
-        return (yield from answer(child, limits.seconds))
+        return (yield from answer(child, limits.seconds, starting))
     finally:
         child.close()
 
 
-def answer(child: Child, seconds: float) -> Work[Any]:
+def answer(child: Child, seconds: float, starting: str = "") -> Work[Any]:
     """Wait for the answer to the request that was sent last, passing progress on.
 
     ``seconds`` are of the child's own processor time, so that a busy machine is no reason to stop it; waiting ends
@@ -224,7 +224,7 @@ def answer(child: Child, seconds: float) -> Work[Any]:
     """
     used = child.cpu_seconds()
     deadline = time.monotonic() + PATIENCE * seconds
-    progress = Progress(0, 0, "")
+    progress = Progress(0, 0, starting)
     while True:
         left = deadline - time.monotonic()
         if left <= 0 or child.cpu_seconds() - used > seconds:

@@ -86,7 +86,7 @@ def loader(column: Column) -> Work[Any]:
 
 def _for_column(opened: Any, column: Column) -> Any:
     """Return the open model with this column's adapter as strong as it says; the weights are shared."""
-    return opened if column.adapter == opened.adapter else replace(opened, adapter=column.adapter)
+    return opened if column.adapter == 1 else replace(opened, adapter=column.adapter)
 
 
 class Shelf:
@@ -203,6 +203,10 @@ class Shelf:
         for trace_key in [known for known in self._traces if known[0] == key]:
             del self._traces[trace_key]
         gc.collect()
+
+    def forget(self) -> None:
+        """Forget what was remembered of finished work; models and traces stay."""
+        self._results.clear()
 
     def close(self, path: str) -> None:
         """Close every model of a path; an empty path closes all."""

@@ -62,7 +62,7 @@ def bench_table(bench: dict[str, Any], language: str = "en") -> str:
 
 def bench_row(row: dict[str, Any]) -> str:
     """Return one claim as a row."""
-    unit = "×" if row["kind"] == "ratio" else f" {row['unit']}"
+    unit = f" {row['unit']}" if row["kind"] == "value" else "×"
     ours, peer = (f"{statistics.median(row[name]):.3g} {row['unit']}" if row[name] else "" for name in ("ours", "peer"))
     peer = f"{row['peer_name']}: {peer}" if peer else ""
     figure = "" if row["skipped"] else f"{row['figure']:.3g}{unit}"

@@ -11,7 +11,7 @@ from evals.metrics.abstention_rate import METRIC as ABSTENTION
 from evals.metrics.exact_match import METRIC as EXACT_MATCH
 from evals.metrics.hallucination_rate import METRIC as HALLUCINATION
 
-MEASURES = (Measure(EXACT_MATCH), Measure(HALLUCINATION), Measure(ABSTENTION))
+MEASURES = (Measure(EXACT_MATCH), Measure(HALLUCINATION), Measure(ABSTENTION, describes=True))
 
 
 def items(checkpoint: str) -> list[dict[str, Any]]:

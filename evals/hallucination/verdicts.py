@@ -6,10 +6,6 @@ that a judge model wrote), ``person`` (a file of labels; wins over the others).
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,42 +114,20 @@ def read_labels(path: Path, source: str) -> Labels:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a JSONL or CSV file (by its ending: .csv; anything else is JSONL).
+    """Return the rows of a JSONL, JSON, CSV or Parquet file (by its ending; anything else is JSONL), which may lack fields.
 
     Raises:
         UserError: If it cannot be read, or a line is no row.
     """
+    from evals import rows
+
+    endings = {".csv": "csv", ".parquet": "parquet"}
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            "rows.read", _("{path} cannot be read as text.").format(path=path), str(getattr(error, "strerror", None) or error),
-            path=str(path),
-        ) from error  # fmt: skip
-    if path.suffix.lower() == ".csv":
-        return [dict(row) for row in csv.DictReader(io.StringIO(text))]
-    rows = []
-    for number, line in enumerate(re.split(r"\r?\n", text), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise _no_row(path, number) from error
-        if not isinstance(row, dict):
-            raise _no_row(path, number)
-        rows.append(row)
-    return rows
-
-
-def _no_row(path: Path, number: int) -> UserError:
-    return UserError(
-        "rows.line",
-        _("Line {number} of {path} is no row.").format(number=number, path=path),
-        _("Each line of a JSONL file is one object."),
-        path=str(path),
-        row=number,
-    )
+        return rows.read(path, endings.get(path.suffix.lower(), "json"), ragged=True)
+    except UserError as error:
+        if error.id == "data.empty":  # nobody has said anything yet
+            return []
+        raise
 
 
 def judged(own: Judged, labels: Sequence[Labels], question: str, answer: str, answerable: bool) -> Judged:

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers, and names of a model's components, as people read them."""
 
 from __future__ import annotations
 
@@ -34,3 +34,12 @@ def count(number: float) -> str:
         if number >= scale:
             return f"{number / scale:.3g} {unit}"
     return f"{number:.0f}"
+
+
+def component_words(name: str) -> str:
+    """Return what a component of a model is called."""
+    words = {
+        "embedding": _("embedding"), "attention": _("attention"), "mlp": "MLP", "norm": _("norms"), "head": _("output head"),
+        "adapter": _("adapter"), "other": _("other"),
+    }  # fmt: skip
+    return words.get(name, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,22 +11,28 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QPlainTextEdit, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from lab.ui import theme
-from lab.ui.formats import count, size
+from lab.ui.formats import component_words, count, size
 from lab.ui.parts import Elided, Empty, Wrapped, label, line
 from lab.ui.session import ColumnState
 from lab.ui.view import Failure
 from models.records.checkpoints import Description
 from models.words import _
 
+LONG_NAME = 20
+
 
 def part_words(name: str) -> str:
     """Return what a component of a model, or something that it can do, is called."""
     words = {
-        "embedding": _("embedding"), "attention": _("attention"), "mlp": "MLP", "norm": _("norm"), "head": _("output head"),
-        "other": _("other"), "trace": _("inner values"), "generate": _("writing"), "chat": _("chatting"),
+        "trace": _("inner values"), "generate": _("writing"), "chat": _("chatting"),
         "perplexity": _("perplexity"), "distribution": _("next tokens"), "embeddings": _("embedding table"),
     }  # fmt: skip
-    return words.get(name, name)
+    return words.get(name) or component_words(name)
+
+
+def breakable(name: str) -> str:
+    """Return a name that a label can break: behind its dots and strokes, where a part is longer than the panel is wide."""
+    return re.sub(r"([._/-])(?=\S)", "\\1\u200b", name) if max(map(len, name.split()), default=0) > LONG_NAME else name
 
 
 class Shares(QWidget):
@@ -132,7 +139,7 @@ class Inspector(QScrollArea):
             old.deleteLater()
 
     def _add_selection(self, column: QVBoxLayout) -> None:
-        column.addWidget(label(str(self._selection.get("title") or _("Selection")), "heading", wrap=True))
+        column.addWidget(label(breakable(str(self._selection.get("title") or _("Selection"))), "heading", wrap=True))
         facts = self._selection.get("facts")
         if isinstance(facts, Mapping):
             column.addLayout(_facts({str(k): str(v) for k, v in facts.items()}))
@@ -140,7 +147,7 @@ class Inspector(QScrollArea):
         column.addWidget(line())
 
     def _add_description(self, column: QVBoxLayout, what: Description) -> None:
-        column.addWidget(label(what.name, "heading", wrap=True))
+        column.addWidget(label(breakable(what.name), "heading", wrap=True))
         path = Elided(what.path, "muted", Qt.TextElideMode.ElideMiddle)
         column.addWidget(path)
         for warning in what.warnings:

@@ -28,6 +28,7 @@ QTabWidget::pane { border: 0; border-top: 1px solid $border; background: $base; 
 QTabBar { background: transparent; qproperty-drawBase: 0; }
 QTabBar::tab { background: transparent; color: $muted; padding: 6px 13px; border: 0; border-bottom: 2px solid transparent; }
 QTabBar::tab:hover { color: $text; background: $hover; }
+QTabBar::tab:disabled { color: $border; }
 QTabBar::tab:selected { color: $text; border-bottom: 2px solid $accent; }
 
 QPushButton { background: $raised; color: $text; border: 1px solid $border; border-radius: 5px; padding: 4px 12px; }
@@ -66,8 +67,6 @@ QTableView::item { padding: 2px 6px; }
 QTableView::item:selected { background: $accent_soft; color: $text; }
 QHeaderView { background: $window; border: 0; }
 QHeaderView::section { background: $window; color: $muted; border: 0; border-bottom: 1px solid $border; padding: 4px 7px; }
-QHeaderView::up-arrow, QHeaderView::down-arrow { width: 9px; height: 9px; subcontrol-origin: padding;
-    subcontrol-position: right center; right: 3px; }
 QTableCornerButton::section { background: $window; border: 0; }
 
 QScrollBar:vertical { background: transparent; width: 10px; margin: 0; }

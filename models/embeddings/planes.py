@@ -296,6 +296,13 @@ def _near(asked: PlaneAsked, n_rows: int) -> int:
     return max(2, min(asked.neighbours or USUAL[asked.method], most))
 
 
+def _starting(method: str) -> str:
+    """Return what is said until the child says more; a method made by numba is compiled in its first run on a machine."""
+    compiled = method == "tsne" or any(keeping.folder().glob(f"*{method}*/*.nbi"))
+    said = _("starting {name}") if compiled else _("starting {name}: it is compiled the first time, which takes a while")
+    return said.format(name=TITLES[method])
+
+
 def _in_child(values: Array, asked: PlaneAsked, name: str) -> Work[Array]:
     work = Path(tempfile.mkdtemp(prefix="work-", dir=keeping.folder()))
     threads = os.cpu_count() or 1
@@ -306,8 +313,7 @@ def _in_child(values: Array, asked: PlaneAsked, name: str) -> Work[Array]:
     }  # fmt: skip
     try:
         np.save(work / "in.npy", np.ascontiguousarray(values, np.float32), allow_pickle=False)
-        yield Progress(0, 0, _("starting {name}").format(name=TITLES[asked.method]))
-        yield from run_limited(asked.method, params, limits)
+        yield from run_limited(asked.method, params, limits, _starting(asked.method))
         keeping.keep(name, work / "out.npy")
     except ChildFailure as failure:
         reasons = {"time": _("it took too long"), "memory": _("there is not enough memory"), "crash": failure.details}

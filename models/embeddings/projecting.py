@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ PACMAP_STEPS = (100, 100, 250)
 """Iterations of PaCMAP's three phases, its authors' default."""
 TSNE_STEPS = (250, 500)
 _POLL_SECONDS = 0.1
+_FROM_PYTHON = ("sample_MN_pair", "sample_MN_pair_deterministic")
+"""Functions of PaCMAP that run on one thread and are called from Python; of the parallel ones all are."""
 _MORE_NEAR = 50
 """Neighbours beyond those asked for, from which PaCMAP chooses."""
 _EXACT_ROWS = 10_000
@@ -30,7 +33,50 @@ def prepare(task: str) -> None:
     """Import what the task needs, before the watch starts."""
     import importlib
 
-    importlib.import_module({"pacmap": "pacmap", "tsne": "openTSNE", "umap": "umap"}[task])
+    with _compiled_when_called() if task == "pacmap" else nullcontext():
+        importlib.import_module({"pacmap": "pacmap", "tsne": "openTSNE", "umap": "umap"}[task])
+
+
+class _Compiled:
+    """Stands for a function of PaCMAP and compiles it when it is first called."""
+
+    def __init__(self, function: Callable[..., Any], compiling: Callable[..., Any]) -> None:
+        self._function, self._compiling = function, compiling
+        self._compiled: Callable[..., Any] | None = None
+
+    def __call__(self, *given: Any) -> Any:
+        if self._compiled is None:
+            self._compiled = self._compiling(self._function)
+        return self._compiled(*given)
+
+
+@contextmanager
+def _compiled_when_called() -> Iterator[None]:
+    """While the block runs, importing PaCMAP compiles only what its compiled functions call.
+
+    It declares the types of some twenty functions, so numba compiles all of them at the import: 18 s of processor time on a
+    machine's first run, much of it for functions that are not used here.
+    """
+    import numba
+
+    whole = numba.njit
+
+    def later(*given: Any, **options: Any) -> Any:
+        compiling = whole(*given, **options)
+        if not given or not isinstance(given[0], str):
+            return compiling
+
+        def take(function: Callable[..., Any]) -> Any:
+            own = function.__module__.startswith("pacmap") and (options.get("parallel") or function.__name__ in _FROM_PYTHON)
+            return _Compiled(function, compiling) if own else compiling(function)
+
+        return take
+
+    numba.njit = later
+    try:
+        yield
+    finally:
+        numba.njit = whole
 
 
 class _Heard:

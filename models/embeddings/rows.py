@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from models.prompts import Prepared, prepare, tokenizer_of
 from models.records.arrays import Array
 from models.records.embeddings import KINDS, RowsAsked
 from models.shelf import Shelf
-from models.tokens import special_ids, token_texts
+from models.tokens import piece_names, piece_style, special_ids, token_texts
 from models.words import _
 
 SOURCES = ("input", "output", "positions", "hidden", "decoder")
@@ -127,16 +127,26 @@ def vocabulary_rows(opened: OpenModel, column: Column, source: str) -> Rows:
         note = _("input and output embeddings are one matrix")
     values = weight[:n_tokens].float().cpu().numpy()
     labels = tuple(token_texts(tokenizer, ids.tolist()))
-    kinds = token_kinds(labels, ids, special_ids(tokenizer))
+    kinds = token_kinds(labels, ids, special_ids(tokenizer), _telling(tokenizer, piece_names(tokenizer, ids.tolist())))
     return Rows(column.name, values, ids, labels, kinds, np.zeros(n_tokens, np.int32), note)
 
 
-def token_kinds(labels: tuple[str, ...], ids: Array, special: frozenset[int]) -> Array:
-    """Return (N,) uint8: what kind of token each is, an index into ``KINDS``."""
-    return np.fromiter((KINDS.index(_kind(t, int(i) in special)) for t, i in zip(labels, ids, strict=True)), np.uint8)
+def token_kinds(labels: tuple[str, ...], ids: Array, special: frozenset[int], pieces: Sequence[str] = ()) -> Array:
+    """Return (N,) uint8: what kind of token each is, an index into ``KINDS``.
+
+    A word begins with a space, or, where ``pieces`` (the vocabulary's names) are given, with a piece that has no ``##``.
+    """
+    begins = [not piece.startswith("##") for piece in pieces] or [label[:1].isspace() for label in labels]
+    rows = zip(labels, ids, begins, strict=True)
+    return np.fromiter((KINDS.index(_kind(text, int(i) in special, first)) for text, i, first in rows), np.uint8)
 
 
-def _kind(text: str, special: bool) -> str:
+def _telling(tokenizer: Any, pieces: Sequence[str]) -> Sequence[str]:
+    """Return pieces where they say what begins a word (WordPiece), else none: there the spaces do."""
+    return pieces if piece_style(tokenizer) == "wordpiece" else ()
+
+
+def _kind(text: str, special: bool, begins: bool) -> str:
     if special:
         return "special"
     bare = text.strip()
@@ -147,7 +157,7 @@ def _kind(text: str, special: bool) -> str:
     if any(letter.isalpha() for letter in bare):
         if not all(ord(letter) < 0x250 for letter in bare if letter.isalpha()):
             return "other script"
-        return "word" if text[0].isspace() else "inside"
+        return "word" if begins else "inside"
     return "number" if any(letter.isnumeric() for letter in bare) else "mark"
 
 
@@ -183,7 +193,7 @@ def text_rows(shelf: Shelf, opened: OpenModel, column: Column, asked: RowsAsked)
     labels = tuple(token.text for token in tokens)
     special = frozenset(n for n, token in enumerate(tokens) if token.special)
     ids = np.arange(len(values), dtype=np.int64)
-    kinds = token_kinds(labels, ids, special)
+    kinds = token_kinds(labels, ids, special, _telling(opened.tokenizer, [token.piece for token in tokens]))
     if asked.place != "each":
         values, labels = _pooled(values, asked.place), (asked.text[:200],)
         ids, kinds = ids[:1], np.array([KINDS.index("word")], np.uint8)
@@ -215,7 +225,8 @@ def file_rows(opened: OpenModel, column: Column, asked: RowsAsked) -> Work[Rows]
         values = states[asked.layer].float().cpu().numpy()
         labels = tuple(token.text for token in prepared.tokens)
         special = frozenset(n for n, token in enumerate(prepared.tokens) if token.special)
-        kinds = token_kinds(labels, np.arange(len(labels)), special)
+        pieces = _telling(opened.tokenizer, [token.piece for token in prepared.tokens])
+        kinds = token_kinds(labels, np.arange(len(labels)), special, pieces)
         if asked.place != "each":
             values, labels, kinds = _pooled(values, asked.place), (text[:200],), np.array([KINDS.index("word")], np.uint8)
         found.append((row, values, labels, kinds))

@@ -14,8 +14,9 @@ from models.words import set_language
 
 
 def language(shelf: Shelf, name: str) -> Work[str]:
-    """Speak this language from now on, in notes, receipts and errors."""
+    """Speak this language from now on, in notes, receipts and errors; results in other words are forgotten."""
     yield from nothing()
+    shelf.forget()
     return set_language(name)
 
 

@@ -40,7 +40,7 @@ MEANINGS: dict[str, Meaning] = {
     "objective/paid": Meaning(N_("Score"), N_("Mean score of the sampled answers, as it was paid."), True),
     "objective/paid_std": Meaning(N_("Spread of the scores"), N_("Standard deviation of the scores; near 0 there is nothing to tell answers apart by.")),
     "objective/groups_alike": Meaning(N_("Groups without a difference"), N_("Share of prompts whose answers were all paid the same: they teach nothing."), False),
-    "objective/scores": Meaning(N_("Score"), N_("Mean score of the sampled answers by the reward model."), True),
+    "objective/scores": Meaning(N_("Reward model's score"), N_("Mean score of the sampled answers by the reward model."), True),
     "objective/beta": Meaning(N_("β"), N_("Price of one nat of KL.")),
     "judge/score": Meaning(N_("Judge's score"), N_("Score by a judge that the policy is not paid by; the reward rising while this falls is reward hacking."), True),
     "judge/agreement": Meaning(N_("Agreement"), N_("How well the learned reward agrees with the judge."), True),

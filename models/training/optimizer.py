@@ -61,10 +61,12 @@ def save_memory(modules: Mapping[str, Any]) -> None:
         UserError: If a model cannot.
     """
     for module in modules.values():
-        if not hasattr(module, "gradient_checkpointing_enable"):
+        names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # before transformers 5.23 the latter alone
+        enable = next((getattr(module, name) for name in names if hasattr(module, name)), None)
+        if enable is None:
             continue
         try:
-            module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            enable({"use_reentrant": False})
         except ValueError as cause:
             raise UserError(
                 "training.setting",

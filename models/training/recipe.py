@@ -330,10 +330,13 @@ def _journalled(work: Work[Mapping[str, Any]], journal: Journal, reports: Report
                 result: Mapping[str, Any] = end.value
                 return result
             journal.write(event)
-            reports.write(event)
+            notes = reports.write(event)
             if _stop_file(output).exists():
                 (journal.path.parent / "STOP").touch()
             yield event
+            for note in notes:
+                journal.write(note)
+                yield note
     finally:
         work.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -104,21 +105,22 @@ def train_and_publish(
         )
     )
 
-    def write(target: Path, manifest: Mapping[str, Any], what: str) -> Work[None]:
+    def write(target: Path, manifest: Mapping[str, Any], what: str, goes_on: bool = False) -> Work[None]:
         """Write the model, waiting for room on a full disk if the settings say so."""
-        model, wait = task.modules["model"], settings.disk_full == "pause"
+        model = task.modules["model"]
 
         def now() -> None:
             with loop.whole():
-                write_checkpoint(model, settings, inputs, target, manifest)
+                spare = copy.deepcopy(model) if goes_on and is_absorbed(model, inputs) else model
+                write_checkpoint(spare, settings, inputs, target, manifest)
 
-        yield from patiently(now, workspace.folder, what, wait=wait)
+        yield from patiently(now, workspace.folder, what, wait=settings.disk_full == "pause")
 
     def snapshot(step: int) -> Work[Saved]:
         """Keep a copy of the model beside its run, to choose among later."""
         manifest = describe_run(stage, settings, workspace, inputs, {"steps": step})
         target = workspace.folder / "snapshots" / f"step-{step}"
-        yield from write(target, manifest, _("the copy of step {step}").format(step=step))
+        yield from write(target, manifest, _("the copy of step {step}").format(step=step), goes_on=True)
         return Saved(f"snapshots/step-{step}", step)
 
     loop.snapshot = snapshot
@@ -127,9 +129,8 @@ def train_and_publish(
     if outcome.stopped:
         return STOPPED
     metrics: dict[str, Any] = {**outcome.metrics, "steps": outcome.steps, "seconds": round(time.time() - started, 1)}
-    metrics.update(_sizes(task.modules["model"]))
-    if finish is not None:
-        metrics.update(loop.together(finish))
+    metrics |= _sizes(task.modules["model"])
+    metrics |= loop.together(finish) if finish is not None else {}
     loop.gather()
     if loop.skipped:
         metrics["steps_skipped"] = loop.skipped
@@ -164,6 +165,13 @@ def _sizes(model: Any) -> dict[str, int]:
     return found
 
 
+def is_absorbed(model: Any, inputs: Inputs) -> bool:
+    """Return whether writing a model merges its adapter into it: a reward model's base has no score to lay one beside."""
+    from models.training.methods import is_adapted
+
+    return is_adapted(model) and (inputs.base is None or hasattr(model, "score"))
+
+
 def write_checkpoint(
     model: Any, settings: TrainSettings, inputs: Inputs, target: Path, manifest: Mapping[str, Any]
 ) -> None:
@@ -174,7 +182,7 @@ def write_checkpoint(
     if not is_adapted(model):
         publish(model, inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
         return
-    if inputs.base is None or hasattr(model, "score"):  # a reward model: its base has no score to lay an adapter beside
+    if inputs.base is None or is_absorbed(model, inputs):
         publish(absorb(model), inputs.tokenizer, target, dtype=settings.dtype, manifest=manifest)
         return
     merge = bool(getattr(settings, "merge", False))

@@ -30,10 +30,12 @@ def is_sharded(settings: TrainSettings, world: World) -> bool:
 def check_sharded(settings: TrainSettings, model: Any = None) -> None:
     """Raise ``UserError`` for what cannot be done with a share of each weight."""
     allots = getattr(settings, "method", "") == "adalora" or hasattr(model, HELD)
+    snapshots = settings.snapshot_every > 0 and hasattr(model, "score") and hasattr(model, "peft_config")
     refused = (
         ("optimizer", settings.optimizer == "muon", _("muon needs whole matrices"), "adamw"),
         ("method", allots, _("adalora allots ranks over all layers at once"), "lora"),
         ("method", getattr(settings, "method", "") == "qlora", _("4-bit weights cannot be cut"), "lora"),
+        ("snapshot_every", snapshots, _("a reward model's adapter is merged when it is written"), "0"),
         ("precision", settings.precision == "fp16", _("gradients of fp16 are scaled by one process"), "bf16"),
     )
     for name, wrong, why, instead in refused:

@@ -18,7 +18,8 @@ class Row:
         what: The claim in words.
         ours: Seconds (or another unit, named) of each repeat. ``peer``: the same of the peer, empty if there is none.
         bar: The value that must be met; ``relation`` ``"<="`` or ``">="`` says which side is good.
-        kind: What is compared with the bar: ``"value"`` (median of ours) or ``"ratio"`` (ours / peer, medians).
+        kind: What is compared with the bar: ``"value"`` (median of ours), ``"ratio"`` (ours / peer, medians) or ``"speed"``
+            (peer / ours: how many times faster ours is).
     """
 
     id: str
@@ -39,7 +40,10 @@ class Row:
         if not self.ours:
             return float("nan")
         ours = statistics.median(self.ours)
-        return ours / statistics.median(self.peer) if self.kind == "ratio" else ours
+        if self.kind == "value":
+            return ours
+        ratio = ours / statistics.median(self.peer)
+        return 1 / ratio if self.kind == "speed" else ratio
 
     @property
     def verdict(self) -> str:

@@ -235,7 +235,7 @@ def test_tables_for_papers_and_pages():
     lines = markdown(cells, names, [delta]).splitlines()
     assert lines[0] == "| benchmark | metric | x & y | best | bad |"
     assert lines[2].startswith("| a\\|b_c | acc ↑ | 0.500 [0.400, 0.600] (n 50) | **0.750** + [0.650, 0.850] (n 50) |")
-    assert lines[2].endswith("| – (n 50, 2 failed or skipped) |")
+    assert lines[2].endswith("| – (n 50, 2 failed) |")
     table = latex(cells, names, [delta])
     assert r"Benchmark & Metric & x \& y & best & bad \\" in table
     assert r"a\textbar{}b\_c & acc $\uparrow$ & 0.500 {\scriptsize $\pm$ 0.100} & \textbf{0.750}$^{+}$" in table

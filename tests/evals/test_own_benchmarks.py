@@ -281,3 +281,59 @@ def test_rolling_judges_take_likelihoods(tmp_path):
     benchmark = filed.build(f"perplexity@{path}")
     outcome = benchmark.judge(benchmark.items("")[0], Likelihood.of(-4.0, 2))
     assert outcome.statistics["token_perplexity"] == (-4.0, 2.0)
+
+
+PAIRS = [("The quick brown fox", "jumps over the lazy dog"), ("A model reads the text", "and predicts the next"), ("a", "text")]
+
+
+def targets_by_hand(folder):
+    """Return (Σ log p, tokens) of the targets given their sources, from the model's own labels and loss."""
+    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    total, count = 0.0, 0
+    for source, target in PAIRS:
+        labels = tokenizer(target, add_special_tokens=False, return_tensors="pt").input_ids
+        with torch.no_grad():
+            loss = model(input_ids=tokenizer(source, return_tensors="pt").input_ids, labels=labels).loss
+        total -= float(loss) * labels.shape[1]
+        count += labels.shape[1]
+    return total, count
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_an_encoder_decoder_has_the_perplexity_of_targets_given_their_sources(family, tiny, tmp_path):
+    sources, targets = tmp_path / "a.en", tmp_path / "a.de"
+    sources.write_text("".join(source + "\n" for source, _target in PAIRS), "utf-8")
+    targets.write_text("".join(target + "\n" for _source, target in PAIRS), "utf-8")
+    table = tmp_path / "pairs.jsonl"
+    table.write_text("".join(json.dumps({"source": a, "target": b}) + "\n" for a, b in PAIRS), "utf-8")
+    names = [f"target_perplexity@{sources}@{targets}", f"target_perplexity@{table}"]
+    cells = finish(grid.run([str(tiny(family))], names, EvalSettings(), tmp_path / "run"))
+    total, count = targets_by_hand(tiny(family))
+    n_bytes = sum(len(target) for _source, target in PAIRS)
+    expected = {"token_perplexity": math.exp(-total / count), "byte_perplexity": math.exp(-total / n_bytes)}
+    for name in ("target_perplexity@a.en@a.de", "target_perplexity@pairs.jsonl"):
+        found = {cell.metric: cell for cell in cells if cell.benchmark == name}
+        assert set(found) == {"word_perplexity", "bits_per_byte", "byte_perplexity", "token_perplexity"}
+        for metric, value in expected.items():
+            assert found[metric].value == pytest.approx(value, rel=1e-4)
+            assert found[metric].low <= found[metric].value <= found[metric].high
+            assert "given:source" in found[metric].signature
+            assert (found[metric].n, found[metric].higher_is_better) == (3, False)
+
+
+def test_decoders_have_it_too_and_bad_files_are_named(tiny, tmp_path):
+    (tmp_path / "lone.txt").write_text("one\n", "utf-8")
+    (tmp_path / "bad.jsonl").write_text('{"source": "a"}\n', "utf-8")
+    (tmp_path / "ok.jsonl").write_text('{"question": "The quick", "answer": "brown fox"}\n', "utf-8")
+    names = [f"target_perplexity@{tmp_path / name}" for name in ("ok.jsonl", "lone.txt", "bad.jsonl")]
+    cells = finish(grid.run([str(tiny("llama"))], names, EvalSettings(), tmp_path / "run"))
+    ok = [cell for cell in cells if cell.state == "done"]
+    (row,) = raw_samples(ok[0].run, "target_perplexity@ok.jsonl")
+    assert row["arguments"]["gen_args_0"] == {"arg_0": "The quick", "arg_1": " brown fox"}
+    assert {cell.benchmark for cell in ok} == {"target_perplexity@ok.jsonl"}
+    failed = " ".join(cell.signature for cell in cells if cell.state == "failed")
+    assert "lone.txt alone has no targets" in failed
+    assert "no field 'target'" in failed

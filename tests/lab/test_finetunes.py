@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import time
 
 import pytest
 
@@ -40,7 +41,8 @@ def root(tmp_path_factory):
 
 @pytest.mark.slow
 def test_full_and_lora_in_one_table(root, capsys):
-    words = ["bench-finetune", str(root / "mine.yaml"), "-o", str(root / "out"), "--methods", "full,lora"]
+    words = ["bench-finetune", str(root / "mine.yaml"), "-o", str(root / "out"), "--methods", "full,lora", "--tasks",
+             "world_questions"]  # fmt: skip
     assert command_line([*words, "--json"]) == 0
     full, lora = json.loads(capsys.readouterr().out)
     assert (full["method"], lora["method"]) == ("full", "lora")
@@ -52,6 +54,12 @@ def test_full_and_lora_in_one_table(root, capsys):
     assert full["eval_loss"] != lora["eval_loss"]
     assert full["peak_bytes"] > 50e6
     assert 0 < lora["saved_bytes"] < full["saved_bytes"]
+    for row in (full, lora):
+        (score,) = row["scores"]
+        assert (score["benchmark"], score["metric"]) == ("world_questions", "exact_match")
+        assert 0 <= score["low"] <= score["value"] <= score["high"] <= 1
+        assert score["n"] > 50
+    assert list((root / "out/lora/scores").rglob("samples*.jsonl"))  # by the evaluation of every other checkpoint
     assert [row["method"] for row in json.loads((root / "out" / RESULT).read_text())["rows"]] == ["full", "lora"]
 
 
@@ -62,11 +70,17 @@ def test_a_training_that_fails_is_named(root):
         finish(bench(recipe, ["sft.data=nowhere.jsonl"], root / "bad", ["full"], 10.0))
 
 
+@pytest.mark.slow
+def test_a_benchmark_that_is_not_there_is_named(root):
+    with pytest.raises(UserError, match="could not be scored on world_nothing"):
+        finish(finetunes.scored(root / "pretrain/checkpoint", ["world_nothing"], root / "scores"))
+
+
 @pytest.mark.parametrize("how", [KeyboardInterrupt, GeneratorExit])
-def test_no_training_outlives_the_command(root, monkeypatch, how):
-    started = []
+def test_no_training_outlives_the_command(root, tmp_path, monkeypatch, how):
+    started, ready = [], tmp_path / "ready"
     real = finetunes.subprocess.Popen
-    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+    sleeping = [sys.executable, "-c", f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(600)"]
 
     def start(_words, **given):
         started.append(real(sleeping, **given))
@@ -75,6 +89,8 @@ def test_no_training_outlives_the_command(root, monkeypatch, how):
     monkeypatch.setattr(finetunes.subprocess, "Popen", start)
     work = bench(load_recipe(root / "mine.yaml"), [], root / "stopped", ["full"], 10.0)
     assert [type(next(work)) for _ in range(2)] == [Note, Progress]
+    while not ready.exists():  # a signal while Python starts ends it otherwise
+        time.sleep(0.02)
     with pytest.raises(how):
         work.throw(how)
     assert started[0].returncode == -(signal.SIGKILL if how is KeyboardInterrupt else signal.SIGINT)

@@ -253,6 +253,9 @@ def test_kinds_of_tokens() -> None:
     labels = ("<bos>", " the", "ing", "42", "!", " ", "\ufffd", "中文")
     found = token_kinds(labels, np.arange(8), frozenset({0}))
     assert [KINDS[n] for n in found] == ["special", "word", "inside", "number", "mark", "space", "byte", "other script"]
+    pieces = ("[CLS]", "borneo", "##ing", "42", "the")
+    found = token_kinds(("[CLS]", "borneo", "ing", "42", "the"), np.arange(5), frozenset({0}), pieces)
+    assert [KINDS[n] for n in found] == ["special", "word", "inside", "number", "word"]
 
 
 def test_sums_of_words_are_read() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,8 +104,6 @@ def test_cancelling_kills_the_child_and_leaves_no_file() -> None:
 
 
 def test_numba_is_never_imported_here() -> None:
-    import sys
-
     assert "numba" not in sys.modules
 
 
@@ -175,3 +175,16 @@ def test_near_pairs_are_those_of_the_smallest_scaled_distance() -> None:
     lost = found.copy()
     lost[0, 3:] = -1
     assert (chosen_pairs(np.take_along_axis(squares, found, 1), lost, 4)[:4, 1] >= 0).all()
+
+
+def test_only_what_is_called_is_compiled() -> None:
+    """In a process of its own: the functions that Python calls wait, those that compiled ones call do not."""
+    look = (
+        "from models.embeddings.projecting import prepare; prepare('pacmap'); import numba, pacmap.pacmap as p; "
+        "print([type(getattr(p, name)).__name__ for name in ('pacmap_grad', 'sample_MN_pair', 'sample_FP', 'euclid_dist')], "
+        "numba.njit.__module__)"
+    )
+    root = Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", look], cwd=root, capture_output=True, text=True, timeout=280, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "['_Compiled', '_Compiled', 'CPUDispatcher', 'CPUDispatcher'] numba.core.decorators"

@@ -15,8 +15,9 @@ import pytest
 
 from models import hub, library
 from models.columns import Column
+from models.engine_ops import Operations
 from models.errors import UserError
-from models.events import Note, finish
+from models.events import Note, Work, finish
 from models.shelf import Shelf
 
 MISSING = """
@@ -98,3 +99,17 @@ def test_a_name_on_the_hub_is_opened(folder: Path, monkeypatch: pytest.MonkeyPat
     assert hub.hub_name("owner/name") == "owner/name"
     assert finish(names().open(Column("owner/name"))).loaded.path == "owner/name"
     assert asked == ["owner/name"]
+
+
+def test_another_language_forgets_what_was_said() -> None:
+    operations = Operations()
+    shelf = operations.shelf
+    assert finish(shelf.remembered("a", lambda: said("one"))) == "one"
+    assert finish(shelf.remembered("a", lambda: said("two"))) == "one"
+    finish(operations.ask("language", "en"))
+    assert finish(shelf.remembered("a", lambda: said("two"))) == "two"
+
+
+def said(word: str) -> Work[str]:
+    yield from ()
+    return word

@@ -191,6 +191,23 @@ def test_smollm_learns_by_lora_from_its_gguf(tmp_path, smollm):
     assert torch.allclose(logits_of(whole.model), logits_of(plain), atol=1e-3)
 
 
+def test_copies_of_a_reward_adapter_on_the_way_change_nothing(root):
+    settings = reward.RewardSettings(parent="pretrain", pairs=("pairs.jsonl",), steps=4, batch_size=8, method="lora", **LORA)
+    alone, _ = losses(reward.STAGE, settings, root, "rewarded")
+    copied = reward.RewardSettings(**{**vars(settings), "snapshot_every": 1})
+    assert losses(reward.STAGE, copied, root, "copied")[0] == alone
+    paths = [root / step / "checkpoint/model.safetensors" for step in ("rewarded", "copied")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    first = root / "copied/snapshots/step-1/model.safetensors"
+    assert first.read_bytes() != paths[0].read_bytes()
+
+
+def test_init_tokens_and_an_adapter_are_refused():
+    assert sft.SftSettings(init_tokens=("<|user|>=Q",)).init_tokens
+    with pytest.raises(UserError, match=r"init_tokens changes the base's own weights, which an adapter \(lora\)"):
+        sft.SftSettings(init_tokens=("<|user|>=Q",), method="lora")
+
+
 def test_an_encoder_is_refused_in_one_sentence(root, tmp_path):
     folder = write_model(tmp_path / "bert", "bert")
     with pytest.raises(UserError, match="is a model of the kind encoder"):

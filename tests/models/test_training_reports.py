@@ -151,6 +151,75 @@ def test_a_package_that_is_not_there_is_named(tmp_path, monkeypatch):
         PretrainSettings(report_to=("tensorbord",))
 
 
+def test_a_report_that_fails_stops_no_training(tmp_path, monkeypatch):
+    class Error(Exception):
+        pass
+
+    def log(values):
+        if values["step"] == 4:
+            raise Error("the server\n is away.")
+        heard.append(values["step"])
+
+    def finish():
+        raise Error("still away")
+
+    heard = []
+    run = types.SimpleNamespace(log=log, finish=finish)
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **given: run, Error=Error))
+    with Reports(("wandb", "tensorboard"), tmp_path, "a", {}) as reports:
+        said = [reports.write(Metrics(step, {"loss": 1.0})) for step in (3, 4, 5)]
+    assert heard == [3]
+    assert [len(notes) for notes in said] == [0, 1, 0]
+    assert said[1][0].level == "warning"
+    assert "wandb takes no more metrics (the server is away)" in said[1][0].text
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    assert [scalars(message)[1] for message in records(path.read_bytes())[1:]] == [3, 4, 5]
+
+
+def test_a_report_that_cannot_begin_is_said_in_one_sentence(tmp_path, monkeypatch):
+    class MlflowException(Exception):
+        pass
+
+    def refuse(name):
+        raise MlflowException("no such store")
+
+    names = {"set_experiment": refuse, "exceptions": types.SimpleNamespace(MlflowException=MlflowException)}
+    monkeypatch.setitem(sys.modules, "mlflow", types.SimpleNamespace(**names))
+    with pytest.raises(UserError, match="mlflow could not begin its report: no such store"):
+        Reports(("mlflow",), tmp_path, "a", {})
+    monkeypatch.setitem(sys.modules, "mlflow", types.SimpleNamespace(set_experiment=lambda name: {}["bug"]))
+    with pytest.raises(KeyError):
+        Reports(("mlflow",), tmp_path, "a", {})
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_real_training_is_reported_by_the_real_package(name, tmp_path, monkeypatch):
+    """Without a network: wandb offline, mlflow into a folder; skipped where the package is not installed."""
+    pytest.importorskip("torch")
+    package = pytest.importorskip(name)
+    from models.events import finish
+    from models.training.recipe import load_recipe, run_recipe
+    from tests.models.training import write_corpus
+
+    for variable, value in (("WANDB_MODE", "offline"), ("WANDB_SILENT", "true"), ("MLFLOW_ALLOW_FILE_STORE", "true"),
+                            ("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())):  # fmt: skip
+        monkeypatch.setenv(variable, value)
+    write_corpus(tmp_path)
+    (tmp_path / "r.yaml").write_text(
+        "stages:\n  - {stage: tokenizer, data: [texts.jsonl], vocab_size: 262}\n"
+        f"  - {{stage: pretrain, data: [texts.jsonl], steps: 3, block: 32, report_to: {name},\n"
+        "     model: {layers: 1, width: 32, heads: 2, feed_forward: 48}}\n"
+    )
+    finish(run_recipe(load_recipe(tmp_path / "r.yaml"), tmp_path / "out"))
+    if name == "wandb":
+        assert list((tmp_path / "out/pretrain/wandb").glob("offline-run-*/run-*.wandb"))
+        return
+    (run,) = package.search_runs(experiment_names=["triptych"], output_format="list")
+    assert run.info.status == "FINISHED"
+    assert [one.step for one in package.tracking.MlflowClient().get_metric_history(run.info.run_id, "loss")] == [1, 2, 3]
+
+
 def test_a_recipe_writes_event_files(tmp_path):
     pytest.importorskip("torch")
     from models.events import finish

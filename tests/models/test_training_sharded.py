@@ -192,3 +192,24 @@ def test_a_plan_divides_memory_by_hand(tmp_path):
     assert shared.activations == repeated.activations < alone.activations  # a row each instead of two
     assert "FSDP" in shared.notes[-1]
     assert "whole" in repeated.notes[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_all_processes_stop_waiting_for_better_ones_together_and_go_on_to_the_next_step(tmp_path, sharding):
+    write_corpus(tmp_path)
+    (tmp_path / "shared.yaml").write_text(f"""
+name: shared
+stages:
+  - {{stage: tokenizer, data: [texts.jsonl, talk.jsonl], vocab_size: 300}}
+  - {{stage: pretrain, data: [texts.jsonl], dev: texts.jsonl, eval_every: 1, patience: 2, steps: 9, batch_size: 4, lr: 30.0,
+     precision: fp32, block: 64, warmup: 0, sharding: {sharding}, model: {{layers: 1, width: 32, heads: 2, feed_forward: 48}}}}
+  - {{stage: sft, data: [talk.jsonl], steps: 2, batch_size: 4, precision: fp32, block: 64, sharding: {sharding}}}
+""")
+    for (_, errors), code in launch(tmp_path, tmp_path / "two", 2):
+        assert code == 0, errors
+    assert len(losses(tmp_path / "two/pretrain")) < 9  # such a rate makes everything worse
+    done = json.loads((tmp_path / "two/pretrain/done.json").read_text())["metrics"]
+    assert done["eval_loss"] == min(curve(tmp_path / "two/pretrain", "eval_loss"))
+    assert len(losses(tmp_path / "two/sft")) == 2

@@ -22,7 +22,7 @@ from models.columns import Column
 from models.places import bundled_root
 
 STATES = ("empty", "loading", "error", "long")
-LONG = ("The lighthouse keeper wrote 狐狸 and 🙂 down, <b>every</b> morning. " * 5 + "x" * 300 + "\n") * 2
+LONG = ("The lighthouse keeper wrote 狐狸 and 🙂 down, <b>every</b> morning. " * 5 + "x" * 40 + "\n") * 2
 
 
 def lineage() -> tuple[Column, ...]:

@@ -212,3 +212,38 @@ def test_what_is_copied_is_prompted_as_the_columns_are(view: ResidualView) -> No
     view.set_columns((made.COLUMNS[0], replace(chat[1], system="Be kind.")))
     line = next(line for line in view.python().splitlines() if "stream =" in line)
     assert "chat('Be kind.') if name.endswith(('sft',)) else checkpoint.residual" in line
+
+
+def test_a_model_without_a_head_has_its_norms(qtbot: Any) -> None:
+    view = ResidualView()
+    qtbot.addWidget(view)
+    view.set_columns(made.COLUMNS[:2])
+    view.set_text(made.TEXT)
+    for want in [want for want in view.wants() if want.slot == "lens"]:
+        view.set_failure(want, Failure("user", "It has no head."))
+    view.redraw()
+    assert "It has no head." in view.panels[0].message()
+    for want in [want for want in view.wants() if want.slot == "norms"]:
+        view.set_answer(want, made.ANSWERS[want.op](want))
+    view.redraw()
+    norms, content = view.answer(1, "norms"), view.panels[1].content
+    assert view.panels[1].message() == ""
+    assert "It has no head." in view.panels[1].note.whole()
+    assert np.allclose(content.table.values, norms.residual)
+    assert content.table.rows[0] == "embed"
+    assert [content.tabs.isTabEnabled(n) for n in range(4)] == [False, False, False, True]
+    assert content.tabs.currentIndex() == 3
+    assert view.tab == "attribution"  # for the next model
+    assert ".norms(TEXT)" in view.python()
+    assert "lens" not in view.python()
+    assert view.command()[:2] == ("--lens", "norm")
+    assert len(view.table()[1]) == 2 * norms.residual.size
+    content.table.clicked.emit(1, 0)
+    view.redraw()
+    assert view.place(1) == 0
+    view.set_text("Another text")
+    view.redraw()
+    assert not view.is_bare()
+    fill(view)
+    assert all(content.tabs.isTabEnabled(n) for n in range(4))
+    assert content.tabs.currentIndex() == 0

@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PySide6.QtGui import QIcon
 
 from lab import drafts
 from lab.ui.view import Failure
 from lab.ui.views._train_clinic import ClinicPage, offered
 from lab.ui.views._train_ppo import PpoPage
 from lab.ui.views._train_runs import RunsPage
+from lab.ui.views._train_words import is_exact, metrics_of
 from lab.ui.widgets.answer_steps import answer_rows
 from lab.ui.widgets.clinic_panel import margin_bins, summary, warnings
+from lab.ui.widgets.colors import scheme
 from lab.ui.widgets.config_form import as_text, from_text, setting_fields
 from lab.ui.widgets.data_preview import counts_text, row_glyphs
 from lab.ui.widgets.plan_card import plan_rows, plan_warnings, size_text, time_text
+from lab.ui.widgets.run_list import RunList
 from models.events import Progress
 from models.records.clinic import Clinic, Mistake
 from models.records.curves import StepAnswers, TrainingRun, TrainingStep
@@ -286,6 +290,29 @@ def test_every_setting_that_names_files_is_known_to_be_one() -> None:
             said = [word.strip(".,;:()").casefold() for word in text.split()]
             if hint in (str, tuple[str, ...]) and name != "report_to" and any(word in said for word in words):
                 assert name in drafts.PATHS, f"{kind.name}.{name}: {text}"
+
+
+def test_what_is_paid_and_its_price_come_before_the_rate_of_learning() -> None:
+    nothing = np.zeros((0, 0))
+    names = ("learning_rate", "mine", "objective/kl_se", "loss", "objective/kl", "objective/paid")
+    step = TrainingStep("ppo", "ppo", "done", names, np.zeros(0), nothing, nothing)
+    assert metrics_of([step]) == ["objective/paid", "objective/kl", "loss", "learning_rate", "mine"]
+    assert [name for name in ("loss", "eval_loss", "learning_rate") if is_exact(name)] == ["eval_loss", "learning_rate"]
+
+
+def test_runs_that_are_compared_have_the_colour_of_their_curves_beside_their_names(qtbot: Any) -> None:
+    runs = RunList()
+    qtbot.addWidget(runs)
+    jobs = (made.training_job(), replace(made.training_job(), path="/runs/two"), replace(made.training_job(), path="/runs/three"))
+    runs.chosen = ["/runs/two", "/runs/train-1"]
+    runs.set_jobs(jobs)
+    colors = scheme(runs.palette()).columns
+    shown = [runs.item(at).icon().pixmap(10, 10, QIcon.Mode.Selected).toImage() for at in (0, 1)]
+    assert [image.pixelColor(5, 5).getRgb()[:3] for image in shown] == [tuple(colors[1]), tuple(colors[0])]
+    assert runs.item(2).icon().isNull()
+    runs.chosen = ["/runs/two"]
+    runs.set_jobs(jobs)
+    assert runs.item(1).icon().isNull()
 
 
 def test_the_curves_that_are_shown_can_be_read_again(qtbot: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PySide6.QtTest import QTest
 
 from lab.settings import Settings
 from lab.ui.app import App
@@ -63,6 +64,17 @@ def test_texts_of_fields(text: str, hint: Any, value: Any) -> None:
 def test_texts_that_mean_nothing(text: str, hint: Any) -> None:
     with pytest.raises(ValueError, match="must be"):
         from_text(text, hint)
+
+
+def test_a_value_that_cannot_be_stays_to_be_seen(qtbot: Any) -> None:
+    editor = RecipeEditor()
+    qtbot.addWidget(editor)
+    editor.begin("sft", {"method": "loraa"})
+    assert editor.form.fields["method"].currentText() == "loraa"
+    editor.form.fields["lr"].setText("0.5")
+    assert yaml.safe_load(editor.text())["stages"] == [{"stage": "sft", "lr": 0.5, "method": "loraa"}]
+    editor.form.fields["method"].setCurrentText("qlora")
+    assert yaml.safe_load(editor.text())["stages"][0]["method"] == "qlora"
 
 
 def test_settings_without_a_field_are_kept(qtbot: Any) -> None:
@@ -134,6 +146,7 @@ def test_plots_share_the_room_after_the_window_has_grown(qtbot: Any) -> None:
 def runs_page(app: App) -> RunsPage:
     """Bring the page of the runs to the front."""
     app.window.centre.show_view("train")
+    assert QTest.qWaitFor(lambda: app.window.centre.view_widget("train") is not None, 60_000)
     view: Any = app.window.centre.view_widget("train")
     page: RunsPage = view.page("runs")
     return page

@@ -276,6 +276,16 @@ def test_invalid_and_running_are_said():
     assert cell_lines(matrix, ("world_questions", "exact_match"), "nobody") == Lines()
 
 
+def test_what_a_limit_left_out_is_no_warning():
+    (cell,) = [
+        one for one in made.cells() if (one.benchmark, one.metric, one.checkpoint) == ("world_questions", "exact_match", "sft")
+    ]
+    part = arrange([replace(cell, n=60, n_failed=0, n_skipped=420)])
+    interval = cell_lines(part, ("world_questions", "exact_match"), "sft").interval
+    assert interval.endswith("n 60 / 480")
+    assert "⚠" not in interval
+
+
 def test_what_runs_or_failed_stands_in_the_rows_of_its_benchmark():
     nan = math.nan
     blank = Cell("dpo", "dpo", "world_questions", "", nan, nan, nan, 30, True, state="running", n_total=60)
@@ -385,3 +395,13 @@ def test_csv_takes_a_lone_surrogate(tmp_path):
     path = tmp_path / "data.csv"
     write_csv(str(path), ["a"], [["\ud800"]])
     assert "\\ud800" in path.read_text(encoding="utf-8-sig")
+
+
+def test_long_names_break_in_the_inspector():
+    from lab.ui.inspector import breakable
+
+    assert breakable("sft") == "sft"
+    assert breakable("Smollm2 135M 8k Lc100K") == "Smollm2 135M 8k Lc100K"
+    whole = breakable("decoder.layer.0.SelfAttention.k")
+    assert whole.replace("\u200b", "") == "decoder.layer.0.SelfAttention.k"
+    assert max(map(len, whole.split("\u200b"))) <= len("SelfAttention.")

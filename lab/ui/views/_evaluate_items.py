@@ -53,6 +53,7 @@ class ItemsPane(QWidget):
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self.card, _("Item"))
         self.tabs.addTab(self.receipt, _("Receipt"))
+        self.tabs.setCornerWidget(self.card.copy)
         self.splitter = QSplitter(Qt.Orientation.Horizontal, self)
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(self.table)
@@ -64,6 +65,7 @@ class ItemsPane(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(self.stack)
+        self.tabs.currentChanged.connect(self._on_tab)
         self.tabs.currentChanged.connect(self._on_wanted)
         self.table.wanted.connect(self._on_wanted)
         self.table.picked.connect(self._on_picked)
@@ -232,8 +234,12 @@ class ItemsPane(QWidget):
         self.tabs.blockSignals(True)
         self.tabs.setCurrentWidget(self.receipt if on else self.card)
         self.tabs.blockSignals(False)
+        self._on_tab()
 
     # slots -----------------------------------------------------------------------------------------------------------
+    def _on_tab(self, *_index: int) -> None:
+        self.card.copy.setVisible(not self.shows_receipt())  # which has a button of its own
+
     def _on_wanted(self) -> None:
         self.failures.pop("items", None)
         self.wanted.emit()

@@ -6,15 +6,15 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout
 
 from evals.hallucination import remedies
 from lab.ui.view import Failure, ViewWidget, Want
 from lab.ui.views import _hallucination_data as data
 from lab.ui.views._hallucination_lower import LowerHalf
-from lab.ui.views._hallucination_tools import RunTools
+from lab.ui.views._hallucination_tools import RunTools, halves
 from lab.ui.widgets.colors import Rgb, scheme
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.hallucination_form import HallucinationForm
@@ -70,11 +70,7 @@ class RunsPage(ViewWidget):
         self.above = QStackedWidget(self)
         self.above.addWidget(self.page)
         self.above.addWidget(self.grid)
-        self.splitter = QSplitter(Qt.Orientation.Vertical, self)
-        self.splitter.setChildrenCollapsible(False)
-        self.splitter.addWidget(self.above)
-        self.splitter.addWidget(self.below)
-        self.splitter.setSizes([160, 440])
+        self.splitter = halves(self.above, self.below)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(4)
@@ -199,6 +195,10 @@ class RunsPage(ViewWidget):
             self._wanted_run = run
             self._forget_answers()
             self.redraw_soon()
+
+    def demonstrate(self) -> None:
+        """Show the questions on which checkpoints differ, for a picture."""
+        self.below.answers.filter.setCurrentIndex(self.below.answers.filter.findData("differ"))
 
     def state(self) -> dict[str, Any]:
         """Return run, remedy and what the lower half remembers."""

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
+from PySide6.QtWidgets import QComboBox, QPushButton, QSplitter, QWidget
 
 from evals.hallucination import remedies
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.text import tooltip
 from models.records.hallucination import HallucinationRun
 from models.words import _
+
+
+def halves(above: QWidget, below: QWidget) -> QSplitter:
+    """Return the two halves of the page, the lower one the larger."""
+    made = QSplitter(Qt.Orientation.Vertical)
+    made.setChildrenCollapsible(False)
+    made.addWidget(above)
+    made.addWidget(below)
+    made.setSizes([160, 440])
+    return made
 
 
 class RunTools(ToolRow):

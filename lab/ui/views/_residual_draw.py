@@ -32,7 +32,7 @@ from lab.ui.widgets.residual_cells import (
     share_said,
     title_of,
 )
-from lab.ui.widgets.residual_panel import ResidualPanel
+from lab.ui.widgets.residual_panel import TABS, ResidualPanel
 from lab.ui.widgets.text import visible
 from models.lens_names import BETWEEN
 from models.records.arrays import Array
@@ -86,20 +86,39 @@ class Drawer:
         content, view = panel.content, self.view
         assert isinstance(content, ResidualPanel)
         blocks, statistic = view.blocks(index), view.shown_statistic()
-        self._size(content, blocks[0] if blocks else view.answer(index))
+        self._size(content, view.bare(index) if view.is_bare() else blocks[0] if blocks else view.answer(index))
         content.table.set_scale(0.0, self._top)
         for lens in view.near(index):
             if statistic != "norm":
                 content.table.set_cells(lens.start, lens.tokens, cell_values(lens, statistic), self._words(lens, statistic))
         if statistic == "norm":
             self._norms_into(content, index)
-        panel.note.set_whole(" · ".join(part for part in (self._edited(), blocks[0].note if blocks else "") if part))
+        said = view.failures[("lens", index)][1].what if view.is_bare() else blocks[0].note if blocks else ""
+        panel.note.set_whole(" · ".join(part for part in (self._edited(), said) if part))
         self._cell(content, index)
-        content.show_tab(view.tab)
-        self._tabs(content, index)
+        self._offer(content, index)
+
+    def _offer(self, content: ResidualPanel, index: int) -> None:
+        """Open the chosen tab; of a model without a head only the norms can be had."""
+        bare = self.view.bare(index) if self.view.is_bare() else None
+        content.tabs.blockSignals(True)  # the open one may be closed by this
+        for place, name in enumerate(TABS):
+            content.tabs.setTabEnabled(place, bare is None or name == "norms")
+        content.tabs.blockSignals(False)
+        content.edit.setEnabled(bare is None)
+        content.show_tab("norms" if bare is not None else self.view.tab)
+        if bare is not None:
+            self._norms(content, index, bare, "")
+        else:
+            self._tabs(content, index)
 
     def _size(self, content: ResidualPanel, lens: Any) -> None:
-        if isinstance(lens, Lens):
+        if isinstance(lens, Norms):
+            rows = ("embed", *(f"L{layer}" for layer in range(len(lens.residual) - 1)))
+            self._fresh = content.table.set_size(rows, lens.start + len(lens.tokens))
+            content.table.clear_cells()
+            content.fit()
+        elif isinstance(lens, Lens):
             self._fresh = content.table.set_size(lens.rows, lens.n_tokens)
             content.table.clear_cells()
             content.fit()

@@ -52,8 +52,9 @@ def tab_rows(view: ResidualView) -> tuple[list[str], list[list[Any]]]:
         "neurons": ([_("Neuron"), _("Activation"), _("Contribution"), _("Promotes")], _neuron_rows),
         "norms": ([_("Position"), _("Layer"), _("Residual"), _("Attention"), _("MLP")], _norm_rows),
     }
-    header, rows = made[view.tab]
-    found = [(view.columns[index].name, view.answer(index, view.tab)) for index in view.asked()]
+    tab = "norms" if view.is_bare() else view.tab
+    header, rows = made[tab]
+    found = [(view.columns[index].name, view.answer(index, tab)) for index in view.asked()]
     return [_("Column"), *header], [[name, *row] for name, value in found if value is not None for row in rows(value)]
 
 
@@ -87,6 +88,8 @@ def python_of(view: ResidualView) -> str:
     """Return lines for the body of a loop over ``name, checkpoint``."""
     edits = view.history.saved()
     given = f", edits={edits!r}" if edits else ""
+    if view.is_bare():
+        return f"    stream = {_stream(view)}\n    print(name, stream.norms(TEXT{given}).residual.round(3))\n"
     lines = [
         f"stream = {_stream(view)}", f"lens = stream.lens(TEXT{given})", "print(name, lens.note)",
         "for row in reversed(range(len(lens.rows))):",
@@ -145,7 +148,7 @@ def command_of(view: ResidualView) -> tuple[str, ...]:
     if pair and statistic in ("top", *BETWEEN):
         flags = ["--lens", "js" if statistic == "top" else statistic, "--against", view.columns[pair[0]].checkpoint]
     token, against, position = _target(view)
-    if view.tab == "attribution":
+    if view.tab == "attribution" and not view.is_bare():
         minus = f"-{_written(against)}" if against != -1 else ""
         flags += ["--attribution", f"{_written(token)}{minus}"]
     if view.history.edits:

@@ -7,13 +7,13 @@ from typing import Any
 
 from PySide6.QtWidgets import QCheckBox, QWidget
 
+from lab.ui.formats import component_words
 from lab.ui.view import Want
 from lab.ui.widgets.colors import Rgb, scheme
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.panel import ColumnPanel
 from lab.ui.widgets.rows import RowsTable
-from lab.ui.widgets.shares import component_words
 from models.records.checkpoints import Description
 from models.records.tensors import TensorList, cards, differs
 from models.words import _

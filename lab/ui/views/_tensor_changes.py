@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QItemSelection, QRect, Qt
+from PySide6.QtCore import QItemSelection, Qt
 from PySide6.QtWidgets import QComboBox, QSplitter, QVBoxLayout, QWidget
 
 from lab.ui.view import Want
 from lab.ui.widgets.columns import ColumnView
 from lab.ui.widgets.figure import add_menu
-from lab.ui.widgets.heatmap import LABEL_ROOM, HeatMap
+from lab.ui.widgets.heatmap import HeatMap
 from lab.ui.widgets.legend import Legend
 from lab.ui.widgets.panel import ColumnPanel, Elided
 from lab.ui.widgets.quantiles import quantile
@@ -31,12 +31,7 @@ STATISTICS = ("relative", "maximum", "cosine")
 class ChangeMap(HeatMap):
     """A heat map that gives the names of its columns the room that they need."""
 
-    def area(self) -> QRect:
-        """Return the part of the widget that the cells may take."""
-        area, measure = super().area(), self.fontMetrics().horizontalAdvance
-        need = max((measure(text) for text in self.column_labels[:200]), default=0) + 10
-        top = min(need, LABEL_ROOM, int(self.height() * 0.55))
-        return QRect(area.x(), top, area.width(), max(self.height() - top - 4, 1))
+    top_share = 0.55
 
 
 class ChangesPanel(QWidget):

@@ -238,7 +238,8 @@ class TextPage(ColumnView):
         header, rows = self._rows()
         unit_tip = _("Special tokens and the first token have no prediction.")
         self.grid.setVisible(bool(len(rows)))
-        self._owner_box.setVisible(self._owners() == 1 and len(self.columns) > 1 and bool(len(rows)))
+        n_there = sum(self.answer(i) is not None for i in self.asked())
+        self._owner_box.setVisible(self._owners() == 1 and n_there > 1)
         self.grid.set_rows(header, rows, [unit_tip] * len(header))
 
     def _owners(self) -> int:

@@ -77,7 +77,7 @@ class RunsPage(ViewWidget):
             self.stack.addWidget(widget)
         right = QWidget(self)
         column = QVBoxLayout(right)
-        column.setContentsMargins(0, 0, 0, 0)
+        column.setContentsMargins(6, 0, 0, 0)
         for part in (self.status, self.health):
             column.addWidget(part)
         column.addWidget(self.stack, 1)
@@ -167,6 +167,11 @@ class RunsPage(ViewWidget):
         if isinstance(run, str) and any(job.path == run for job in self.jobs or ()):
             self.list.chosen = [run]
             self._redraw_soon()
+
+    def demonstrate(self) -> None:
+        """Compare the two newest runs, for a picture."""
+        self.list.chosen = [job.path for job in (self.jobs or ())[:2]]
+        self.redraw()
 
     def state(self) -> dict[str, Any]:
         """Return the chosen runs, the stage, how curves are drawn, and the recipe that is being written."""

@@ -8,6 +8,11 @@ from models.words import _
 
 HIDDEN = ("objective/kl_se",)
 EXACT = ("learning_rate", "objective/beta")
+FIRST = (
+    "objective/paid", "objective/scores", "judge/score", "objective/kl", "objective/entropy", "val/length", "val/eos_rate",
+    "loss", "eval_loss", "eval_perplexity", "accuracy", "eval_accuracy", "margin", "rewards/accuracies", "rewards/margins",
+)  # fmt: skip
+"""Metrics that are drawn first, in this order: with RL what is paid and at what price, else the loss and what it is for."""
 
 
 def is_exact(metric: str) -> bool:
@@ -16,9 +21,9 @@ def is_exact(metric: str) -> bool:
 
 
 def metrics_of(steps: list[TrainingStep]) -> list[str]:
-    """Return the metrics that any of the steps reported, known ones first, in the order in which they are explained."""
+    """Return the metrics that any of the steps reported: what is looked at first, other known ones, then the rest."""
     there = dict.fromkeys(metric for step in steps for metric in step.metrics if metric not in HIDDEN)
-    known = [metric for metric in MEANINGS if metric in there]
+    known = [metric for metric in dict.fromkeys((*FIRST, *MEANINGS)) if metric in there]
     return known + [metric for metric in there if metric not in MEANINGS]
 
 

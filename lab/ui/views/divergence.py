@@ -68,6 +68,7 @@ class DivergenceView(ColumnView):
     """A strip coloured by divergence, its table, and both distributions at the chosen token."""
 
     main_slot = "divergence"
+    most_panels = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,6 +88,7 @@ class DivergenceView(ColumnView):
         self.tools.labelled(_("Unit"), self.unit)
         self.legend = Legend(self)
         self.tools.add(self.legend)
+        self.legend.hide()
         self._build()
         for box in (self.first, self.second):
             box.currentIndexChanged.connect(self._on_asked)
@@ -209,12 +211,6 @@ class DivergenceView(ColumnView):
         self.redraw_soon()
 
     # drawing ---------------------------------------------------------------------------------------------------------
-    def redraw(self) -> None:
-        """Draw the one panel."""
-        super().redraw()
-        for panel in self.panels[1:]:
-            panel.hide()
-
     def _redraw_panel(self, index: int) -> None:
         if index:
             return
@@ -233,6 +229,7 @@ class DivergenceView(ColumnView):
         else:
             panel.note.set_whole("")
             self.summary.set_whole("")
+            self.legend.hide()
 
     def draw(self, panel: ColumnPanel, index: int) -> None:
         """Draw strip, table and bars."""
@@ -243,6 +240,7 @@ class DivergenceView(ColumnView):
         values = np.asarray(getattr(found, self.measure.currentData()), dtype=np.float32) * unit
         finite = values[np.isfinite(values)]
         top = max(float(np.percentile(finite, 98)) if finite.size else 0.0, 0.05)
+        self.legend.show()
         self.legend.set_scale(f"{self.measure.currentText()}, {self.unit.currentText()}", "0", f"≥ {top:.2f}")
         content.show_tokens(found, values, top, scheme(self.palette()).sequential)
         self._fill_table(content, found, unit)

@@ -24,7 +24,7 @@ from lab.ui.widgets.residual_cells import STATISTICS, statistic_names, title_of
 from lab.ui.widgets.residual_panel import TABS, ResidualPanel
 from models.lens_names import BETWEEN
 from models.records.interventions import edit_name
-from models.records.lens import Lens
+from models.records.lens import Lens, Norms
 from models.words import _
 
 BLOCK = 32
@@ -117,6 +117,7 @@ class ResidualView(ColumnView):
         pair = self.difference.pair()
         for index in self.asked():
             if self.lens(index) is None:
+                found += [self._norms_want(index)] if self._has_no_lens(index) else []
                 continue
             found += [self._lens_want(index, start) for start in self.starts(index) if start]
             found += self._tab_wants(index)
@@ -202,7 +203,7 @@ class ResidualView(ColumnView):
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return every cell that has been fetched, with all its statistics."""
-        return rows_of(self)
+        return tab_rows(self) if self.is_bare() else rows_of(self)
 
     def tab_table(self) -> tuple[list[str], list[list[Any]]]:
         """Return what the open tab shows, for its menu."""
@@ -216,6 +217,22 @@ class ResidualView(ColumnView):
         """Return the lens of the first positions of a column, if it is of this text and these edits."""
         found = self.answers.get(("lens", index))
         return found[1] if found and isinstance(found[1], Lens) and found[0] == self.wanted(index) else None
+
+    def _has_no_lens(self, index: int) -> bool:
+        failed = self.failures.get(("lens", index))
+        return failed is not None and failed[0] == self.wanted(index) and failed[1].kind == "user"
+
+    def bare(self, index: int) -> Norms | None:
+        """Return the norms of a column of which there is nothing else: a model without a head has no lens."""
+        held = self.answers.get(("norms", index))
+        if held is None or not isinstance(held[1], Norms) or not self._has_no_lens(index):
+            return None
+        asked = {name: value for name, value in held[0].params.items() if name != "region"}
+        return held[1] if asked == self._common(index) else None
+
+    def is_bare(self) -> bool:
+        """Return whether norms are all that there is of the columns on screen."""
+        return bool(self.columns) and not self.difference.pair() and all(self.bare(i) is not None for i in self.asked())
 
     def blocks(self, index: int) -> list[Lens]:
         """Return every part of a column's lens that is there, of the same text and edits as the first."""
@@ -248,12 +265,14 @@ class ResidualView(ColumnView):
 
     def place(self, index: int) -> int:
         """Return the chosen position within a column's text, the last one where none was chosen."""
-        lens = self.lens(index) or self.answer(index)
-        n_tokens = lens.n_tokens if isinstance(lens, Lens) else 0
+        lens, bare = self.lens(index) or self.answer(index), self.bare(index)
+        n_tokens = len(bare.tokens) if bare is not None else lens.n_tokens if isinstance(lens, Lens) else 0
         return min(self.position, n_tokens - 1) if self.position >= 0 else n_tokens - 1
 
     def shown_statistic(self) -> str:
         """Return the statistic of the cells; one of two columns needs the difference."""
+        if self.is_bare():
+            return "norm"
         name = str(self.statistic.currentData())
         return name if name not in BETWEEN or self.difference.pair() else "top"
 
@@ -261,9 +280,15 @@ class ResidualView(ColumnView):
     def redraw(self) -> None:
         """Draw panels, legend and list of edits."""
         self.list.set_names([edit_name(edit) for edit in self.history.edits], bool(self.history.past))
-        self._mlp_box.setVisible(self.tab == "neurons")
+        self._mlp_box.setVisible(self.tab == "neurons" and not self.is_bare())
+        for field in (self.statistic, self.token, self.against):
+            field.setEnabled(not self.is_bare())
         self._drawer.before()
         super().redraw()
+
+    def ready(self, panel: ColumnPanel, index: int) -> bool:
+        """Return whether a column can be drawn: norms alone where there is no lens, else its panel says why not."""
+        return self.is_bare() or super().ready(panel, index)
 
     def draw(self, panel: ColumnPanel, index: int) -> None:
         """Draw one column."""

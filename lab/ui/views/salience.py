@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -128,8 +129,10 @@ class SalienceView(ColumnView):
 
     # drawing -----------------------------------------------------------------------------------------------------------
     def redraw(self) -> None:
-        """Draw panels, legend and what the controls offer."""
-        self._fresh = False
+        """Draw panels, legend and what the controls offer; in a slice only once all scores are put together."""
+        if not self._put_together():
+            self._next.start()
+            return
         self.controls.show_kinds({found.kind for found in self._found()} or {"decoder"})
         self.controls.show_running(bool(self.columns) and self._is_running())
         self.controls.go.setVisible(self._is_expensive())
@@ -138,9 +141,20 @@ class SalienceView(ColumnView):
         super().redraw()
         shown = [panel.content for panel in self.panels if panel.isVisibleTo(self) and not panel.message()]
         panels = [content for content in shown if isinstance(content, SaliencePanel)]
-        if self._fresh and panels:
+        if self._fresh and panels and (self.difference.pair() or not self._undrawn):
+            self._fresh = False
             self._group.set_strips([content.strip for content in panels])
             self._targets.set_strips([content.target for content in panels])
+
+    def _put_together(self) -> bool:
+        """Sum the scores of one column after the other while a slice lasts; returns whether all are summed."""
+        for one in self._found():
+            known = self._sums.get(id(one.scores))
+            made = self._scored(one.tokens, one.scores, self.text)
+            is_new = known is None or known[2] is not made
+            if is_new and time.perf_counter() > self._deadline:
+                return False
+        return True
 
     def ready(self, panel: ColumnPanel, index: int) -> bool:
         """Return whether a column can be drawn; an expensive method waits to be asked for."""

@@ -11,6 +11,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalett
 from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 
 from lab.ui.widgets.colors import Rgb, blend, qcolor, scheme
+from lab.ui.widgets.flags import LEFT, RIGHT
 from lab.ui.widgets.text import tooltip
 
 DECADES = 5.0
@@ -129,7 +130,7 @@ class BarList(QAbstractScrollArea):
         cut_away = bar.second == 0 and not self._signed
         painter.setPen(qcolor(colors.muted if cut_away else colors.text))
         text = self.fontMetrics().elidedText(bar.text, Qt.TextElideMode.ElideRight, name.width())
-        painter.drawText(name, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
+        painter.drawText(name, RIGHT, text)
         if bar.marked:
             painter.setPen(QPen(qcolor(colors.good), 1.5))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -139,7 +140,7 @@ class BarList(QAbstractScrollArea):
         end = lengths(painter, bar, room)
         painter.setPen(qcolor(colors.muted))
         label = QRect(end + 6, rect.y(), labels, rect.height())
-        painter.drawText(label, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._label(bar))
+        painter.drawText(label, LEFT, self._label(bar))
 
     def _paint_lengths(self, painter: QPainter, bar: Bar, room: QRect) -> int:
         """Draw the model's bar (pale where a sampler's stands on it), and the sampler's; return where the label starts."""

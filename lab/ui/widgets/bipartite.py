@@ -38,6 +38,7 @@ class Bipartite(QWidget):
         super().__init__(parent)
         self.values: Array = np.zeros((0, 0), dtype=np.float32)
         self._labels: tuple[Sequence[str], Sequence[str]] = ((), ())
+        self._widest = -1
         self._top, self._signed, self._keys_left = 1.0, False, False
         self._cursor, self._pinned = (-1, -1), (-1, -1)
         self._scroll = 0.0
@@ -55,6 +56,7 @@ class Bipartite(QWidget):
     def set_labels(self, queries: Sequence[str], keys: Sequence[str]) -> None:
         """Name the tokens of both sides."""
         self._labels = queries, keys
+        self._widest = -1
         self.update()
 
     def set_keys_left(self, on: bool) -> None:
@@ -75,6 +77,12 @@ class Bipartite(QWidget):
             self._bring_into_view()
             self.update()
 
+    def changeEvent(self, event: QEvent) -> None:
+        """Measure again in another font."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._widest = -1
+
     # geometry --------------------------------------------------------------------------------------------------------
     def _line(self) -> float:
         """Return the height of a token: what fits, between a comfortable and a readable one."""
@@ -84,9 +92,10 @@ class Bipartite(QWidget):
 
     def _room(self) -> float:
         """Return the width of each column of tokens."""
-        measure = self.fontMetrics().horizontalAdvance
-        widest = max((measure(label) for labels in self._labels for label in labels[:300]), default=0)
-        return float(min(widest + 12, self.width() * 0.36, 140))
+        if self._widest < 0:  # measured once: every line that is drawn asks for it
+            measure = self.fontMetrics().horizontalAdvance
+            self._widest = max((measure(label) for labels in self._labels for label in set(labels[:300])), default=0)
+        return float(min(self._widest + 12, self.width() * 0.36, 140))
 
     def _y(self, place: float) -> float:
         return 4 + place * self._line() - self._scroll

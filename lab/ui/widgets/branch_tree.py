@@ -10,6 +10,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPaint
 from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 
 from lab.ui.widgets.colors import Rgb, blend, ink, qcolor, scheme
+from lab.ui.widgets.flags import ONE_LINE
 from lab.ui.widgets.text import tooltip
 
 PADDING, GAP, MARGIN = 6, 12, 8
@@ -178,10 +179,10 @@ class BranchTree(QAbstractScrollArea):
         painter.setBrush(qcolor(fill))
         painter.drawRoundedRect(QRectF(upper).adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
         painter.setPen(qcolor(colors.muted if twig.look == PALE else ink(fill)))
-        painter.drawText(upper, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextSingleLine, twig.text)
+        painter.drawText(upper, ONE_LINE, twig.text)
         painter.setPen(qcolor(colors.muted))
         lower = QRect(place.x(), upper.bottom() + 1, place.width(), self.fontMetrics().height())
-        painter.drawText(lower, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextSingleLine, twig.label)
+        painter.drawText(lower, ONE_LINE, twig.label)
 
     # mouse and keys --------------------------------------------------------------------------------------------------
     def node_at(self, event: QMouseEvent) -> int:

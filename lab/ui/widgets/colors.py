@@ -122,6 +122,12 @@ def levels(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.
     return np.asarray(np.nan_to_num(np.clip(scaled, 0, 255), nan=0.0), dtype=np.intp)
 
 
+def level(value: float, low: float, high: float) -> int:
+    """Return the row of a 256-row colour table for one number, clipped; NaN becomes row 0."""
+    share = (value - low) / (high - low if high > low else 1.0)
+    return int(255 * min(max(share, 0.0), 1.0)) if share == share else 0
+
+
 def colorize(values: NDArray[np.floating], low: float, high: float, table: Bytes) -> Bytes:
     """Return values as (..., 4) uint8 in the byte order of ``QImage.Format_RGB32``; NaN is transparent."""
     packed = _packed(table.tobytes())

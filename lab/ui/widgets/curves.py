@@ -59,6 +59,7 @@ class CurvePlot(QFrame):
         self.title, self.readout = Elided(parent=self), Elided(parent=self)
         self.title.setMinimumWidth(60)
         self.readout.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.readout.hide()
         self.plot = pg.PlotWidget(self)
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
@@ -116,6 +117,7 @@ class CurvePlot(QFrame):
         """Put the cross-hair at a step and read the curves there; NaN takes it away."""
         there = math.isfinite(step) and bool(self.lines)
         self.cross.setVisible(there)
+        self.readout.setVisible(there)  # else the title has the whole line
         if not there:
             self.readout.set_whole("")
             return
@@ -183,7 +185,8 @@ class CurveGrid(QScrollArea):
         self._arrange()
 
     def _arrange(self) -> None:
-        across = max(1, self.viewport().width() // (PLOT_WIDTH + self._grid.spacing()))
+        gap = self._grid.spacing()
+        across = max(1, (self.viewport().width() + gap) // (PLOT_WIDTH + gap))
         if across == self._across:
             return
         self._across = across

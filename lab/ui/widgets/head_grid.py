@@ -8,6 +8,7 @@ from PySide6.QtGui import QBrush, QImage, QKeyEvent, QMouseEvent, QPainter, QPai
 from PySide6.QtWidgets import QWidget
 
 from lab.ui.widgets.colors import Bytes, colorize, image, ink, levels, qcolor, scheme
+from lab.ui.widgets.flags import BELOW, RIGHT
 from lab.ui.widgets.text import tooltip
 from models.records.arrays import Array
 
@@ -182,10 +183,10 @@ class HeadGrid(QWidget):
         across, along = max(1, int(np.ceil(need / cell))), max(1, int(np.ceil(self.fontMetrics().height() / cell)))
         for column in range(0, columns, across):
             rect = QRectF(LABELS + column * cell - need, 0, cell + 2 * need, LABELS - 3)
-            painter.drawText(rect, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignBottom, f"{right}{column}")
+            painter.drawText(rect, BELOW, f"{right}{column}")
         for row in range(0, rows, along):
             rect = QRectF(0, LABELS + row * cell - cell, LABELS - 4, 3 * cell)
-            painter.drawText(rect, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, f"{down}{row}")
+            painter.drawText(rect, RIGHT, f"{down}{row}")
 
     # mouse and keys --------------------------------------------------------------------------------------------------
     def mouseMoveEvent(self, event: QMouseEvent) -> None:

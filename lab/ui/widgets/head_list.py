@@ -12,7 +12,7 @@ from PySide6.QtCore import QItemSelection, QModelIndex, Qt, Signal
 from PySide6.QtGui import QBrush, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
-from lab.ui.widgets.colors import ink, levels, qcolor, scheme, triple
+from lab.ui.widgets.colors import ink, level, qcolor, scheme, triple
 from lab.ui.widgets.rows import Index, RowsModel, RowsTable, cell_text
 from lab.ui.widgets.text import shorten
 from models.records.arrays import Array
@@ -57,8 +57,7 @@ def fit(table: RowsTable) -> None:
         max((measure(cell_text(row[column])) for row in table.rows.rows[:100]), default=0) + PADDING
         for column in range(len(table.rows.header))
     ]
-    sorted_by = header.sortIndicatorSection() if header.isSortIndicatorShown() else -1
-    titles = [measure(title) + PADDING + (16 if n == sorted_by else 0) for n, title in enumerate(table.rows.header)]
+    titles = [measure(title) + PADDING for title in table.rows.header]
     whole = [min(max(pair), 160) for pair in zip(least, titles, strict=True)]
     over = sum(whole) - table.viewport().width() if table.isVisible() else 0
     for column, (wide, narrow) in enumerate(zip(whole, least, strict=True)):
@@ -84,7 +83,7 @@ class _HeadRows(RowsModel):
         assert isinstance(parent, QWidget)
         colors = scheme(parent.palette())
         table = colors.diverging if self.signed else colors.sequential
-        color = triple(table[int(levels(np.array([value]), self.low, self.high)[0])])
+        color = triple(table[level(value, self.low, self.high)])
         return QBrush(qcolor(color if role == Qt.ItemDataRole.BackgroundRole else ink(color)))
 
 
@@ -113,7 +112,6 @@ class HeadList(QWidget):
         self.table.setAccessibleName(_("Ranked heads"))
         header = self.table.horizontalHeader()
         header.setSectionsClickable(True)
-        header.setSortIndicatorShown(True)
         header.sectionClicked.connect(self._on_header)
         self.table.selectionModel().selectionChanged.connect(self._on_selected)
         layout = QVBoxLayout(self)
@@ -187,10 +185,9 @@ class HeadList(QWidget):
         shown = [rank for rank in ranks if passing is None or passing[rank.layer, rank.head]]
         self._heads = [(rank.layer, rank.head) for rank in shown]
         rows = [[rank.name, *(float(v[rank.layer, rank.head]) for v in self._values)] for rank in shown]
-        titles = [_("Head"), *(shorten(name, 10) for name in self._names)]
+        arrow = " ▾" if self._descending else " ▴"  # in the title: a style's own arrow lies on it where there is little room
+        titles = [_("Head"), *(shorten(name, 10) + arrow * (n == column) for n, name in enumerate(self._names))]
         self.table.set_rows(titles, rows, ["", *(f"{name}: {self._tip}" for name in self._names)])
-        side = Qt.SortOrder.DescendingOrder if self._descending else Qt.SortOrder.AscendingOrder
-        self.table.horizontalHeader().setSortIndicator(column + 1, side)
         fit(self.table)
         self._mark(scroll=False)
 

@@ -11,6 +11,7 @@ from PySide6.QtGui import QFont, QMouseEvent, QPainter, QPaintEvent, QPalette, Q
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from lab.ui.widgets.colors import blend, ink, levels, qcolor, scheme, triple
+from lab.ui.widgets.flags import LEFT, RIGHT
 from lab.ui.widgets.quantiles import quantile
 from lab.ui.widgets.text import tooltip, visible
 from models.records.arrays import Array
@@ -175,14 +176,14 @@ class StripView(QWidget):
             painter.setPen(qcolor(colors.text if row == strip.marked else colors.muted))
             text = metrics.elidedText(visible(label, 16), Qt.TextElideMode.ElideRight, left - 8)
             rect = QRect(0, top + row * height, left - 6, height)
-            painter.drawText(rect, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
+            painter.drawText(rect, RIGHT, text)
         painter.setPen(qcolor(colors.muted))
         step = max(1, -(-28 // cell))
         first = self._first()
         for column in range(0, columns if strip.columns else 0, step):
             text = metrics.elidedText(visible(strip.columns[first + column], 12), Qt.TextElideMode.ElideRight, cell * step - 2)
             rect = QRect(left + column * cell, HEAD, cell * step - 1, height)
-            painter.drawText(rect, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, text)
+            painter.drawText(rect, LEFT, text)
 
     def _fills(self, values: Array) -> Array:
         colors = scheme(self.palette())

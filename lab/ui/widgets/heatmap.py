@@ -55,11 +55,15 @@ class HeatMap(QWidget):
     viewed = Signal()
     """Another part of the matrix is in view (``visible_cells``)."""
 
+    top_share = 1 / 3
+    """Of the height, at most, for the names of columns."""
+
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.values: Array = np.zeros((0, 0), dtype=np.float32)
         self.row_labels: Sequence[str] = ()
         self.column_labels: Sequence[str] = ()
+        self._rooms: tuple[int, int] | None = None
         self._low, self._high, self._signed = 0.0, 1.0, False
         self._image: QImage | None = None
         self._has_gaps = False
@@ -106,6 +110,7 @@ class HeatMap(QWidget):
     def set_labels(self, rows: Sequence[str], columns: Sequence[str]) -> None:
         """Name rows and columns."""
         self.row_labels, self.column_labels = rows, columns
+        self._rooms = None
         self.update()
 
     def set_cursor(self, row: int, column: int) -> None:
@@ -123,9 +128,11 @@ class HeatMap(QWidget):
     # geometry --------------------------------------------------------------------------------------------------------
     def area(self) -> QRect:
         """Return the part of the widget that the cells may take."""
-        measure = self.fontMetrics().horizontalAdvance
-        left = min(max((measure(t) for t in self.row_labels[:200]), default=0) + 8, LABEL_ROOM, self.width() // 3)
-        top = min(max((measure(t) for t in self.column_labels[:200]), default=0) + 8, LABEL_ROOM, self.height() // 3)
+        if self._rooms is None:  # measured once: every label that is drawn asks for the area
+            measure = self.fontMetrics().horizontalAdvance
+            widest = [max((measure(t) for t in set(labels[:200])), default=0) for labels in (self.row_labels, self.column_labels)]
+            self._rooms = min(widest[0] + 8, LABEL_ROOM), min(widest[1] + 8, LABEL_ROOM)
+        left, top = min(self._rooms[0], self.width() // 3), min(self._rooms[1], int(self.height() * self.top_share))
         return QRect(left, top, max(self.width() - left - 4, 1), max(self.height() - top - 4, 1))
 
     def cell(self) -> float:
@@ -335,6 +342,8 @@ class HeatMap(QWidget):
             if self._detail is not None:
                 self._detail = None, *self._detail[1:]
             self.update()
+        elif event.type() == QEvent.Type.FontChange:
+            self._rooms = None
 
     def sizeHint(self) -> QSize:
         """Return a comfortable size."""

@@ -169,10 +169,11 @@ class ItemCard(QWidget):
             tools.add(button)
         tools.labelled(_("Against"), self.against, _("Underlay the words that this text does not have"))
         self.copy = QPushButton(_("Copy"), self)
+        """Whoever shows the card gives it a place."""
         self.copy.setProperty("flat", True)
         self.copy.setToolTip(_("Copy the whole item: prompt, expected answer and every checkpoint's, uncut"))
         self.copy.clicked.connect(self._on_copy)
-        tools.add(self.given, self.copy)
+        tools.add(self.given)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 0, 0)
         layout.setSpacing(4)

@@ -11,6 +11,7 @@ from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEv
 from PySide6.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
 
 from lab.ui.widgets.colors import colorize, image, ink, levels, qcolor, scheme
+from lab.ui.widgets.flags import RIGHT
 from lab.ui.widgets.text import tooltip, visible
 from models.records.arrays import Array
 
@@ -203,7 +204,7 @@ class LensTable(QAbstractScrollArea):
             rect = self.rect_of(row, 0)
             painter.setPen(qcolor(colors.text if row in (self._chosen[0], self._cursor[0]) else colors.muted))
             where = QRect(0, rect.y(), NAMES - 5, rect.height())
-            painter.drawText(where, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, name)
+            painter.drawText(where, RIGHT, name)
         painter.setClipping(False)
 
     def _paint_tokens(self, painter: QPainter, first: int, last: int) -> None:

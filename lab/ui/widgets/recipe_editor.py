@@ -37,6 +37,7 @@ FIRST = ("parent", "data", "pairs", "prompts", "reward_model", "dev", "steps", "
 CHOICES = {
     "precision": stages_of.PRECISIONS, "dtype": stages_of.DTYPES, "optimizer": stages_of.OPTIMIZERS, "nan": ("stop", "skip"),
     "bad_rows": ("stop", "skip"), "disk_full": ("pause", "stop"), "schedule": stages_of.SCHEDULES, "method": METHODS,
+    "sharding": stages_of.SHARDINGS,
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSplitter, QTabWidget, QToolButton, Q
 
 from lab.ui.widgets.bars import BarList
 from lab.ui.widgets.colors import qcolor, scheme
+from lab.ui.widgets.flags import BELOW, RIGHT
 from lab.ui.widgets.head_grid import LABELS, HeadGrid
 from lab.ui.widgets.lens_table import LensTable
 from lab.ui.widgets.line_plot import LinePlot
@@ -50,11 +51,11 @@ class PartGrid(HeadGrid):
         along = max(1, int(np.ceil(self.fontMetrics().height() / cell)))
         for column in _labelled(columns, cell, need):
             rect = QRectF(LABELS + column * cell - need, 0, cell + 2 * need, LABELS - 3)
-            painter.drawText(rect, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignBottom, right[column])
+            painter.drawText(rect, BELOW, right[column])
         for row in range(0, min(rows, len(down)), along):
             rect = QRectF(0, LABELS + row * cell - cell, LABELS - 2, 3 * cell)
             text = "M" if down[row] == "MLP" else down[row]
-            painter.drawText(rect, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
+            painter.drawText(rect, RIGHT, text)
 
 
 def _labelled(count: int, cell: float, need: float) -> list[int]:

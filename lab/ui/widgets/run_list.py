@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QWidget
 
-from lab.ui.widgets.colors import qcolor, scheme
+from lab.ui.widgets.colors import Rgb, qcolor, scheme
 from models.records.scores import Job
 from models.words import _
 
@@ -26,6 +27,15 @@ def state_text(job: Job) -> str:
     return " ".join(part for part in (words.get(job.state, job.state), share, job.what if running else "") if part)
 
 
+def square(color: Rgb) -> QIcon:
+    """Return a small square of a colour (a selected line has the colour of its text from the theme)."""
+    picture = QPixmap(10, 10)
+    picture.fill(qcolor(color))
+    made = QIcon(picture)
+    made.addPixmap(picture, QIcon.Mode.Selected)
+    return made
+
+
 class RunList(QListWidget):
     """``chosen`` are the folders of the chosen runs, in the order in which they were chosen."""
 
@@ -38,6 +48,7 @@ class RunList(QListWidget):
         self.setAccessibleName(_("Runs of trainings"))
         self.setToolTip(_("Choose up to four runs to compare them (Ctrl or Shift and click)"))
         self.setMinimumWidth(150)
+        self.setIconSize(QSize(10, 10))
         self.itemSelectionChanged.connect(self._on_selected)
 
     def set_jobs(self, jobs: Sequence[Job]) -> None:
@@ -58,7 +69,7 @@ class RunList(QListWidget):
             item.setText(f"{job.title}\n{state_text(job)}")
             item.setSelected(job.path in self.chosen)
             compared = len(self.chosen) > 1 and job.path in self.chosen
-            item.setForeground(qcolor(colors.columns[self.chosen.index(job.path) % 4] if compared else colors.text))
+            item.setIcon(square(colors.columns[self.chosen.index(job.path) % 4]) if compared else QIcon())
         self.blockSignals(False)
 
     def _on_selected(self) -> None:

@@ -144,6 +144,7 @@ class SaliencePanel(QWidget):
             if self._texts.get(is_target) is not part.tokens:
                 self._texts[is_target] = part.tokens
                 strip.glyphs = glyphs(part.tokens)
+                strip.set_places([], 0, whole=False)
                 fresh = True
             strip.set_colors(self._colors(strip, part, top, with_sign))
             strip.tip = partial(_tip, part, number)
@@ -162,21 +163,16 @@ class SaliencePanel(QWidget):
         return np.asarray(picked, dtype=np.uint8)
 
     def _fill_bars(self, text: Scored, target: Scored, top: float, with_sign: bool, number: Callable[[float], str]) -> None:
-        found = [
-            (abs(float(value)), is_target, index)
-            for is_target, part in ((False, text), (True, target))
-            for index, value in enumerate(part.values)
-            if value == value
-        ]
-        found.sort(key=lambda item: (-item[0], item[1], item[2]))
+        both = np.concatenate([text.values, target.values])
+        ranked = np.argsort(-np.abs(both), kind="stable")[: min(MOST_BARS, int(np.isfinite(both).sum()))]  # NaN come last
+        said = _("token {place}"), _("target token {place}")
         self._order, rows = [], []
-        for _size, is_target, index in found[:MOST_BARS]:
-            part = target if is_target else text
-            segment, value = part.parts[index], float(part.values[index])
-            name = visible(segment.text, 40) or "∅"
+        for index in ranked.tolist():
+            is_target = index >= len(text.values)
+            segment, value = (target.parts[index - len(text.values)] if is_target else text.parts[index]), float(both[index])
+            name, figure = visible(segment.text, 40) or "∅", number(value)
             place = f"#{segment.first}" + (f"–{segment.last - 1}" if segment.last > segment.first + 1 else "")
-            tip = (name, _("target token {place}").format(place=place) if is_target else _("token {place}").format(place=place))
-            rows.append(Bar(name, value, number(value), tip=(*tip, number(value))))
+            rows.append(Bar(name, value, figure, tip=(name, said[is_target].format(place=place), figure)))
             self._order.append((is_target, segment.first))
         self.bars.set_bars(rows, top, signed=with_sign)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from evals.export import table
 from evals.receipts import overlap_text
 from lab.ui.widgets.text import shorten, signed, tooltip
 from models.records.evaluations import CellProgress, RunProgress
@@ -276,11 +277,10 @@ def cell_lines(matrix: ScoreMatrix, row: Row, name: str) -> Lines:
 
 
 def _counted(cell: Cell) -> str:
-    text = f"n {cell.n:,}"
+    text = f"n {cell.n:,} / {cell.n + cell.n_failed + cell.n_skipped:,}" if cell.n_skipped else f"n {cell.n:,}"
     if math.isfinite(cell.low) and math.isfinite(cell.high):
         text = f"{score_text(cell.low)} – {score_text(cell.high)} · {text}"
-    odd = cell.n_failed + cell.n_skipped
-    return f"{text} · ⚠ {odd}" if odd else text
+    return f"{text} · ⚠ {cell.n_failed:,}" if cell.n_failed else text
 
 
 def cell_tip(matrix: ScoreMatrix, row: Row, name: str) -> str:
@@ -295,7 +295,7 @@ def cell_tip(matrix: ScoreMatrix, row: Row, name: str) -> str:
         text = _("95 % interval {low} – {high}, n = {n}")
         rows.append(text.format(low=score_text(cell.low), high=score_text(cell.high), n=cell.n))
     if cell.n_failed or cell.n_skipped:
-        rows.append(_("{failed} failed, {skipped} skipped").format(failed=cell.n_failed, skipped=cell.n_skipped))
+        rows.append(_("{failed} failed, {skipped} left out").format(failed=cell.n_failed, skipped=cell.n_skipped))
     rows.append(_("items in the training data: {text}").format(text=overlap_text(cell)))
     rows += _comparison_tip(matrix.comparisons.get((row, name)), cell)
     live = matrix.live.get((name, row[0]))
@@ -338,20 +338,5 @@ def family_text(name: str, n: int, closed: bool) -> str:
 
 def score_rows(matrix: ScoreMatrix, rows: Sequence[Row] | None = None) -> tuple[list[str], list[list[Any]]]:
     """Return header and one row per score, with its difference from the baseline."""
-    header = [
-        "checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better", "neutral", "n_failed",
-        "n_skipped", "n_overlap", "n_compared", "overlap", "seed", "signature", "run", "state", "source",
-    ]  # fmt: skip
-    more = ["baseline", "difference", "difference_low", "difference_high", "p_adjusted", "n_paired", "gained", "lost", "verdict"]
-    made: list[list[Any]] = []
-    for row in matrix.rows if rows is None else rows:
-        for name in matrix.checkpoints:
-            cell, c = matrix.cells.get((row, name)), matrix.comparisons.get((row, name))
-            if cell is None:
-                continue
-            delta: list[Any] = [None] * len(more)
-            if c is not None:
-                flips = [c.gained, c.lost] if c.gained >= 0 else [None, None]
-                delta = [c.a, c.difference, c.low, c.high, c.p_adjusted, c.n, *flips, verdict(c, cell.direction).kind]
-            made.append([getattr(cell, name) for name in header] + delta)
-    return header + more, made
+    keys = [(row, name) for row in (matrix.rows if rows is None else rows) for name in matrix.checkpoints]
+    return table([matrix.cells[key] for key in keys if key in matrix.cells], list(matrix.comparisons.values()))

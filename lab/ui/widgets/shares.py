@@ -8,19 +8,10 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from lab.ui.formats import count, size
+from lab.ui.formats import component_words, count, size
 from lab.ui.widgets.colors import ink, qcolor, scheme
 from lab.ui.widgets.text import tooltip
 from models.words import _
-
-
-def component_words(name: str) -> str:
-    """Return what a component of a model is called."""
-    words = {
-        "embedding": _("embedding"), "attention": _("attention"), "mlp": "MLP", "norm": _("norm"), "head": _("output head"),
-        "adapter": _("adapter"), "other": _("other"),
-    }  # fmt: skip
-    return words.get(name, name)
 
 
 class ShareBar(QWidget):

@@ -56,7 +56,8 @@ def _glyph(tokens: Sequence[Token], first: int, last: int) -> Glyph:
     if token.special:
         return Glyph(visible(token.piece or text or f"#{token.id}", 24), first, last, token.end, special=True)
     shown = visible(text, 40) if text else visible(token.piece, 40) or f"#{token.id}"
-    return Glyph(shown, first, last, max(part.end for part in tokens[first:last]), False, text.endswith("\n"))
+    end = token.end if last == first + 1 else max(part.end for part in tokens[first:last])
+    return Glyph(shown, first, last, end, False, text.endswith("\n"))
 
 
 def segments(columns: Sequence[Sequence[Glyph]]) -> list[list[tuple[int, int]]]:

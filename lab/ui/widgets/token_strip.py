@@ -12,6 +12,7 @@ from PySide6.QtGui import QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaint
 from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 
 from lab.ui.widgets.colors import Bytes, Scheme, blend, ink, luminance, qcolor, scheme, triple
+from lab.ui.widgets.flags import ONE_LINE
 from lab.ui.widgets.strip_layout import Glyph, Place, wrap_steps
 
 PADDING = 5
@@ -162,7 +163,7 @@ class TokenStrip(QAbstractScrollArea):
         ground = blend(fill, colors.columns[3], CHIP) if glyph.special else fill
         own = glyph.special and abs(luminance(ground) - luminance(colors.columns[3])) > READABLE
         painter.setPen(qcolor(colors.columns[3] if own else ink(ground)))
-        painter.drawText(rect, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextSingleLine, glyph.text)
+        painter.drawText(rect, ONE_LINE, glyph.text)
 
     def _paint_chip(self, painter: QPainter, rect: QRect, fill: tuple[int, int, int], colors: Scheme) -> None:
         """Draw the ground of a special token: round ends, a frame."""
@@ -173,15 +174,13 @@ class TokenStrip(QAbstractScrollArea):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
 
     def _paint_marks(self, painter: QPainter, glyph: Glyph, rect: QRect) -> None:
-        accent = self.palette().color(QPalette.ColorRole.Highlight)
-        if glyph.first < self._selected[1] and glyph.last > self._selected[0] >= 0:
-            painter.setPen(QPen(accent, 2.5))
+        selected = glyph.first < self._selected[1] and glyph.last > self._selected[0] >= 0
+        hovered = glyph.first < self._hover[1] and glyph.last > self._hover[0] >= 0
+        if selected or hovered:
+            painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Highlight), 2.5 if selected else 1.2))
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawRoundedRect(QRectF(rect).adjusted(-0.5, -0.5, 0.5, 0.5), 4, 4)
-        elif glyph.first < self._hover[1] and glyph.last > self._hover[0] >= 0:
-            painter.setPen(QPen(accent, 1.2))
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawRoundedRect(QRectF(rect).adjusted(0, 0, 0, 0), 4, 4)
+            edge = 0.5 if selected else 0.0
+            painter.drawRoundedRect(QRectF(rect).adjusted(-edge, -edge, edge, edge), 4, 4)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Tell which token is under the mouse."""

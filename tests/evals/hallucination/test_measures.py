@@ -236,5 +236,5 @@ def test_a_label_file_with_something_else_is_refused(tmp_path, line):
     path.write_text('{"id": 0, "answer": "a", "verdict": "correct"}\n' + line, encoding="utf-8")
     with pytest.raises(UserError, match=r"(Line|Row) 2 of"):
         verdicts.read_labels(path, "person")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no data file"):
         verdicts.read_labels(tmp_path / "none.jsonl", "person")

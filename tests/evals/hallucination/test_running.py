@@ -200,7 +200,7 @@ def test_settings_that_make_no_sense(settings, said):
         ({"remedies": ("vote",), "samples": 0}, "at least 1"),
         ({"benchmarks": ("arc_easy",)}, "no benchmark of the closed world"),
         ({"benchmarks": ("safety_injection",)}, "no benchmark of the closed world"),
-        ({"benchmarks": ("none.jsonl",)}, "cannot be read"), ({"labels": "none.csv"}, "cannot be read"),
+        ({"benchmarks": ("none.jsonl",)}, "no data file"), ({"labels": "none.csv"}, "no data file"),
     ],
 )  # fmt: skip
 def test_what_a_run_needs_is_said(settings, said, small_world, tmp_path, drain):
