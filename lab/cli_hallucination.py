@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 DEFAULT = "world_unknown,world_false_premise,world_questions"
 
 
+Remedies = Annotated[
+    str, typer.Option(help="Of sampled, cool, vote, fewshot, thought, role, retrieval, cite, support, crosscheck, or all.")
+]
+Clustering = Annotated[
+    str, typer.Option(help="Which answers say the same: exact (words), lexical (ROUGE-L ≥ 0.7) or nli (entailment).")
+]
+Nli = Annotated[
+    str, typer.Option(help="Folder of a classifier of contradiction, neutral and entailment: for nli and its inconsistency.")
+]
+Compact = Annotated[
+    bool, typer.Option("--compact", help="When done keep only the table and an archive of the answers: it cannot go on then.")
+]
+
+
 def hallucination(
     checkpoints: Annotated[list[str], typer.Argument(metavar="CKPT...", help="Checkpoints: stages of one lineage, for example.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for answers, table and report.")],
@@ -27,18 +41,9 @@ def hallucination(
     samples: Annotated[int, typer.Option("--samples", "-n", help="Answers drawn per question besides the greedy one.")] = 8,
     temperature: Annotated[float, typer.Option(help="Temperature of the drawn answers.")] = 1.0,
     low_temperature: Annotated[float, typer.Option(help="Temperature of the remedy cool.")] = 0.3,
-    remedies: Annotated[
-        str,
-        typer.Option(
-            help="By commas: sampled, cool, vote, fewshot, thought, role, retrieval, cite, support, crosscheck; or all."
-        ),
-    ] = "",
-    clustering: Annotated[
-        str, typer.Option(help="Which answers say the same: exact (words), lexical (ROUGE-L ≥ 0.7) or nli (entailment).")
-    ] = "exact",
-    nli: Annotated[
-        str, typer.Option(help="Folder of a classifier of contradiction, neutral and entailment: for nli and its inconsistency.")
-    ] = "",
+    remedies: Remedies = "",
+    clustering: Clustering = "exact",
+    nli: Nli = "",
     retrieve: Annotated[str, typer.Option(help="Folder of texts, or world: the articles of the checkpoint's own world.")] = "",
     passages: Annotated[int, typer.Option(help="How many passages go before a question.")] = 2,
     shots: Annotated[int, typer.Option(help="Examples of the remedy fewshot.")] = 4,
@@ -52,9 +57,7 @@ def hallucination(
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     quantize: Annotated[str, typer.Option(help="int8 or int4; empty for none.")] = "",
     seed: Annotated[int, typer.Option(help="Of drawn answers, examples and intervals.")] = 0,
-    compact: Annotated[
-        bool, typer.Option("--compact", help="When done keep only the table and an archive of the answers: it cannot go on then.")
-    ] = False,
+    compact: Compact = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Ask, judge, and say how sure: hallucination of checkpoints, with and without remedies. Started again, it goes on.
