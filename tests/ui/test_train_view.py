@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PySide6.QtCore import QDeadlineTimer
+from PySide6.QtWidgets import QApplication
 
 from lab.settings import Settings
 from lab.ui.app import App
@@ -145,6 +147,9 @@ def test_plots_share_the_room_after_the_window_has_grown(qtbot: Any) -> None:
 def runs_page(app: App) -> RunsPage:
     """Bring the page of the runs to the front."""
     app.window.centre.show_view("train")
+    late = QDeadlineTimer(60_000)
+    while app.window.centre.view_widget("train") is None and not late.hasExpired():
+        QApplication.processEvents()
     view: Any = app.window.centre.view_widget("train")
     page: RunsPage = view.page("runs")
     return page
