@@ -153,6 +153,7 @@ def test_kinds_of_questions_tell_where_is_invented_and_where_abstained() -> None
     assert kinds.story(known) == ["Learned to answer: sft (known things: asked), 0.80 right; pretrain 0.10."]
     silent = [replace(one, kinds=(replace(one.kinds[1], abstained=one.kinds[0].abstained),)) for one in plain[1:]]
     assert kinds.story(silent) == []  # where something can be known, to abstain is nothing to praise
+    assert kinds.story([plain[0], *(replace(one, stage="sft") for one in plain[1:])]) == []  # no chain of stages
     near = [replace(one, kinds=made.kinds(0)) for one in plain]
     assert kinds.story(near) == []
     some = kinds.bar_rows([replace(plain[0], kinds=()), plain[1]])

@@ -87,7 +87,9 @@ def story(columns: Sequence[AnswerColumn]) -> list[str]:
     Each against the checkpoint before it, by the kind of question with the largest gain; only where both intervals lie apart. To
     abstain is learned where nothing can be known.
     """
-    said = []
+    said: list[str] = []
+    if len({one.stage for one in columns}) < len(columns):  # no chain of stages: nobody learned it from the one before
+        return said
     answers = _largest_gain(columns, lambda one: one.correct, answerable=True)
     if answers is not None:
         a, b, kind, x, y = answers
