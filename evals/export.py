@@ -83,9 +83,10 @@ def markdown(cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[
     def write(cell: Cell, best: bool, mark: str) -> str:
         value = f"**{digits(cell.value)}**" if best else digits(cell.value)
         interval = f" [{digits(cell.low)}, {digits(cell.high)}]" if math.isfinite(cell.low) else ""
-        counts = ((cell.n_failed, "failed"), (cell.n_skipped, "skipped"), (max(cell.n_overlap, 0), "in the training data"))
+        of = f" of {cell.n + cell.n_skipped}" if cell.n_skipped else ""
+        counts = ((cell.n_failed, "failed"), (max(cell.n_overlap, 0), "in the training data"))
         odd = "".join(f", {number} {what}" for number, what in counts if number)
-        return f"{value}{' ' + mark if mark else ''}{interval} (n {cell.n}{odd})"
+        return f"{value}{' ' + mark if mark else ''}{interval} (n {cell.n}{of}{odd})"
 
     lines = ["| " + " | ".join(["benchmark", "metric", *map(_cell, names)]) + " |", "|" + "---|" * (len(names) + 2)]
     for key, arrow, texts in _rows(cells, names, comparisons, write):

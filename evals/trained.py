@@ -117,7 +117,11 @@ def _texts(row: Mapping[str, Any], doc: Mapping[str, Any], task: Any) -> Iterato
         yield str(doc["prompt"])
     text = task.doc_to_text(doc) if task is not None else ""
     yield text if isinstance(text, str) else ""
-    yield str(row.get("target", ""))
+    if isinstance(doc.get("target"), str):
+        yield str(doc["target"])
+    asked = row.get("arguments")
+    first: Mapping[str, Any] = next(iter(asked.values()), {}) if isinstance(asked, Mapping) else {}
+    yield "".join(part for part in (first.get("arg_0"), first.get("arg_1")) if isinstance(part, str))
 
 
 def beside(cells: Sequence[Cell], found: Mapping[str, Trained]) -> list[Cell]:

@@ -113,6 +113,8 @@ def _begin(recipe: Any, step: str, output: str) -> Work[tuple[Path | None, tuple
     said = []
     if trained := [name for name in wanted if kinds.get(name, "tokenizer") not in ("tokenizer", "preferences")]:
         text = _("{names} is not trained yet: weights of its shape stand in for it.")
+        if len(trained) > 1:
+            text = _("{names} are not trained yet: weights of their shapes stand in for them.")
         said.append(text.format(names=", ".join(trained)))
     for name in (name for name in wanted if kinds.get(name) == "preferences"):
         pairs = json.loads((folder / name / "done.json").read_text(encoding="utf-8"))["metrics"]["pairs"]

@@ -47,7 +47,6 @@ def bench_finetune(
         show([{**asdict(row), "eval_loss": None if math.isnan(row.eval_loss) else row.eval_loss} for row in rows])
         return 0
     header = [_("Method"), _("lr"), _("Trained"), _("Peak memory"), _("Time"), _("Steps/s"), _("On disk"), _("Loss, held out")]
-    header += [f"{score.benchmark} {score.metric}" for score in rows[0].scores]
     table = [
         [
             row.method,
@@ -58,11 +57,17 @@ def bench_finetune(
             f"{row.steps / max(row.seconds, 1e-9):.2f}",
             f"{row.saved_bytes / 1e6:,.2f} MB",
             f"{row.eval_loss:.4f}",
-            *(f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}] n={score.n}" for score in row.scores),
         ]
         for row in rows
     ]
     show_table(loaded.name, header, table)
+    scores = [
+        [row.method, f"{one.benchmark} {one.metric}", f"{one.value:.3f}", f"[{one.low:.3f}, {one.high:.3f}]", f"{one.n}"]
+        for row in rows
+        for one in row.scores
+    ]
+    if scores:
+        show_table(_("Scores"), [_("Method"), _("Benchmark"), _("Value"), "95 %", "n"], scores)
     print(folder)
     return 0
 

@@ -48,10 +48,14 @@ def cell_rows(cells: Iterable[Cell]) -> list[list[str]]:
         value = f"{c.value:.4g} {c.arrow}" if math.isfinite(c.value) else "invalid"
         notes = [c.state] if c.state != "done" else []
         notes += [f"{c.n_failed} failed"] if c.n_failed else []
-        notes += [f"{c.n_skipped} skipped"] if c.n_skipped else []
         note = ", ".join([*notes, c.signature])
-        rows.append([c.checkpoint, c.benchmark, c.metric, value, _interval(c.low, c.high), str(c.n), in_training(c), note])
+        rows.append([c.checkpoint, c.benchmark, c.metric, value, _interval(c.low, c.high), asked(c), in_training(c), note])
     return rows
+
+
+def asked(cell: Cell) -> str:
+    """Return how many items were scored, of how many where some were left out (``--limit``, ``--samples``)."""
+    return f"{cell.n} of {cell.n + cell.n_skipped}" if cell.n_skipped else str(cell.n)
 
 
 def in_training(cell: Cell) -> str:

@@ -142,7 +142,7 @@ def _score(cell: Cell | None, best: float) -> str:
     mark = ' class="best"' if cell.value == best else ""
     interval = f"[{number(cell.low)}, {number(cell.high)}] " if math.isfinite(cell.low) else ""
     seen = _("in training: {n}").format(n=cell.n_overlap if cell.n_overlap >= 0 else "?")
-    odd = _("{failed} failed, {skipped} skipped").format(failed=cell.n_failed, skipped=cell.n_skipped)
+    odd = _("{failed} failed, {skipped} left out").format(failed=cell.n_failed, skipped=cell.n_skipped)
     counts = [f"{interval}n={cell.n}", *([odd] if cell.n_failed or cell.n_skipped else []), seen]
     beside = "<br>".join(map(escape, counts))
     tip = escape(overlap_text(cell))

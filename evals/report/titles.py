@@ -20,6 +20,7 @@ def _known() -> dict[str, str]:
         "Translation": _("Translation"),
         "Summaries": _("Summaries"),
         "Unknown things": _("Unknown things"),
+        "After the cutoff": _("After the cutoff"),
         "False premises": _("False premises"),
         "Refusals": _("Refusals"),
         "Word perplexity": _("Word perplexity"),

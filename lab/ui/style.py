@@ -28,6 +28,7 @@ QTabWidget::pane { border: 0; border-top: 1px solid $border; background: $base; 
 QTabBar { background: transparent; qproperty-drawBase: 0; }
 QTabBar::tab { background: transparent; color: $muted; padding: 6px 13px; border: 0; border-bottom: 2px solid transparent; }
 QTabBar::tab:hover { color: $text; background: $hover; }
+QTabBar::tab:disabled { color: $border; }
 QTabBar::tab:selected { color: $text; border-bottom: 2px solid $accent; }
 
 QPushButton { background: $raised; color: $text; border: 1px solid $border; border-radius: 5px; padding: 4px 12px; }

@@ -55,7 +55,7 @@ def _compiled_when_called() -> Iterator[None]:
     """While the block runs, importing PaCMAP compiles only what its compiled functions call.
 
     It declares the types of some twenty functions, so numba compiles all of them at the import: 18 s of processor time on a
-    machine's first run, two thirds of it for functions that are not used here.
+    machine's first run, much of it for functions that are not used here.
     """
     import numba
 

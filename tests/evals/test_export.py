@@ -98,4 +98,4 @@ def test_no_formula_and_no_nan_reach_a_spreadsheet():
     assert "'=cmd()" in text
     assert "nan" not in text
     assert "inf" not in text.replace("info", "")
-    assert "(n 3, 2 failed, 1 skipped, 1 in the training data)" in export.text("md", [cell])
+    assert "(n 3 of 4, 2 failed, 1 in the training data)" in export.text("md", [cell])

@@ -220,3 +220,11 @@ def test_a_network_that_never_answers_is_not_waited_for(monkeypatch):
         assert not needed.online()
     finally:
         server.close()
+
+
+def test_a_checkpoint_after_an_optional_flag_is_no_template():
+    from lab.cli_eval import filled
+
+    for word in ("model.gguf", "endpoint:http://h/v1#m", "--tasks"):
+        assert filled(["eval", "--apply-chat-template", word]) == ["eval", "--apply-chat-template", "true", word]
+    assert filled(["eval", "--apply-chat-template", "tool_use"]) == ["eval", "--apply-chat-template", "tool_use"]

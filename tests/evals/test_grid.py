@@ -429,3 +429,13 @@ def test_a_killed_evaluation_goes_on_where_it_was(small_world, drain, tmp_path):
     _events, whole = drain(grid.run([str(small_world / "sft")], names, settings, tmp_path / "other"))
     assert [replace(cell, run="") for cell in cells] == [replace(cell, run="") for cell in whole]
     assert sum(computed) == len(keys) - known
+
+
+def test_checkpoints_of_one_name_are_told_apart_by_as_much_of_the_path_as_it_takes(tmp_path):
+    places = [tmp_path / run / "sft" / "step-1" for run in ("a", "b")] + [tmp_path / "a" / "other"]
+    names = [row.name for row in grid.named([str(place) for place in places])]
+    assert names == ["a/sft/step-1", "b/sft/step-1", "other"]
+    twice = grid.named([str(places[2]), str(places[2])])
+    assert [row.name for row in twice] == ["other"]
+    near = [tmp_path / run / "step-1" for run in ("a", "b")]
+    assert [row.name for row in grid.named([str(place) for place in near])] == ["a/step-1", "b/step-1"]

@@ -116,7 +116,7 @@ def test_rl_is_planned_before_anything_was_trained(corpus: Path, home: Path) -> 
     said = "preferences has made no pairs yet: 43 stand in for them, as many and as long as they can get."
     plan = finish(ahead.plan(text, "reward"))
     assert (plan.steps, plan.measured, plan.units) == (11, 3, 4)  # 43 pairs, 4 a step
-    assert plan.notes[:2] == ("pretrain, sft is not trained yet: weights of its shape stand in for it.", said)
+    assert plan.notes[:2] == ("pretrain, sft are not trained yet: weights of their shapes stand in for them.", said)
     shown = finish(ahead.preview(text, "reward", n=2))
     assert shown.documents == 2 * 43
     assert len(shown.rows) == 4
@@ -125,7 +125,7 @@ def test_rl_is_planned_before_anything_was_trained(corpus: Path, home: Path) -> 
     assert said in plan.notes
     plan = finish(ahead.plan(text, "ppo"))
     assert (plan.steps, plan.measured) == (16, 3)
-    assert plan.notes[0] == "pretrain, sft, reward is not trained yet: weights of its shape stand in for it."
+    assert plan.notes[0] == "pretrain, sft, reward are not trained yet: weights of their shapes stand in for them."
     assert plan.seconds > plan.steps * plan.seconds_per_step  # sampling is part of it
     assert plan.weights > 2.9 * 4 * plan.parameters  # policy, reference, reward model
 

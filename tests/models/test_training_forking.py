@@ -123,6 +123,21 @@ def test_what_cannot_be_forked_is_said(root, tmp_path):
         fork(find_origin(str(root / "half/step-4")), load_recipe(root / "other.yaml"), tmp_path / "c")
 
 
+def test_what_the_window_copies_of_curves_reads_them(root, capsys):
+    from lab.ui.views._train_words import run_script
+
+    exec(compile(run_script([str(root / "half"), str(root / "whole")], "pretrain"), "copied", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    heads = [at for at, line in enumerate(lines) if line.startswith(str(root))]
+    assert [lines[at].split()[:2] for at in heads] == [[str(root / "half"), "stopped"], [str(root / "whole"), "done"]]
+    names = lines[heads[1]].split()[2:]
+    (step,) = [step for step in training_run(root / "whole").steps if step.name == "pretrain"]
+    printed = [line.split() for line in lines[heads[1] + 1 :]]
+    assert [int(row[0]) for row in printed] == step.steps.tolist()
+    at = names.index("loss")
+    assert [float(row[at + 1]) for row in printed] == pytest.approx(step.values[:, step.metrics.index("loss")].tolist(), rel=1e-5)
+
+
 def test_the_command_line_and_the_draft(root, tmp_path, capsys):
     from lab.cli import run
 

@@ -28,7 +28,8 @@ def draw(view: View, feed: Feed, path: Path, look: tuple[str, str], app: QApplic
     widget.resize(*SIZE)
     widget.show()
     feed(widget)
-    pictures._pause(400)
+    for _round in range(3):  # what is laid out anew is laid out once more
+        pictures._pause(150)
     widget.grab().toImage().save(str(path))
     for timer in widget.findChildren(QTimer):
         timer.stop()

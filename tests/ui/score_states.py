@@ -242,8 +242,8 @@ HALLUCINATION = {
     "empty": lambda view: answer_all(view.page("runs"), RUNS | {"hallucination_runs": ()}),
     "reading": lambda view: view.page("runs").redraw(),
     "unread": unread_runs, "run": to_be_asked, "running": under_way, "finished": asked,
-    "curves": lambda view: asked(view, 1), "scores": lambda view: asked(view, 2),
-    "failed": lambda view: asked(view, hallucination_runs=a_run(True)),
+    "kinds": lambda view: asked(view, 1), "curves": lambda view: asked(view, 2), "scores": lambda view: asked(view, 3),
+    "failed": lambda view: asked(view, hallucination_runs=a_run(True)).grid.scrollToBottom(),
     "no_question": no_question, "streaming": streaming, "answered": answered, "refused": refused,
 }  # fmt: skip
 

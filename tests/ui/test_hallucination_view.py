@@ -427,6 +427,26 @@ def test_what_it_shows_is_what_python_and_the_command_line_give(
     safety.close()  # the child that rendered the template here
 
 
+def test_what_is_copied_of_a_run_prints_its_table(qtbot: Any, tmp_path: Path) -> None:
+    from evals.hallucination.files import write_table
+
+    (whole,) = made.runs()
+    write_table(tmp_path, whole.title, whole.settings, whole.columns)
+    page = RunsPage()
+    qtbot.addWidget(page)
+    assert (page.script(), page.command_line()) == ("", "")
+    page.runs = (replace(whole, path=str(tmp_path)),)
+    page.jobs = (replace(samples.job("done"), path=str(tmp_path), command=("triptych", "hallucination", "/m/a b")),)
+    assert page.command_line() == "triptych hallucination '/m/a b'"
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(compile(page.script(), "copied", "exec"), {})
+    lines = said.getvalue().splitlines()
+    assert len(lines) == len(whole.columns)
+    for line, one in zip(lines, whole.columns, strict=True):
+        shares = one.correct.value, one.hallucinated.value, one.abstained.value
+        assert line == " ".join(map(str, (one.checkpoint, one.remedy, one.n, *shares, one.error)))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_job_from_the_window_is_shown_when_it_is_done(

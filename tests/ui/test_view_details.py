@@ -20,6 +20,7 @@ from lab.ui.widgets.token_panel import glyph_values, same_tokens, scale_top, sum
 from models.chain import Stage
 from models.columns import Column, Sampler
 from models.records.sampling import difference_distributions
+from models.records.scores import Cell
 from models.records.tokens import ExactText
 from tests.ui import samples as made
 from tests.ui.test_view_contract import answer
@@ -913,3 +914,14 @@ def test_a_hundred_thousand_items_are_scrolled_by_what_is_on_screen(show, qapp, 
         assert set(asked) <= set(range(place, place + on_screen))
     assert sum(len(block) for block in grid.rows.blocks.values()) <= 12_000
     assert grid.row(many - 2_500)[-2] == f"world_questions-test-{many - 2_500}"
+
+
+def test_the_answer_of_an_endpoint_opens_in_the_columns_that_are_open() -> None:
+    from lab.ui.views._evaluate_opening import opening_columns
+
+    far = Cell("gpt", "other", "b", "m", 0.5, 0.4, 0.6, 9, True, path="endpoint:http://h/v1/completions#gpt")
+    near = replace(far, checkpoint="sft", path="/m/sft")
+    open_now = (Column("/m/dpo"),)
+    assert opening_columns(open_now, {"gpt": far, "sft": near}, "gpt") == (open_now, -1)
+    columns, chosen = opening_columns(open_now, {"gpt": far, "sft": near}, "sft")
+    assert ([column.checkpoint for column in columns], chosen) == (["/m/sft"], 0)  # an endpoint cannot be looked into

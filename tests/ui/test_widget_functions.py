@@ -276,6 +276,16 @@ def test_invalid_and_running_are_said():
     assert cell_lines(matrix, ("world_questions", "exact_match"), "nobody") == Lines()
 
 
+def test_what_a_limit_left_out_is_no_warning():
+    (cell,) = [
+        one for one in made.cells() if (one.benchmark, one.metric, one.checkpoint) == ("world_questions", "exact_match", "sft")
+    ]
+    part = arrange([replace(cell, n=60, n_failed=0, n_skipped=420)])
+    interval = cell_lines(part, ("world_questions", "exact_match"), "sft").interval
+    assert interval.endswith("n 60 / 480")
+    assert "⚠" not in interval
+
+
 def test_what_runs_or_failed_stands_in_the_rows_of_its_benchmark():
     nan = math.nan
     blank = Cell("dpo", "dpo", "world_questions", "", nan, nan, nan, 30, True, state="running", n_total=60)

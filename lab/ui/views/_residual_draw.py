@@ -105,6 +105,7 @@ class Drawer:
         for place, name in enumerate(TABS):
             content.tabs.setTabEnabled(place, bare is None or name == "norms")
         content.tabs.blockSignals(False)
+        content.edit.setEnabled(bare is None)
         content.show_tab("norms" if bare is not None else self.view.tab)
         if bare is not None:
             self._norms(content, index, bare, "")

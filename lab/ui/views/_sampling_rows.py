@@ -76,7 +76,7 @@ def context(found: SamplerChain | None, text: str, position: int) -> str:
         return ""
     behind = "".join(found.path_texts)
     if position < 0:
-        return _("What comes after: {text}").format(text=visible(f"{text}{behind}"[-90:], 90, " ") + " ▮")
+        return _("What comes after: {text}").format(text=visible(f"{text}{behind}"[-72:], 72, " ") + " ▮")
     put = f" + {visible(behind, 60, ' ')}" if behind else ""
     return _("What comes after token #{n}").format(n=position) + f"{put} ▮"
 

@@ -68,6 +68,7 @@ class DivergenceView(ColumnView):
     """A strip coloured by divergence, its table, and both distributions at the chosen token."""
 
     main_slot = "divergence"
+    most_panels = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,12 +211,6 @@ class DivergenceView(ColumnView):
         self.redraw_soon()
 
     # drawing ---------------------------------------------------------------------------------------------------------
-    def redraw(self) -> None:
-        """Draw the one panel."""
-        super().redraw()
-        for panel in self.panels[1:]:
-            panel.hide()
-
     def _redraw_panel(self, index: int) -> None:
         if index:
             return

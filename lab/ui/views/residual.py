@@ -280,7 +280,9 @@ class ResidualView(ColumnView):
     def redraw(self) -> None:
         """Draw panels, legend and list of edits."""
         self.list.set_names([edit_name(edit) for edit in self.history.edits], bool(self.history.past))
-        self._mlp_box.setVisible(self.tab == "neurons")
+        self._mlp_box.setVisible(self.tab == "neurons" and not self.is_bare())
+        for field in (self.statistic, self.token, self.against):
+            field.setEnabled(not self.is_bare())
         self._drawer.before()
         super().redraw()
 

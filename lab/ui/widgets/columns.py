@@ -113,6 +113,8 @@ class ColumnView(ViewWidget):
 
     main_slot = "main"
     needs_text = True
+    most_panels = 4
+    """One for each column, or 1 for all of them together."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -184,7 +186,7 @@ class ColumnView(ViewWidget):
             for key in [key for key in store if key[1] not in same]:
                 del store[key]  # type: ignore[attr-defined]
         self.difference.set_names([column.name for column in columns])
-        while len(self.panels) < max(len(columns), 1):
+        while len(self.panels) < min(max(len(columns), 1), self.most_panels):
             panel = ColumnPanel(self.make_content(len(self.panels)), self)
             self.panels.append(panel)
             self.row.addWidget(panel, 1)

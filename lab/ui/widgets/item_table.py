@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QComboBox, QLineEdit, QVBoxLayout, QWidget
 
 from lab.ui.widgets.colors import Rgb, scheme
@@ -108,6 +108,7 @@ class ItemTable(QWidget):
         self.grid.rows.color = self._color
         self.grid.rows.space, self.grid.rows.limit = " ", 200
         header = self.grid.horizontalHeader()
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setSectionsClickable(True)
         header.setToolTip(_("A click sorts: ascending, descending, as the benchmark has it"))
         header.sectionClicked.connect(self._on_header)

@@ -277,11 +277,10 @@ def cell_lines(matrix: ScoreMatrix, row: Row, name: str) -> Lines:
 
 
 def _counted(cell: Cell) -> str:
-    text = f"n {cell.n:,}"
+    text = f"n {cell.n:,} / {cell.n + cell.n_failed + cell.n_skipped:,}" if cell.n_skipped else f"n {cell.n:,}"
     if math.isfinite(cell.low) and math.isfinite(cell.high):
         text = f"{score_text(cell.low)} – {score_text(cell.high)} · {text}"
-    odd = cell.n_failed + cell.n_skipped
-    return f"{text} · ⚠ {odd}" if odd else text
+    return f"{text} · ⚠ {cell.n_failed:,}" if cell.n_failed else text
 
 
 def cell_tip(matrix: ScoreMatrix, row: Row, name: str) -> str:
@@ -296,7 +295,7 @@ def cell_tip(matrix: ScoreMatrix, row: Row, name: str) -> str:
         text = _("95 % interval {low} – {high}, n = {n}")
         rows.append(text.format(low=score_text(cell.low), high=score_text(cell.high), n=cell.n))
     if cell.n_failed or cell.n_skipped:
-        rows.append(_("{failed} failed, {skipped} skipped").format(failed=cell.n_failed, skipped=cell.n_skipped))
+        rows.append(_("{failed} failed, {skipped} left out").format(failed=cell.n_failed, skipped=cell.n_skipped))
     rows.append(_("items in the training data: {text}").format(text=overlap_text(cell)))
     rows += _comparison_tip(matrix.comparisons.get((row, name)), cell)
     live = matrix.live.get((name, row[0]))
