@@ -213,3 +213,38 @@ stages:
     done = json.loads((tmp_path / "two/pretrain/done.json").read_text())["metrics"]
     assert done["eval_loss"] == min(curve(tmp_path / "two/pretrain", "eval_loss"))
     assert len(losses(tmp_path / "two/sft")) == 2
+
+
+OTHERS = f"""
+name: shared
+seed: 3
+stages:
+  - {{stage: tokenizer, data: [texts.jsonl, talk.jsonl], vocab_size: 400, mask_token: true, sentinels: 20}}
+  - {{stage: pretrain, data: [texts.jsonl], steps: 2, batch_size: 4, sharding: full, {STEP},
+     model: {{layers: 2, width: 32, heads: 2, feed_forward: 48}}}}
+  - {{stage: sft, name: dora, data: [talk.jsonl], steps: 2, batch_size: 8, method: dora, sharding: full, {STEP}}}
+  - {{stage: sft, name: rslora, data: [talk.jsonl], steps: 2, batch_size: 8, method: rslora, sharding: full, {STEP}}}
+  - {{stage: pretrain, name: gpt2, data: [texts.jsonl], steps: 3, batch_size: 4, sharding: full, {STEP},
+     config: {{model_type: gpt2, n_embd: 32, n_layer: 2, n_head: 2, resid_pdrop: 0, embd_pdrop: 0, attn_pdrop: 0}}}}
+  - {{stage: pretrain, name: bert, data: [texts.jsonl], dev: texts.jsonl, steps: 3, batch_size: 4, sharding: full, {STEP},
+     config: {{model_type: bert, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 48,
+     hidden_dropout_prob: 0, attention_probs_dropout_prob: 0}}}}
+  - {{stage: pretrain, name: t5, data: [texts.jsonl], dev: texts.jsonl, steps: 3, batch_size: 4, sharding: full, {STEP},
+     sample_prompts: [Name1 lies], config: {{model_type: t5, d_model: 32, d_kv: 8, d_ff: 48, num_layers: 2, num_heads: 2,
+     dropout_rate: 0}}}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_other_adapters_and_families_are_divided_too(tmp_path):
+    """Embeddings that are tied, positions that are learned, two stacks of blocks."""
+    write_corpus(tmp_path)
+    (tmp_path / "shared.yaml").write_text(OTHERS)
+    for name, size in (("one", 1), ("two", 2)):
+        for (_, errors), code in launch(tmp_path, tmp_path / name, size):
+            assert code == 0, errors
+    for step in ("pretrain", "dora", "rslora", "gpt2", "bert", "t5"):
+        one, two = tmp_path / "one" / step, tmp_path / "two" / step
+        assert losses(two) == pytest.approx(losses(one), abs=1e-5), step
+        alike(one / "checkpoint", two / "checkpoint")

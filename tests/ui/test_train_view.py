@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from PySide6.QtTest import QTest
+from PySide6.QtCore import QDeadlineTimer
+from PySide6.QtWidgets import QApplication
 
 from lab.settings import Settings
 from lab.ui.app import App
@@ -146,7 +147,9 @@ def test_plots_share_the_room_after_the_window_has_grown(qtbot: Any) -> None:
 def runs_page(app: App) -> RunsPage:
     """Bring the page of the runs to the front."""
     app.window.centre.show_view("train")
-    assert QTest.qWaitFor(lambda: app.window.centre.view_widget("train") is not None, 60_000)
+    late = QDeadlineTimer(60_000)
+    while app.window.centre.view_widget("train") is None and not late.hasExpired():
+        QApplication.processEvents()
     view: Any = app.window.centre.view_widget("train")
     page: RunsPage = view.page("runs")
     return page
