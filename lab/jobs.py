@@ -23,6 +23,7 @@ from lab.runs import find_runs, lock_held, read_config, summarise
 from lab.settings import home, runs_root
 from models.errors import UserError
 from models.files import write_json
+from models.priority import JOB, make_way
 from models.records.scores import Job
 from models.words import _, current_language
 
@@ -142,6 +143,7 @@ def spawn(argv: tuple[str, ...], run: Path) -> int:
             env={**os.environ, "TRIPTYCH_LANGUAGE": current_language()},
             **extra,  # type: ignore[call-overload]
         )
+    make_way(JOB, child.pid)
     _children.append(child)
     return int(child.pid)
 

@@ -334,8 +334,10 @@ def main(extra: Mapping[str, Operation] | None = None) -> None:
     alive for seconds, so nothing is unwound but the limited children.
     """
     from models.engine_ops import Operations
+    from models.priority import ENGINE, make_way
     from models.words import set_language
 
+    make_way(ENGINE)
     set_language()
     sink = take_standard_output()
     operations = Operations()

@@ -7,11 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lab import jobs
 from lab.runs import RunFolder
 from lab.settings import runs_root
+from models import priority
 from models.errors import UserError
 from models.events import Progress
 
@@ -144,6 +146,8 @@ def test_stopping(spawned: list[tuple[str, ...]]) -> None:
 
 def test_a_real_job_outlives_its_starter_and_says_why_it_failed() -> None:
     job = jobs.start(("train", "no-such-recipe.yaml"))
+    started = psutil.Process(jobs._children[-1].pid)
+    assert int(started.nice()) == min(int(psutil.Process().nice()) + priority.JOB, priority.LAST)  # it makes way for the window
     log = Path(job.path) / "console.log"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and "no-such-recipe.yaml" not in (log.read_text() if log.exists() else ""):

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
-from models import cancelling
+from models import cancelling, priority
 from models.columns import Column, Sampler
 from models.engine import Engine, describe_error
 from models.errors import UserError
@@ -360,6 +361,14 @@ class Process:
         code = self.child.wait(WAIT)
         self.child.stdout.close()
         return code
+
+
+def test_it_makes_way_for_the_window() -> None:
+    engine = Process()
+    engine.next()
+    steps = int(psutil.Process(engine.child.pid).nice()) - int(psutil.Process().nice())
+    assert steps == min(priority.ENGINE, priority.LAST - int(psutil.Process().nice()))
+    assert engine.close() == 0
 
 
 @pytest.mark.slow
