@@ -58,7 +58,7 @@ def test_a_head_that_cannot_be_proven_costs_memory_not_truth() -> None:
     with torch.inference_mode():
         own = odd(input_ids=torch.tensor([IDS])).logits[0]
     assert float((trace.logits_of(0, 8) - own).abs().max()) <= 1e-4
-    assert proven(model) is None
+    assert proven(model) == (None, 0)
     scores, _best = forward(model, {"input_ids": torch.tensor([IDS])}).scores(
         torch.tensor([0]), torch.tensor([3]), torch.tensor([90])
     )

@@ -35,10 +35,12 @@ def operations() -> Operations:
 @pytest.fixture
 def shown(qtbot: Any, operations: Operations) -> Callable[..., Any]:
     """Return a function that makes a view, shows columns in it, and answers it by the engine's own operations."""
+    kept: list[Any] = []  # qtbot holds none: a view without a parent would end with its last name, its events still posted
 
     def make(name: str, *columns: Column, state: dict[str, Any] | None = None) -> Any:
         view = FOUND[name].value.make()
         qtbot.addWidget(view)
+        kept.append(view)
         view.setProperty("columns", columns)  # a view with pages keeps none itself
         view.set_columns(columns)
         view.set_text(TEXT)
