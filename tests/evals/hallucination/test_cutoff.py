@@ -155,7 +155,8 @@ def test_every_way_is_trained_asked_and_scored(trial, small_world):
         total = one.new.value + one.new_abstained.value + one.new_invented.value
         assert total == pytest.approx(1.0)
         assert (one.perplexity.n == 6) == (one.remedy == "plain")
-        assert (one.seconds > 0) == (one.trained > 0) == bool(one.way)
+        assert (one.trained > 0) == bool(one.way)
+        assert one.seconds >= 0 if one.way else one.seconds == 0  # to a tenth of a second: a tiny training takes none
         assert (output / one.receipts["answers"]).is_file()
         assert list((output / one.receipts["token_perplexity"]).iterdir())
     by_way = {one.way: one for one in rows if one.remedy == "plain"}
