@@ -80,7 +80,8 @@ def test_a_benchmark_that_is_not_there_is_named(root):
 def test_no_training_outlives_the_command(root, tmp_path, monkeypatch, how):
     started, ready = [], tmp_path / "ready"
     real = finetunes.subprocess.Popen
-    sleeping = [sys.executable, "-c", f"import pathlib, signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); pathlib.Path({str(ready)!r}).touch(); time.sleep(600)"]
+    heeding = "import pathlib, signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL)"
+    sleeping = [sys.executable, "-c", f"{heeding}; pathlib.Path({str(ready)!r}).touch(); time.sleep(600)"]
 
     def start(_words, **given):
         started.append(real(sleeping, **given))
