@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from lab.ui.widgets.answer_log import verdict_name
@@ -148,6 +149,7 @@ class KindsPart(QWidget):
         self.columns: Sequence[AnswerColumn] = ()
         self.key, self.said, self.bars = ColorKey(self), QLabel(self), VerdictBars(self)
         self.said.setWordWrap(True)
+        self.said.setTextFormat(Qt.TextFormat.PlainText)  # it names checkpoints
         self.bars.grid.setAccessibleName(_("Verdicts by kind of question"))
         self.tools = ToolRow(self)
         self.tools.add(self.key)
