@@ -293,7 +293,7 @@ class Centre(QMainWindow):
         """Return what the views want remembered."""
         states = dict(self._remembered)
         for name, dock in self.docks.items():
-            if dock.content is not None:
+            if dock.content is not None and name in self._attached:  # else it has not been given back its own yet
                 states[name] = dock.content.state()
         return states
 

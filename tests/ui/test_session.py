@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QApplication
 
 from lab.ui.centre import Centre
 from lab.ui.engine import Handlers
@@ -380,6 +381,23 @@ def test_what_a_selection_says_is_forgotten_with_its_language_and_the_selection_
     assert session.selection == {"layer": 0, "head": 1}
     session.redo()
     assert session.selection == {"layer": 0, "head": 2}
+
+
+def test_what_a_view_remembers_is_not_lost_while_it_is_made(session: Session, qtbot: Any) -> None:
+    centre = Centre(session, {"first": {"zoom": 2}})
+    qtbot.addWidget(centre)
+    centre.show()
+    made: list[FakeView] = []
+
+    def make() -> FakeView:
+        made.append(FakeView())
+        return made[-1]
+
+    for _step in centre._docks([Discovered("first", View("first", 1, lambda: "first", lambda: "first", make))]):
+        QApplication.processEvents()  # as between the turns in which the docks are made
+        assert centre.view_states() == {"first": {"zoom": 2}}
+    assert len(made) == 1
+    assert centre.view_states() == {"first": made[0].state()}
 
 
 def test_a_tab_chosen_while_the_views_are_made_is_the_one_that_asks(client: FakeClient, session: Session, qtbot: Any) -> None:
