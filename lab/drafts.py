@@ -34,14 +34,10 @@ def blank(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": stage, "seed": 0, "stages": [with_values({"stage": stage}, values)]}
 
 
-def bundled() -> dict[str, dict[str, Any]]:
-    """Return name → content of the recipes that come with the program."""
-    folder = resources.files("assets") / "recipes"
-    found = {}
-    for file in sorted(folder.iterdir(), key=lambda item: item.name):
-        if file.name.endswith(".yaml"):
-            found[file.name.removesuffix(".yaml")] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return found
+def bundled() -> dict[str, str]:
+    """Return name → YAML of the recipes that come with the program."""
+    files = sorted((resources.files("assets") / "recipes").iterdir(), key=lambda item: item.name)
+    return {file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8") for file in files if file.name.endswith(".yaml")}
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -201,6 +201,7 @@ class Window(QMainWindow):
         found = discover(VIEWS_PACKAGE, "VIEW")
         with contextlib.suppress(RuntimeError):  # the window was closed before they were found
             self._views_found.emit(found)
+        discover("models.training", "STAGE")  # which Train offers: else they are imported while it is first shown
 
     @Slot(object)
     def _on_views_found(self, found: list[Discovered]) -> None:

@@ -158,7 +158,7 @@ def fork(view: Any) -> None:
     feed(page, run("stopped", saved=(200, 300)))
     page.forks.actions()[0].trigger()
     draft = next(want for want in page.wants() if want.slot == "draft")
-    page.set_answer(draft, drafts.to_yaml(drafts.bundled()["quick"]))
+    page.set_answer(draft, drafts.bundled()["quick"])
     page.redraw()
 
 

@@ -168,7 +168,7 @@ class RecipeEditor(QFrame):
     def _on_source(self, *_index: int) -> None:
         self.set_origin("", "")
         kind, name = self.source.currentData() or ("stage", "pretrain")
-        self._take(self._bundled[name] if kind == "recipe" else drafts.blank(name, {}))
+        self._take(drafts.parse(self._bundled[name]) if kind == "recipe" else drafts.blank(name, {}))
 
     def _on_clear(self) -> None:
         self.set_origin("", "")
