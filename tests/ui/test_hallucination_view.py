@@ -175,6 +175,7 @@ def test_the_bars_say_their_numbers(page: RunsPage) -> None:
     assert "not known" in grid.at(QPoint(5, grid.bar_rect(0, 0).center().y()))[1]
     assert grid.at(QPoint(5, 3)) == ()
     assert "Learned to abstain: rlhf" in page.below.kinds.said.text()
+    assert page.below.kinds.said.textFormat() == Qt.TextFormat.PlainText  # a checkpoint may be called <b>
     grid.grab()
     old = [replace(one, kinds=()) for one in made.runs()[0].columns]
     page.below.kinds.show_columns(old, {one.checkpoint: (1, 2, 3) for one in old})
@@ -254,6 +255,26 @@ def test_a_person_says_what_an_answer_is(page: RunsPage) -> None:
     after = page.below.answers.chosen()
     assert {(one.verdict, one.source) for one in after.values() if one.said == said} == {("abstained", "person")}
     assert "by a person" in page.below.answers.full.toPlainText()
+
+
+def test_no_button_takes_back_or_asks_again_what_another_one_asked(page: RunsPage) -> None:
+    fill(page)
+    page.below.answers.who.setCurrentText("sft")
+    for row in (1, 2):  # a second verdict before the first was written
+        page.below.answers.grid.selectRow(row)
+        page.below.answers.verdicts["abstained"].click()
+    labels = [want for want in page.wants() if want.op == "label_answer"]
+    assert [want.params["id"] for want in labels] == ["q1", "q2"]
+    page.form.start.click()
+    start = next(want for want in page.wants() if want.op == "start_job")
+    page.below.answers.grid.selectRow(3)
+    page.below.answers.verdicts["abstained"].click()
+    page.set_columns(samples.COLUMNS[:1])
+    assert next(want for want in page.wants() if want.op == "start_job") == start, "a second job would be started"
+    page.set_failure(start, Failure("user", "The disk is full."))
+    page.set_answer(labels[0], None)
+    assert [want.params["id"] for want in page.wants() if want.op == "label_answer"] == ["q2", "q3"]
+    assert not [want for want in page.wants() if want.op == "start_job"]
 
 
 def test_a_verdict_that_could_not_be_written_is_not_shown(page: RunsPage) -> None:

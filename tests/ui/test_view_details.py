@@ -810,6 +810,12 @@ def test_start_asks_once_for_the_job_that_the_form_describes(show):
     (want,) = (want for want in view.wants() if want.op == "start_job")
     more = ("--limit", "7", "--num-fewshot", "3", "--no-apply-chat-template")
     assert want.params["argv"] == ("eval", "/models/demo/pretrain", "/models/demo/sft", "--tasks", "arc_easy", *more)
+    view.set_columns(made.COLUMNS[:3])
+    view.set_answer(next(want for want in view.wants() if want.op == "jobs"), (made.job(),))
+    view._on_stop()
+    assert [one for one in view.wants() if one.op == "start_job"] == [want], "a second job would be started"
+    view.set_failure(next(one for one in view.wants() if one.op == "stop_job"), Failure("user", "It is gone."))
+    assert [one for one in view.wants() if one.op in ("start_job", "stop_job")] == [want]
     view.set_answer(want, made.job("queued"))
     assert not [want for want in view.wants() if want.op == "start_job"]
     view._poll.stop()

@@ -46,9 +46,8 @@ class RunsPage(ViewWidget):
         self._loaded = (-1, 0)
         self._answered = False
         self._tick = self._starts = self._revision = 0
-        self._argv: tuple[str, ...] = ()
-        self._stopping = ""
-        self._label: dict[str, str] = {}
+        self._pressed: dict[str, Want] = {}
+        """What buttons ask, by slot, until it is answered: pressing one of them asks nothing of another again."""
         self._wanted_run, self._wanted_remedy = "", remedies.PLAIN
         self._known: list[Any] | None = None
         self._build()
@@ -124,29 +123,22 @@ class RunsPage(ViewWidget):
                     params = {"run": shown.path, "checkpoint": one.checkpoint, "remedy": one.remedy, "start": start}
                     want = Want(f"answers/{one.checkpoint}", "hallucination_answers", params, fresh=self._revision, opens=False)
                     found.append(want)
-        if self._argv:
-            title = _("Hallucination of {n} checkpoints").format(n=len(self.form.paths))
-            found.append(Want("start", "start_job", {"argv": self._argv, "title": title}, fresh=self._starts, opens=False))
-        if self._label:
-            found.append(Want("label", "label_answer", self._label, fresh=self._starts, opens=False))
-        if self._stopping:
-            found.append(Want("stop", "stop_job", {"id": self._stopping}, fresh=self._starts, opens=False))
-        return found
+        return [*found, *self._pressed.values()]
 
     def set_answer(self, want: Want, value: Any) -> None:
         """Take runs, jobs or answers."""
-        self.failures.pop(want.slot.partition("/")[0], None)
-        if want.slot == "runs":
+        slot = want.slot.partition("/")[0]
+        self.failures.pop(slot, None)
+        self._pressed.pop(want.slot, None)
+        if slot == "runs":
             self._take_runs(tuple(value))
-        elif want.slot == "jobs":
+        elif slot == "jobs":
             self._take_jobs(tuple(value))
-        elif want.slot.startswith("answers/"):
+        elif slot == "answers":
             self._take_answers(want, value)
-        elif want.slot == "label":
-            self._label = {}
+        elif slot == "label":
             self.message.emit(_("Kept; the table counts it when the run is started again."))
-        elif want.slot in {"start", "stop"}:
-            self._argv, self._stopping = (), ""
+        elif slot in {"start", "stop"}:
             self._poll.start()
             self._tick += 1
         self.redraw_soon()
@@ -175,10 +167,9 @@ class RunsPage(ViewWidget):
         """Show why there is no answer."""
         slot = want.slot.partition("/")[0]
         self.failures[slot] = failure
-        if slot in ("start", "stop", "label"):
-            self._argv, self._stopping, self._label = (), "", {}
-            if slot == "label":  # the verdict on the screen was never written
-                self._forget_answers()
+        self._pressed.pop(want.slot, None)
+        if slot == "label":  # the verdict on the screen was never written
+            self._forget_answers()
         elif slot == "answers":
             self.totals[str(want.params["checkpoint"])] = 0
         self.redraw_soon()
@@ -356,24 +347,25 @@ class RunsPage(ViewWidget):
     def _on_label(self, checkpoint: str, verdict: str) -> None:
         shown, answer = self.shown(), self.below.answers.chosen().get(checkpoint)
         if shown is not None and answer is not None:
-            self._label = {"run": shown.path, "id": answer.id, "answer": answer.said, "verdict": verdict}
-            self._starts += 1
             self.answers, self._loaded = data.relabelled(self.answers, answer.id, answer.said, verdict), (-1, 0)
             self.redraw_soon()
-            self.changed.emit()
+            said = {"run": shown.path, "id": answer.id, "answer": answer.said, "verdict": verdict}
+            self._press(f"label/{answer.id}/{answer.said}", "label_answer", said)
 
     def _on_start(self) -> None:
-        self._argv = self.form.command()
-        self._starts += 1
+        title = _("Hallucination of {n} checkpoints").format(n=len(self.form.paths))
+        self._press("start", "start_job", {"argv": self.form.command(), "title": title})
         self.start.setChecked(False)
-        self.changed.emit()
 
     def _on_stop(self) -> None:
         running = self._busy_jobs()
         if running:
-            self._stopping = running[0].id
-            self._starts += 1
-            self.changed.emit()
+            self._press("stop", "stop_job", {"id": running[0].id})
+
+    def _press(self, slot: str, op: str, params: dict[str, Any]) -> None:
+        self._starts += 1
+        self._pressed[slot] = Want(slot, op, params, fresh=self._starts, opens=False)
+        self.changed.emit()
 
     def _on_copy(self) -> None:
         QGuiApplication.clipboard().setText(self.form.command_line())

@@ -41,8 +41,8 @@ class EvaluateView(ViewWidget):
         self.folders: tuple[str, ...] = ()
         self._asked_baseline, self._answered = "", False
         self._tick = self._revision = self._starts = 0
-        self._argv: tuple[str, ...] = ()
-        self._stopping = ""
+        self._pressed: dict[str, Want] = {}
+        """What buttons ask, by slot, until it is answered: pressing one of them asks nothing of another again."""
         self._known: list[Want] | None = None
         self._arranged: tuple[object, ScoreMatrix] | None = None
         self.scores, self.items, self.form = MatrixPane(self), ItemsPane(self), RunForm(self)
@@ -108,16 +108,12 @@ class EvaluateView(ViewWidget):
         found += self.items.wants(self.matrix(), self._revision)
         if self.form.isVisibleTo(self):
             found.append(Want("tasks", "task_names", {"query": self.form.query()}))
-        if self._argv:
-            title = _("Evaluate {n} checkpoints").format(n=len(self.form.paths))
-            found.append(Want("start", "start_job", {"argv": self._argv, "title": title}, fresh=self._starts))
-        if self._stopping:
-            found.append(Want("stop", "stop_job", {"id": self._stopping}, fresh=self._starts))
-        return found + self.export.wants()
+        return [*found, *self._pressed.values(), *self.export.wants()]
 
     def set_answer(self, want: Want, value: Any) -> None:
         """Take scores, jobs, differences, items, tokens."""
         self.failures.pop(want.slot, None)
+        self._pressed.pop(want.slot, None)
         slot = want.slot
         if self.items.take(want, value, self._name_colors()):
             pass
@@ -139,7 +135,6 @@ class EvaluateView(ViewWidget):
         elif slot == "export":
             self.message.emit(self.export.taken(value))
         elif slot in {"start", "stop"}:
-            self._argv, self._stopping = (), ""
             self._poll.start()
             self._tick += 1
 
@@ -153,11 +148,8 @@ class EvaluateView(ViewWidget):
         """Show why there is no answer."""
         if not self.items.fail(want, failure):
             self.failures[want.slot] = failure
-        if want.slot == "start":
-            self._argv = ()
-        elif want.slot == "stop":
-            self._stopping = ""
-        elif want.slot == "export":
+        self._pressed.pop(want.slot, None)
+        if want.slot == "export":
             self.export.failed()
         self._redraw_soon()
 
@@ -329,17 +321,19 @@ class EvaluateView(ViewWidget):
         self.changed.emit()
 
     def _on_start(self) -> None:
-        self._argv = self.form.command()
-        self._starts += 1
+        title = _("Evaluate {n} checkpoints").format(n=len(self.form.paths))
+        self._press("start", "start_job", {"argv": self.form.command(), "title": title})
         self.scores.buttons["run"].setChecked(False)
-        self.changed.emit()
 
     def _on_stop(self) -> None:
         running = evaluating(self.jobs)
         if running:
-            self._stopping = running[0].id
-            self._starts += 1
-            self.changed.emit()
+            self._press("stop", "stop_job", {"id": running[0].id})
+
+    def _press(self, slot: str, op: str, params: dict[str, Any]) -> None:
+        self._starts += 1
+        self._pressed[slot] = Want(slot, op, params, fresh=self._starts)
+        self.changed.emit()
 
     def _on_copy(self) -> None:
         QGuiApplication.clipboard().setText(self.form.command_line())
