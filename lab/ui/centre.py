@@ -276,6 +276,7 @@ class Centre(QMainWindow):
                 self._attached.add(dock.name)
                 state = self._remembered.get(dock.name)
                 if isinstance(state, dict):
+                    widget.set_columns(self._session.columns)  # first: it may have chosen among them
                     widget.restore(state)
                 widget.message.connect(self.view_message)
                 widget.open_requested.connect(self.open_requested)

@@ -13,6 +13,8 @@ from lab.ui.centre import Centre
 from lab.ui.engine import Handlers
 from lab.ui.session import Session
 from lab.ui.view import Failure, View, ViewWidget, Want
+from lab.ui.views.salience import SalienceView
+from lab.ui.widgets.pages import Page, PagedView
 from models.columns import Column, Sampler
 from models.discover import Discovered
 from models.events import Progress
@@ -398,6 +400,25 @@ def test_what_a_view_remembers_is_not_lost_while_it_is_made(session: Session, qt
         assert centre.view_states() == {"first": {"zoom": 2}}
     assert len(made) == 1
     assert centre.view_states() == {"first": made[0].state()}
+
+
+def test_the_columns_that_a_view_had_chosen_are_chosen_again(session: Session, qtbot: Any) -> None:
+    chosen = {"on": True, "first": 2, "second": 0}
+    session.set_columns((A, B, Column("/c")))
+    centre = Centre(session, {"salience": {"difference": chosen}})
+    qtbot.addWidget(centre)
+    centre.show()
+    centre.make_docks([Discovered("salience", View("salience", 1, lambda: "s", lambda: "s", SalienceView))])
+    qtbot.waitUntil(lambda: centre.current == "salience")
+    view: Any = centre.view_widget("salience")
+    assert view.difference.state() == chosen
+    assert view.difference.pair() == (2, 0)
+    pages = PagedView(tuple(Page(name, lambda: "", lambda: "", SalienceView) for name in ("first", "second")), "pages")
+    qtbot.addWidget(pages)
+    pages.set_columns(session.columns)
+    pages.restore({"pages": {"second": {"difference": chosen}}})
+    later: Any = pages.page("second")
+    assert later.difference.pair() == (2, 0)
 
 
 def test_a_tab_chosen_while_the_views_are_made_is_the_one_that_asks(client: FakeClient, session: Session, qtbot: Any) -> None:

@@ -60,11 +60,11 @@ class PagedView(ViewWidget):
             widget = self._pages[name].make()
             self._made[name] = widget
             self._stack.addWidget(widget)
-            if name in self._states:
-                widget.restore(self._states[name])
             if self._columns or self._text:
                 widget.set_columns(self._columns)
                 widget.set_text(self._text)
+            if name in self._states:
+                widget.restore(self._states[name])  # after the columns: it may have chosen among them
             widget.set_selection(self._selection)
             widget.changed.connect(self.changed)
             widget.selected.connect(self._on_selected)
