@@ -114,6 +114,21 @@ def test_known_data_is_that_of_all_ancestors(tmp_path):
     assert [file.path for file in finish(training_data(tuned)).files] == [moved]
 
 
+def test_a_file_that_cannot_be_read_is_lacking_not_clean(tmp_path):
+    place = tmp_path / "run" / "sft" / "checkpoint"
+    place.mkdir(parents=True)
+    read = write(tmp_path / "run" / "read.jsonl", [{"text": LONG}])
+    other = tmp_path / "run" / "other.jsonl"
+    other.write_text(json.dumps({"text": f"only {LONG}"}), "utf-16")
+    digest = hashlib.sha256(other.read_bytes()).hexdigest()
+    note(place, {"read.jsonl": read.sha256, "other.jsonl": digest})
+    one = finish(trained.look(str(place), [("1", LONG), ("2", "something else")]))
+    assert (one.files, one.lacking, one.found) == (("read.jsonl",), ("other.jsonl",), 1)
+    assert seen.known_of(digest) == {}
+    note(place, {"other.jsonl": digest})
+    assert finish(trained.look(str(place), [("1", LONG)])).found == -1
+
+
 def test_beside_every_score(tiny, write_task, tmp_path):
     place = tmp_path / "run" / "sft" / "checkpoint"
     shutil.copytree(tiny("llama"), place)
