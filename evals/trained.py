@@ -95,9 +95,12 @@ def of_tasks(
         samples: Task → logged items.
         named: Task → lm-eval's.
     """
+    asked = {name: items_of(rows, named.get(name)) for name, rows in samples.items()}
+    if len(asked) > 1:  # so that each file is read once, not once for each task of a group
+        yield from look(checkpoint, [item for items in asked.values() for item in items])
     found = {}
-    for name, rows in samples.items():
-        found[name] = yield from look(checkpoint, items_of(rows, named.get(name)))
+    for name, items in asked.items():
+        found[name] = yield from look(checkpoint, items)
     return found
 
 
