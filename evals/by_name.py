@@ -110,9 +110,9 @@ def script_of(name: str) -> Path | None:
 
 def _cached(name: str) -> Iterator[Path]:
     """Yield the scripts of this name that ``evaluate`` has kept, newest first."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = Path(os.environ.get("HF_HOME") or caches / "huggingface")
-    root = Path(os.environ.get("HF_MODULES_CACHE") or home / "modules") / "evaluate_modules" / "metrics"
+    from evals.needed import hub_home
+
+    root = Path(os.environ.get("HF_MODULES_CACHE") or hub_home(os.environ) / "modules") / "evaluate_modules" / "metrics"
     wanted = [f"evaluate-{kind}--{name}" for kind in KINDS] if "/" not in name else [name.replace("/", "--")]
     found = [path for folder in wanted for path in (root / folder).glob(f"*/{name.split('/')[-1]}.py")]
     yield from sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
