@@ -186,8 +186,8 @@ def _texts(target: Any) -> list[str]:
 
 def fitting(
     module: Any, predictions: Sequence[Any], references: Sequence[Sequence[Any]]
-) -> Callable[[Sequence[int]], dict[str, Any]] | None:
-    """Return what computes the metric over chosen items, in the form that the metric takes; None if none fits.
+) -> tuple[Callable[[Sequence[int]], dict[str, Any]], dict[str, Any]] | None:
+    """Return what computes the metric over chosen items, in the form that the metric takes, and its result over all; or None.
 
     ``evaluate`` says it by features: texts or numbers, one reference or a list of them.
     """
@@ -205,8 +205,7 @@ def fitting(
             chosen = [given[place] for place in places], [wanted[place] for place in places]
             return dict(module._compute(predictions=chosen[0], references=chosen[1]))
 
-        module.compute(predictions=given, references=wanted)  # the library's own check of the inputs, once
-        return compute
+        return compute, dict(module.compute(predictions=given, references=wanted))  # the library checks the inputs, and seeds
     return None
 
 
