@@ -224,6 +224,12 @@ def model_of(
             _("A chat endpoint takes messages only."),
             _("Leave --apply-chat-template out, or give the completions address of the same server."),
         )
+    if isinstance(wanted, str):
+        raise UserError(
+            "endpoint.template",
+            _("Prompts of an endpoint take the template of its server or its tokenizer, not {wanted!r}.").format(wanted=wanted),
+            _("Give --apply-chat-template without a name."),
+        )
     api = endpoint_asking.asking(endpoint, scores)
     benchmark = planned.benchmark
     own = bool(benchmark is not None and benchmark.chat and getattr(api.tokenizer, "chat_template", None))
