@@ -110,9 +110,9 @@ def script_of(name: str) -> Path | None:
 
 def _cached(name: str) -> Iterator[Path]:
     """Yield the scripts of this name that ``evaluate`` has kept, newest first."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = Path(os.environ.get("HF_HOME") or caches / "huggingface")
-    root = Path(os.environ.get("HF_MODULES_CACHE") or home / "modules") / "evaluate_modules" / "metrics"
+    from evals.needed import hub_home
+
+    root = Path(os.environ.get("HF_MODULES_CACHE") or hub_home(os.environ) / "modules") / "evaluate_modules" / "metrics"
     wanted = [f"evaluate-{kind}--{name}" for kind in KINDS] if "/" not in name else [name.replace("/", "--")]
     found = [path for folder in wanted for path in (root / folder).glob(f"*/{name.split('/')[-1]}.py")]
     yield from sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
@@ -186,8 +186,8 @@ def _texts(target: Any) -> list[str]:
 
 def fitting(
     module: Any, predictions: Sequence[Any], references: Sequence[Sequence[Any]]
-) -> Callable[[Sequence[int]], dict[str, Any]] | None:
-    """Return what computes the metric over chosen items, in the form that the metric takes; None if none fits.
+) -> tuple[Callable[[Sequence[int]], dict[str, Any]], dict[str, Any]] | None:
+    """Return what computes the metric over chosen items, in the form that the metric takes, and its result over all; or None.
 
     ``evaluate`` says it by features: texts or numbers, one reference or a list of them.
     """
@@ -205,8 +205,7 @@ def fitting(
             chosen = [given[place] for place in places], [wanted[place] for place in places]
             return dict(module._compute(predictions=chosen[0], references=chosen[1]))
 
-        module.compute(predictions=given, references=wanted)  # the library's own check of the inputs, once
-        return compute
+        return compute, dict(module.compute(predictions=given, references=wanted))  # the library checks the inputs, and seeds
     return None
 
 

@@ -75,9 +75,8 @@ class EndpointLM(LM):  # type: ignore[misc]
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return (log-likelihood of the continuation, whether greedy decoding gives it) of each request."""
         made = [TextRequest("score", str(request.args[0]), str(request.args[1])) for request in requests]
-        counts = [self._n_tokens(one) for one in made]
-        values = zip(self._answers(made), counts, strict=True)
-        return [(Likelihood.of(unnumber(value[0]), n), bool(value[1])) for value, n in values]
+        values = zip(self._answers(made), made, strict=True)  # what is missing is asked for before anything is counted
+        return [(Likelihood.of(unnumber(value[0]), self._n_tokens(one)), bool(value[1])) for value, one in values]
 
     def _n_tokens(self, one: TextRequest) -> int:
         """Return how many tokens a continuation has, split from its context as it is for the request."""
@@ -88,8 +87,8 @@ class EndpointLM(LM):  # type: ignore[misc]
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """Return the log-likelihood of each whole text, with its number of tokens."""
         made = [TextRequest("rolling", str(request.args[0])) for request in requests]
-        counts = [len(self.api.tok_encode(one.context)) for one in made]
-        return [Likelihood.of(unnumber(value), n) for value, n in zip(self._answers(made), counts, strict=True)]
+        values = zip(self._answers(made), made, strict=True)
+        return [Likelihood.of(unnumber(value), len(self.api.tok_encode(one.context))) for value, one in values]
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Return the answer to each prompt; it knows how it ended."""
@@ -224,6 +223,12 @@ def model_of(
             "endpoint.template",
             _("A chat endpoint takes messages only."),
             _("Leave --apply-chat-template out, or give the completions address of the same server."),
+        )
+    if isinstance(wanted, str):
+        raise UserError(
+            "endpoint.template",
+            _("Prompts of an endpoint take the template of its server or its tokenizer, not {wanted!r}.").format(wanted=wanted),
+            _("Give --apply-chat-template without a name."),
         )
     api = endpoint_asking.asking(endpoint, scores)
     benchmark = planned.benchmark

@@ -111,7 +111,8 @@ def latex(cells: Sequence[Cell], names: Sequence[str], comparisons: Sequence[Com
         value = rf"\textbf{{{value}}}" if best else value
         half = (cell.high - cell.low) / 2
         spread = rf" {{\scriptsize $\pm$ {digits(half)}}}" if math.isfinite(half) else ""
-        return f"{value}{f'$^{{{mark}}}$' if mark else ''}{spread}"
+        sign = r"\neq" if mark == "≠" else mark  # LaTeX stops at the character itself
+        return f"{value}{f'$^{{{sign}}}$' if sign else ''}{spread}"
 
     head = " & ".join(["Benchmark", "Metric", *map(escaped, names)])
     lines = [r"\begin{tabular}{ll" + "r" * len(names) + "}", r"\toprule", head + r" \\", r"\midrule"]

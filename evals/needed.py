@@ -120,7 +120,7 @@ def _value(node: Any) -> Any:
 def is_here(name: str, environment: Mapping[str, str] | None = None) -> bool:
     """Return whether a data set is in a cache of ``datasets`` or of the Hub."""
     given = os.environ if environment is None else environment
-    built = Path(given.get("HF_DATASETS_CACHE") or _home(given) / "datasets")
+    built = Path(given.get("HF_DATASETS_CACHE") or hub_home(given) / "datasets")
     flat = name.replace("/", "___")
     return any((built / part).is_dir() for part in (flat, flat.lower())) or hub_folder(name, given).is_dir()
 
@@ -128,10 +128,11 @@ def is_here(name: str, environment: Mapping[str, str] | None = None) -> bool:
 def hub_folder(name: str, environment: Mapping[str, str] | None = None) -> Path:
     """Return the folder in which the Hub's cache keeps a data set."""
     given = os.environ if environment is None else environment
-    return Path(given.get("HF_HUB_CACHE") or _home(given) / "hub") / f"datasets--{name.replace('/', '--')}"
+    return Path(given.get("HF_HUB_CACHE") or hub_home(given) / "hub") / f"datasets--{name.replace('/', '--')}"
 
 
-def _home(environment: Mapping[str, str]) -> Path:
+def hub_home(environment: Mapping[str, str]) -> Path:
+    """Return the folder in which the libraries of the Hub keep what they fetch."""
     caches = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(environment.get("HF_HOME") or caches / "huggingface")
 

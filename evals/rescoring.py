@@ -125,16 +125,15 @@ def _by(metric: Metric, base: Cell, rows: list[Row], more: str) -> Work[list[Cel
         raise UserError("metric.form", _("{task} has no texts or choices to compare.").format(task=base.benchmark))
     failed = sum(bool(row.get("invalid")) for row in rows)
     try:
-        compute = by_name.fitting(metric.module, *given)
-        if compute is None:
+        fitting = by_name.fitting(metric.module, *given)
+        if fitting is None:
             raise UserError("metric.form", _("The metric {name} takes answers in another form.").format(name=metric.name))
-        whole = by_name.numbers(compute(range(len(rows))))
+        compute, whole = fitting[0], by_name.numbers(fitting[1])
     except UserError:
         raise
     except Exception as error:
         raise by_name.failed(metric.name, error) from error
-    yield Progress(0, 1, metric.name)
-    each = _items(compute, len(rows), whole)
+    each = yield from _items(compute, len(rows), whole, metric.name)
     benchmark = tasks.benchmarks().get(base.benchmark)
     cells = []
     for key, value in whole.items():
@@ -157,11 +156,14 @@ def _by(metric: Metric, base: Cell, rows: list[Row], more: str) -> Work[list[Cel
     return cells
 
 
-def _items(compute: Callable[[Sequence[int]], Any], n: int, whole: Mapping[str, float]) -> dict[str, list[float]]:
+def _items(
+    compute: Callable[[Sequence[int]], Any], n: int, whole: Mapping[str, float], name: str
+) -> Work[dict[str, list[float]]]:
     """Return key → the score of every item, for the keys whose score is the mean of those."""
     found: dict[str, list[float]] = {key: [] for key in whole}
     began = time.monotonic()
     for place in range(n):
+        yield Progress(place, n, name)
         try:
             one = by_name.numbers(compute([place]))
         except Exception:  # noqa: BLE001 - a metric of a whole corpus may not take a single item
@@ -197,8 +199,7 @@ def _bootstrap(
         drawn.append(found.get(key, math.nan))
         if time.monotonic() - began > SECONDS:
             return math.nan, math.nan, "none, it takes too long"
-        if number % 20 == 0:
-            yield Progress(number, count, _("interval"))
+        yield Progress(number, count, _("interval"))
     values: NDArray[np.float64] = np.asarray(drawn, dtype=np.float64)
     values = values[np.isfinite(values)]
     if n < 2 or len(values) < LEAST:

@@ -25,7 +25,9 @@ from models.words import _
 
 OWN_KEYS = ("stage", "name", "publish")
 """Keys of a step that are no settings of its stage."""
-PATHS = ("parent", "tokenizer", "checkpoint", "reward_model", "data", "dev", "pairs", "prompts", "replay")
+PATHS = (
+    "parent", "tokenizer", "checkpoint", "reward_model", "data", "dev", "pairs", "prompts", "replay", "compare", "report"
+)  # fmt: skip
 """Settings that name files, folders or earlier steps."""
 
 

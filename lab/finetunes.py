@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ from models.words import _
 METHODS = ("full", "lora", "qlora")
 RESULT, LOG = "finetunes.json", "log.txt"
 EXACT = "exact_match"
+PATIENCE = ((signal.SIGINT, 300.0), (signal.SIGTERM, 60.0))
+"""What asks a training to stop, and the seconds that it then has to finish its step and save; after the last it is killed."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +148,10 @@ def _trained(path: Path, settings: Sequence[str], folder: Path, place: tuple[int
                 yield Progress(*place, watch.read())
                 time.sleep(0.2)
         except GeneratorExit:
-            child.send_signal(signal.SIGINT)  # it finishes its step and saves
-            child.wait()
+            _stop(child)
             raise
         finally:
-            if child.returncode is None:  # asked once more, to stop now
+            if child.returncode is None:  # asked once more, to stop now, or deaf
                 child.kill()
                 child.wait()
     if child.returncode:
@@ -164,6 +166,15 @@ def _trained(path: Path, settings: Sequence[str], folder: Path, place: tuple[int
         peak = max(peak, int(json.loads(peak_file.read_text(encoding="utf-8"))["bytes"]))
     write_json(peak_file, {"bytes": peak})
     return int(peak)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """Ask a training to save and end; the next signal is for one that does not hear (some shells make it ignore SIGINT)."""
+    for number, seconds in PATIENCE:
+        child.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(seconds)
+            return
 
 
 class _Watch:

@@ -6,14 +6,14 @@ target is not scored. Only tokens of the target count, so the numbers of one tok
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evals.benchmark import Benchmark, Likelihood, Measure, Outcome
-from evals.benchmarks.perplexity import MEASURES
+from evals.benchmark import Benchmark, Measure
+from evals.benchmarks.perplexity import MEASURES, judge
 from evals.filed import FileBenchmark, form_of, named, pairs
 from models.errors import UserError
 from models.words import _
@@ -44,12 +44,6 @@ def _reads_apart(checkpoint: str) -> bool:
         return describe(checkpoint).kind == "encoder-decoder"
     except (UserError, OSError):  # an endpoint
         return False
-
-
-def judge(item: Mapping[str, Any], answer: Likelihood) -> Outcome:
-    """Return the perplexity family's statistics of one target."""
-    target = str(item["target"])
-    return Outcome({measure.name: measure.metric.item(float(answer), target, answer.n_tokens) for measure in GIVEN})
 
 
 def _pairs(paths: tuple[Path, ...]) -> list[tuple[str, str]]:

@@ -115,6 +115,11 @@ def test_log_likelihoods_of_a_chat_endpoint_are_refused_before_anything_is_asked
     cells = finish(grid.run([address(server)], names[:1], EvalSettings(), tmp_path))
     assert "tokenizer=FOLDER" in cells[0].signature
     assert [path for path, _headers, _body in server.asked if "completions" in path] == []
+    named = EvalSettings(apply_chat_template="own.jinja")
+    for end in ("/completions", "/chat/completions"):  # another template than the named one would be used
+        (cell,) = finish(grid.run([address(server, end)], names[2:], named, tmp_path))
+        assert (cell.state, "not 'own.jinja'" in cell.signature) == ("failed", True)
+    assert [path for path, _headers, _body in server.asked if "completions" in path] == []
     cells = finish(grid.run([address(server)], names[2:], EvalSettings(), tmp_path))  # generation needs none
     assert [cell.state for cell in cells] == ["done"]
 

@@ -16,7 +16,7 @@ from evals.results import compare
 from lab.cli import run as command
 from lab.ui.widgets.score_matrix import arrange, score_rows, with_baseline
 from models.events import finish
-from models.records.scores import Cell
+from models.records.scores import Cell, Comparison
 from tests.evals.test_grid import CHOICES, QUESTIONS, WRITING
 
 
@@ -99,3 +99,13 @@ def test_no_formula_and_no_nan_reach_a_spreadsheet():
     assert "nan" not in text
     assert "inf" not in text.replace("info", "")
     assert "(n 3 of 4, 2 failed, 1 in the training data)" in export.text("md", [cell])
+
+
+def test_latex_has_its_own_sign_for_different():
+    values = (("one", 1.0), ("two", 2.0))
+    cells = [Cell(name, "other", "b", "m", value, value, value, 9, True, neutral=True) for name, value in values]
+    apart = Comparison("b", "m", "one", "two", 1.0, 0.5, 1.5, 0.01, 9)
+    rows = [line for line in export.text("tex", cells, [apart]).splitlines() if not line.startswith("%")]
+    assert any(r"2.000$^{\neq}$" in line for line in rows)
+    assert "≠" not in "".join(rows)
+    assert "2.000 ≠" in export.text("md", cells, [apart])

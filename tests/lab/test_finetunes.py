@@ -76,25 +76,43 @@ def test_a_benchmark_that_is_not_there_is_named(root):
         finish(finetunes.scored(root / "pretrain/checkpoint", ["world_nothing"], root / "scores"))
 
 
-@pytest.mark.parametrize("how", [KeyboardInterrupt, GeneratorExit])
-def test_no_training_outlives_the_command(root, tmp_path, monkeypatch, how):
+@pytest.fixture
+def begun(root, tmp_path, monkeypatch):
+    """Return ``begun(lines)``: a bench whose training runs these lines of Python and then sleeps, and its process."""
     started, ready = [], tmp_path / "ready"
     real = finetunes.subprocess.Popen
-    heeding = "import pathlib, signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL)"
-    sleeping = [sys.executable, "-c", f"{heeding}; pathlib.Path({str(ready)!r}).touch(); time.sleep(600)"]
 
-    def start(_words, **given):
-        started.append(real(sleeping, **given))
-        return started[0]
+    def begin(lines):
+        sleeping = [sys.executable, "-c", f"import pathlib, time\n{lines}\npathlib.Path({str(ready)!r}).touch(); time.sleep(600)"]
 
-    monkeypatch.setattr(finetunes.subprocess, "Popen", start)
-    work = bench(load_recipe(root / "mine.yaml"), [], root / "stopped", ["full"], 10.0)
-    assert [type(next(work)) for _ in range(2)] == [Note, Progress]
-    while not ready.exists():  # a signal while Python starts ends it otherwise
-        time.sleep(0.02)
+        def start(_words, **given):
+            started.append(real(sleeping, **given))
+            return started[0]
+
+        monkeypatch.setattr(finetunes.subprocess, "Popen", start)
+        work = bench(load_recipe(root / "mine.yaml"), [], root / "stopped", ["full"], 10.0)
+        assert [type(next(work)) for _ in range(2)] == [Note, Progress]
+        while not ready.exists():  # a signal while Python starts ends it otherwise
+            time.sleep(0.02)
+        return work, started[0]
+
+    return begin
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, GeneratorExit])
+def test_no_training_outlives_the_command(begun, how):
+    work, child = begun("import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)")
     with pytest.raises(how):
         work.throw(how)
-    assert started[0].returncode == -(signal.SIGKILL if how is KeyboardInterrupt else signal.SIGINT)
+    assert child.returncode == -(signal.SIGKILL if how is KeyboardInterrupt else signal.SIGINT)
+
+
+@pytest.mark.parametrize(("deaf", "ended"), [(["SIGINT"], signal.SIGTERM), (["SIGINT", "SIGTERM"], signal.SIGKILL)])
+def test_a_training_that_does_not_hear_is_ended_all_the_same(begun, monkeypatch, deaf, ended):
+    monkeypatch.setattr(finetunes, "PATIENCE", tuple((number, 0.2) for number, _seconds in finetunes.PATIENCE))
+    work, child = begun("import signal; " + "; ".join(f"signal.signal(signal.{name}, signal.SIG_IGN)" for name in deaf))
+    work.close()
+    assert child.returncode == -ended
 
 
 def test_only_one_step_that_knows_methods_will_do(root):

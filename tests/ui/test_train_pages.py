@@ -129,6 +129,9 @@ def test_relative_paths_become_whole_and_names_of_steps_stay(tmp_path: Any) -> N
     (only,) = yaml.safe_load(drafts.with_whole_paths(text, tmp_path))["stages"]
     assert (only["precision"], only["sample_prompts"]) == ("fp32", ["talk.jsonl"])
     assert only["dev"] == str(tmp_path / "talk.jsonl")
+    text = "name: x\nstages:\n- {stage: tokenizer, data: [gone.jsonl], compare: [sft], report: [talk.jsonl]}\n"
+    (only,) = yaml.safe_load(drafts.with_whole_paths(text, tmp_path))["stages"]
+    assert (only["compare"], only["report"]) == ([str(tmp_path / "sft")], [str(tmp_path / "talk.jsonl")])
     long = {"stages": [{"stage": "sft", "data": ["Where is Tarn? " * 30, "a\nb", ""]}]}
     assert yaml.safe_load(drafts.with_whole_paths(yaml.safe_dump(long), tmp_path)) == long  # no file can be called that
 
