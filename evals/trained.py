@@ -69,15 +69,20 @@ def look(checkpoint: str, items: Sequence[tuple[str, str]]) -> Work[Trained]:
     except (UserError, OSError):
         return Trained()
     small = [file for file in data.files if not file.path.is_file() or file.path.stat().st_size <= LARGEST]
-    lacking = (*data.lacking, *(file.name for file in data.files if file not in small))
-    best = dict.fromkeys(texts, NOTHING)
+    lacking = [*data.lacking, *(file.name for file in data.files if file not in small)]
+    best, read = dict.fromkeys(texts, NOTHING), list[str]()
     for file in small:
-        found = yield from look_in(file, texts)
+        try:
+            found = yield from look_in(file, texts)
+        except (UserError, OSError):  # nothing was found in it because nothing was read of it
+            lacking.append(file.name)
+            continue
+        read.append(file.name)
         best = {key: max(kind, found[key]) for key, kind in best.items()}
     kinds = [(name, best[text_key(text)], len(words(text)) < N) for name, text in items]
     return Trained(
         len(items), sum(kind == EXACT for _n, kind, _s in kinds), sum(kind == SHARED for _n, kind, _s in kinds),
-        sum(short for _n, _k, short in kinds), tuple(file.name for file in small), lacking,
+        sum(short for _n, _k, short in kinds), tuple(read), tuple(lacking),
         tuple(name for name, kind, _s in kinds if kind)[:SHOWN],
     )  # fmt: skip
 
@@ -92,9 +97,12 @@ def of_tasks(
         samples: Task → logged items.
         named: Task → lm-eval's.
     """
+    asked = {name: items_of(rows, named.get(name)) for name, rows in samples.items()}
+    if len(asked) > 1:  # so that each file is read once, not once for each task of a group
+        yield from look(checkpoint, [item for items in asked.values() for item in items])
     found = {}
-    for name, rows in samples.items():
-        found[name] = yield from look(checkpoint, items_of(rows, named.get(name)))
+    for name, items in asked.items():
+        found[name] = yield from look(checkpoint, items)
     return found
 
 

@@ -239,7 +239,7 @@ def train(
         resume = True
     places = str(recipe.absolute()), str(folder.absolute())  # it may be resumed, or forked, from another folder
     command = ("triptych", "train", places[0], *(settings or []), "--output", places[1], "--resume")
-    done = journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {recipe.stem}", command)
+    done = journalled(run_recipe(loaded, output=folder, resume=resume), folder, "train", f"train {loaded.name}", command)
     print(folder)
     return STOPPED if done.stopped else DONE
 

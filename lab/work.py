@@ -150,6 +150,13 @@ def _display(quiet: bool) -> Iterator[Any]:
         yield show
 
 
+def _counted(event: Progress) -> str:
+    """Return how far work is, nothing where its end is not known; whole things are counted whole."""
+    if not event.total:
+        return ""
+    return f" {event.done:.0f}/{event.total:.0f}" if event.total > 1 else f" {event.done:.0%}"
+
+
 def _plain_display() -> Any:
     """Return a display for logs: notes as they come, progress and metrics every few seconds."""
     last = [0.0]
@@ -157,7 +164,7 @@ def _plain_display() -> Any:
     def show(event: Event) -> None:
         text = _line(event)
         if isinstance(event, Progress):
-            text = f"{event.what} {event.done:g}/{event.total:g}"
+            text = f"{event.what}{_counted(event)}"
         if isinstance(event, Progress | Metrics):
             if time.monotonic() - last[0] < 5:
                 return

@@ -11,12 +11,14 @@ from typing import Any
 from models.errors import UserError
 from models.files import write_json, write_text
 from models.headers import read_json
+from models.tokenizer_files import SLOW_FILES
 from models.torch_files import read_table
 from models.words import _
 
+VOCABULARIES = ("tokenizer.json", *SLOW_FILES)
+"""Files that hold a vocabulary: with none of them there is no tokenizer."""
 FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
-    "merges.txt", "chat_template.jinja", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+    *VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja",
 )  # fmt: skip
 LONGEST = 1 << 30
 """Bytes of a text whose characters are collected."""
@@ -34,16 +36,16 @@ def write_tokenizer(source: Path, folder: Path) -> None:
         UserError: If there is no tokenizer, or it has not one entry for each row of the model's vocabulary.
     """
     if source.is_dir():
-        found = [name for name in FILES if (source / name).is_file()]
-        if not found:
+        if not any((source / name).is_file() for name in VOCABULARIES):
             raise UserError(
                 "convert.tokenizer",
                 _("{path} holds no tokenizer.").format(path=source),
                 _("Name a folder with a tokenizer.json, nanoGPT's meta.pkl, or the text itself."),
                 path=str(source),
             )
-        for name in found:
-            shutil.copyfile(source / name, folder / name)
+        for name in FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)
         return
     ids = _characters(source)
     rows = read_json(folder / "config.json").get("vocab_size") if (folder / "config.json").is_file() else None

@@ -11,8 +11,8 @@ from models.errors import UserError
 from models.events import Progress, Work
 from models.words import _
 
-PART = 64
-"""Texts between two reports of progress."""
+PART = 100_000
+"""Characters between two reports of progress: a row of a text file can have a million."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,15 @@ def compression(name: str, tokenizer: Any, texts: Sequence[str]) -> Work[Compres
     """
     from models.tokens import encode_plain
 
-    tokens, returned, used = 0, 0, set[int]()
-    for number, text in enumerate(texts):
+    tokens, returned, used, unsaid = 0, 0, set[int](), 0
+    for number, text in enumerate(texts, 1):
         ids = encode_plain(tokenizer, text, add_special=False)
         tokens += len(ids)
         used.update(ids)
         returned += tokenizer.decode(ids, clean_up_tokenization_spaces=False) in (text, f" {text}")
-        if number % PART == 0:
+        unsaid += len(text)
+        if unsaid >= PART or number == len(texts):
+            unsaid = 0
             yield Progress(number, len(texts), name)
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
     return Compression(name, len(tokenizer), len(texts), returned, tokens, size, sum(map(len, texts)), len(used))

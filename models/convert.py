@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.characters import write_tokenizer
+from models.characters import FILES, VOCABULARIES, write_tokenizer
 from models.children import MB, ChildFailure, Limits, run_limited
 from models.errors import UserError
 from models.events import Note, Progress, Saved, Work
@@ -17,12 +17,7 @@ from models.headers import SINGLE, read_header, read_json, visible
 from models.manifest import FILE, file_hash
 from models.words import _
 
-COMPANIONS = (
-    "config.json", "adapter_config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
-    "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
-)  # fmt: skip
-TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+COMPANIONS = ("config.json", "adapter_config.json", "generation_config.json", *FILES)
 TORCH_INDEX = "pytorch_model.bin.index.json"
 
 
@@ -77,7 +72,7 @@ def _described(path: Path, staged: Path, written: Mapping[str, Any]) -> Work[Non
     yield Note(_("{path} was read as a checkpoint of {program}.").format(path=path, program=written["program"]))
     if written["assumed"]:
         yield Note(_("Assumed, for the file does not say it: {what}.").format(what=written["assumed"]), "warning")
-    if not any((staged / name).is_file() for name in TOKENIZERS):
+    if not any((staged / name).is_file() for name in VOCABULARIES):
         yield Note(_("It has no tokenizer yet: name one with --tokenizer."), "warning")
 
 

@@ -97,9 +97,9 @@ def read_table(path: Path) -> dict[Any, Any]:
     Raises:
         UserError: If it is anything but a table of plain values.
     """
-    program = path.read_bytes()
-    if len(program) > PROGRAM_LIMIT:
+    if path.stat().st_size > PROGRAM_LIMIT:
         raise refused(path, _("its program is larger than {n} bytes").format(n=PROGRAM_LIMIT))
+    program = path.read_bytes()
     try:
         return dict(_expect(_Machine(path, program, {}, "").run(), dict))
     except (LookupError, ArithmeticError, struct.error, RecursionError, TypeError, ValueError) as cause:

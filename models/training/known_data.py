@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -173,7 +174,7 @@ def _world(settings: Mapping[str, Any]) -> Work[Path]:
     if (folder / "facts.json").is_file():
         return folder
     yield Progress(0, 0, _("writing the texts that it was trained on"))
-    unfinished = folder.with_suffix(".tmp")
+    unfinished = folder.with_suffix(f".{os.getpid()}.tmp")  # another evaluation may be writing the same one
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)

@@ -29,6 +29,16 @@ def too_large(step: int) -> UserError:
     )
 
 
+def not_halved(step: int) -> UserError:
+    """Return the error for a step of TRL's that does not fit: its trainers take micro-batches as they are told."""
+    return UserError(
+        "training.memory",
+        _("Memory ran out at step {step}, and TRL's trainers do not halve micro-batches.").format(step=step),
+        _("Lower batch_size and raise accumulate by as much, or set checkpointing: true; the saved state is intact."),
+        step=step,
+    )
+
+
 def no_space(what: str, cause: OSError) -> UserError:
     """Return the error for something that could not be written."""
     return UserError(

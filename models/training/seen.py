@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import UserError
 from models.events import Progress, Work
 from models.manifest import keep
 from models.places import bundled_root, cache_folder
@@ -44,6 +43,9 @@ def look(file: DataFile, texts: Mapping[str, str]) -> Work[dict[str, int]]:
     Args:
         file: The data.
         texts: ``text_key`` → text.
+
+    Raises:
+        UserError: If the file as a whole cannot be read (also ``OSError``); then nothing is remembered of it.
     """
     place = cache_folder("overlap") / f"{file.sha256}.json"
     known = known_of(file.sha256)
@@ -144,12 +146,9 @@ def _texts(path: Path) -> Iterator[str]:
     """Yield every text of a file of rows, however its rows are built; rows that cannot be read are passed over."""
     from models.training.reading import Bad, raw_rows
 
-    try:
-        for _number, row in raw_rows(path):
-            if not isinstance(row, Bad):
-                yield from _strings(row)
-    except (UserError, OSError):
-        return
+    for _number, row in raw_rows(path):
+        if not isinstance(row, Bad):
+            yield from _strings(row)
 
 
 def _strings(value: Any, depth: int = 0) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 from models.compression import Compression, compare, in_words
@@ -15,8 +17,8 @@ from models.training.data import Row, read_rows, text_of
 from models.training.stage import Stage, Workspace, check_at_least, help_text
 from models.words import _
 
-REPORTED = 2000
-"""Most texts of the report."""
+REPORTED, REPORTED_CHARACTERS = 2000, 5_000_000
+"""Most texts of the report, and most characters: a row of a text file has up to a million."""
 PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"
 MASK = "<|mask|>"
 SPECIAL = (PAD, BOS, END, "<|user|>", "<|assistant|>", "<|system|>")
@@ -132,6 +134,7 @@ def _report(settings: TokenizerSettings, workspace: Workspace, rows: Sequence[Ro
     """Say how well the tokenizer compresses, beside others; written to ``compression.json``. Returns its own figures."""
     read = [row for name in settings.report for row in read_rows(workspace.path(name), REPORTED)] or rows
     texts = [text_of(row) for row in read[:REPORTED]]
+    texts = texts[: max(1, bisect_right(list(accumulate(map(len, texts))), REPORTED_CHARACTERS))]
     found = yield from compare([workspace.folder / "checkpoint", *map(workspace.checkpoint, settings.compare)], texts)
     own = replace(found[0], name=workspace.folder.name)
     named = [own, *(replace(one, name=name) for one, name in zip(found[1:], settings.compare, strict=True))]

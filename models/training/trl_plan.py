@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from models.events import Progress, Work
+from models.memory import is_out_of_memory
 from models.threads import in_thread
 from models.training.methods import MethodSettings
 from models.training.planning import counting, fields_of, undisturbed
+from models.training.room import not_halved
 from models.words import _
 
 
@@ -43,7 +45,11 @@ def measured_by_trl(trainer: Any, settings: MethodSettings, reward_model: Any, s
     """Return the fields of a plan from a trainer that has not started, by letting it take steps.
 
     Where several updates are made from one batch of answers, a step costs what they cost on average.
+
+    Raises:
+        UserError: If a step does not fit into memory.
     """
+    import torch
     from transformers.trainer_callback import TrainerCallback
 
     cycle = int(getattr(settings, "passes", 1))
@@ -53,12 +59,21 @@ def measured_by_trl(trainer: Any, settings: MethodSettings, reward_model: Any, s
         modules={"model": trainer.model}, reference=getattr(trainer, "ref_model", None), reward_model=reward_model,
         loss=trainer.compute_loss, total_steps=0,
     )  # fmt: skip
+
+    def train() -> None:
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        trainer.train()
+
     with undisturbed():
         with counting(task) as held:
             trainer.compute_loss = task.loss
-            yield from in_thread(
-                lambda: trainer.train(), "", lambda: Progress(len(pace.seconds), pace.steps, _("measuring")), pace.stop
-            )
+            try:
+                yield from in_thread(train, "", lambda: Progress(len(pace.seconds), pace.steps, _("measuring")), pace.stop)
+            except (RuntimeError, MemoryError) as error:
+                if is_out_of_memory(error):
+                    raise not_halved(len(pace.seconds) + 1) from error
+                raise
         task.total_steps = pace.total
         return fields_of(_as_loop(trainer, task), settings, _costs(pace.seconds, cycle, held(), settings))
 

@@ -21,7 +21,7 @@ from models.training.loop import STOP
 from models.training.methods import MethodSettings, adapter_config, seeded_adapter
 from models.training.parallel import launched
 from models.training.parents import Parent
-from models.training.room import no_space, patiently
+from models.training.room import no_space, not_halved, patiently
 from models.training.running import STOPPED, Inputs, describe_run, write_checkpoint
 from models.training.stage import TrainSettings, Workspace
 from models.training.trl_state import STATES, ours
@@ -198,12 +198,7 @@ def _watched(train: Callable[[], None], watcher: Any, folder: Path) -> Iterator[
     except (RuntimeError, MemoryError, UserError) as error:
         yield from watcher.heard()
         if is_out_of_memory(error):
-            raise UserError(
-                "training.memory",
-                _("Memory ran out at step {step}, and TRL's trainers do not halve micro-batches.").format(step=watcher.step + 1),
-                _("Lower batch_size and raise accumulate by as much, or set checkpointing: true; the saved state is intact."),
-                step=watcher.step + 1,
-            ) from error
+            raise not_halved(watcher.step + 1) from error
         raise
     except OSError as error:
         raise no_space(_("The state of step {step} of {name}").format(step=watcher.step, name=folder.name), error) from error

@@ -86,6 +86,18 @@ def test_what_was_looked_for_is_not_looked_for_again(tmp_path, monkeypatch):
     assert found(file, LONG.upper()) == [seen.SHARED]
 
 
+def test_a_file_is_read_once_for_all_tasks(tmp_path, monkeypatch):
+    place = tmp_path / "run" / "sft" / "checkpoint"
+    place.mkdir(parents=True)
+    note(place, {"data.jsonl": write(tmp_path / "run" / "data.jsonl", [{"text": "In a."}, {"text": "In b."}]).sha256})
+    search, searched = seen._search, []
+    monkeypatch.setattr(seen, "_search", lambda file, texts: searched.append(file.name) or search(file, texts))
+    rows = {name: [{"doc_id": n, "doc": {"prompt": f"in {name} {n or ''}"}} for n in range(3)] for name in ("a", "b", "c")}
+    found = finish(trained.of_tasks(str(place), rows, {}))
+    assert {name: (one.n, one.exact) for name, one in found.items()} == {"a": (3, 1), "b": (3, 1), "c": (3, 0)}
+    assert searched == ["data.jsonl"]
+
+
 def test_known_data_is_that_of_all_ancestors(tmp_path):
     run = tmp_path / "run"
     base, tuned = run / "pretrain" / "checkpoint", run / "sft" / "checkpoint"
@@ -114,6 +126,21 @@ def test_known_data_is_that_of_all_ancestors(tmp_path):
     assert finish(training_data(tuned)).files == ()
     (run / "recipe.json").write_text(json.dumps({"folder": str(tmp_path / "recipes")}), "utf-8")
     assert [file.path for file in finish(training_data(tuned)).files] == [moved]
+
+
+def test_a_file_that_cannot_be_read_is_lacking_not_clean(tmp_path):
+    place = tmp_path / "run" / "sft" / "checkpoint"
+    place.mkdir(parents=True)
+    read = write(tmp_path / "run" / "read.jsonl", [{"text": LONG}])
+    other = tmp_path / "run" / "other.jsonl"
+    other.write_text(json.dumps({"text": f"only {LONG}"}), "utf-16")
+    digest = hashlib.sha256(other.read_bytes()).hexdigest()
+    note(place, {"read.jsonl": read.sha256, "other.jsonl": digest})
+    one = finish(trained.look(str(place), [("1", LONG), ("2", "something else")]))
+    assert (one.files, one.lacking, one.found) == (("read.jsonl",), ("other.jsonl",), 1)
+    assert seen.known_of(digest) == {}
+    note(place, {"other.jsonl": digest})
+    assert finish(trained.look(str(place), [("1", LONG)])).found == -1
 
 
 def test_beside_every_score(tiny, write_task, tmp_path):

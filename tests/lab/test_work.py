@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import work
 from lab.runs import RunFolder, Tail, lock_held, summarise
 from lab.work import Stopped, follow, journalled
 from models.errors import UserError
@@ -110,3 +111,9 @@ def test_a_busy_run_is_a_user_error(tmp_path: Path) -> None:
         return 1
 
     assert journalled(outer(), tmp_path, "train", "t", ()) == 1
+
+
+def test_progress_in_a_log_is_counted_whole_and_says_nothing_of_an_unknown_end(capsys: pytest.CaptureFixture[str]) -> None:
+    for event in (Progress(0, 0, "asking the Hub"), Progress(768.113, 1296, "answering"), Progress(0.5, 1, "reading")):
+        work._plain_display()(event)
+    assert capsys.readouterr().err.splitlines() == ["asking the Hub", "answering 768/1296", "reading 50%"]

@@ -62,6 +62,16 @@ def test_the_stage_reports_its_own_and_others_on_texts_that_it_did_not_see(tmp_p
     assert sum("bytes, " in note for note in notes) == 2
 
 
+@pytest.mark.parametrize(("most", "n_texts"), [(10, 1), (450, 3), (10**9, 4)])
+def test_the_stage_does_not_report_on_all_of_a_large_file(tmp_path, monkeypatch, most, n_texts):
+    monkeypatch.setattr(tokenizer, "REPORTED_CHARACTERS", most)
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps({"text": "ab " * 50}) + "\n" for _ in range(4)), encoding="utf-8")
+    settings = tokenizer.TokenizerSettings(data=("long.jsonl",), vocab_size=270)
+    finish(tokenizer.STAGE.run(settings, workspace(tmp_path, "own")))
+    (one,) = json.loads((tmp_path / "own" / "compression.json").read_text(encoding="utf-8"))["tokenizers"]
+    assert one["n_texts"] == n_texts
+
+
 def test_the_command_line_compares(letters, tmp_path, capsys):
     (tmp_path / "texts.txt").write_text("ab a中中", encoding="utf-8")
     assert run(["models", "tokenizers", str(letters), str(letters), "--text", str(tmp_path / "texts.txt"), "--json"]) == 0

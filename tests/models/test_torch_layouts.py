@@ -119,7 +119,7 @@ def test_an_unknown_character_is_a_sentence(tmp_path: Path) -> None:
         opened.tokens("Speak 中")
 
 
-@pytest.mark.parametrize("case", ["other text", "no characters", "code", "empty folder", "missing"])
+@pytest.mark.parametrize("case", ["other text", "no characters", "code", "empty folder", "settings alone", "missing"])
 def test_a_tokenizer_that_does_not_fit_leaves_nothing_behind(case: str, tmp_path: Path) -> None:
     saved(tmp_path / "ckpt.pt", True)
     path = tmp_path / ("meta.pkl" if case in ("no characters", "code") else case)
@@ -129,8 +129,10 @@ def test_a_tokenizer_that_does_not_fit_leaves_nothing_behind(case: str, tmp_path
         path.write_bytes(pickle.dumps({"stoi": {"ab": 0}}))
     elif case == "code":
         path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    elif case == "empty folder":
+    elif case in ("empty folder", "settings alone"):
         path.mkdir()
+        if case == "settings alone":
+            (path / "tokenizer_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError) as told:
         finish(convert(tmp_path / "ckpt.pt", tmp_path / "out", path))
     assert path.name in told.value.what

@@ -249,6 +249,28 @@ def test_memory_that_runs_out_is_said_in_a_sentence(root, monkeypatch):
     assert "accumulate" in caught.value.hint
 
 
+def test_a_plan_says_so_too_and_takes_its_steps_with_the_threads_of_the_training(root, recipe, monkeypatch):
+    from dataclasses import replace as changed
+
+    from models.events import finish
+    from models.training.planning import plan
+
+    used = []
+
+    def out(*_given, **_more):
+        used.append(torch.get_num_threads())
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(trl.KTOTrainer, "compute_loss", out)
+    (kto_step,) = [step for step in recipe.steps if step.name == "kto"]
+    steps = (changed(kto_step, settings=changed(kto_step.settings, threads=before + 2)),)
+    with pytest.raises(UserError, match="Memory ran out at step 1, and TRL's trainers do not halve"):
+        finish(plan(changed(recipe, steps=steps), "kto"))
+    assert used == [before + 2]
+    assert torch.get_num_threads() == before
+
+
 def test_settings_that_trl_cannot_do_are_refused():
     for more, word in (
         ({"dev": "x.jsonl", "best": "eval_loss"}, "best"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
-from PySide6.QtWidgets import QAbstractItemView, QListWidget, QListWidgetItem, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QListView, QListWidget, QListWidgetItem, QWidget
 
 from lab.ui.widgets.colors import Rgb, qcolor, scheme
 from models.records.scores import Job
@@ -49,6 +49,9 @@ class RunList(QListWidget):
         self.setToolTip(_("Choose up to four runs to compare them (Ctrl or Shift and click)"))
         self.setMinimumWidth(150)
         self.setIconSize(QSize(10, 10))
+        self.setWordWrap(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setResizeMode(QListView.ResizeMode.Adjust)
         self.itemSelectionChanged.connect(self._on_selected)
 
     def set_jobs(self, jobs: Sequence[Job]) -> None:
