@@ -25,7 +25,7 @@ def cells(base: Cell, results: Mapping[str, Any], parts: Sequence[Cell]) -> list
     """
     made = []
     for group, values in (results.get("groups") or {}).items():
-        members = _leaves(group, results.get("group_subtasks") or {})
+        members = leaves(group, results.get("group_subtasks") or {})
         for key, value in values.items():
             metric, comma, name = key.partition(",")
             if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
@@ -39,10 +39,11 @@ def cells(base: Cell, results: Mapping[str, Any], parts: Sequence[Cell]) -> list
     return made
 
 
-def _leaves(group: str, children: Mapping[str, Sequence[str]], depth: int = 0) -> set[str]:
+def leaves(group: str, children: Mapping[str, Sequence[str]], depth: int = 0) -> set[str]:
+    """Return the tasks of a group, those of its groups included."""
     found: set[str] = set()
     for name in children.get(group, ()):
-        found |= _leaves(name, children, depth + 1) if name in children and depth < 16 else {name}
+        found |= leaves(name, children, depth + 1) if name in children and depth < 16 else {name}
     return found
 
 

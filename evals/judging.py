@@ -61,7 +61,7 @@ def run(
     if model.masked:
         cells = [replace(cell, signature=cell.signature + pseudo.SIGNATURE) for cell in cells]
     overlaps = yield from trained.of_tasks(base.path, samples, planned.tasks)
-    cells = trained.beside(cells, overlaps)
+    cells = trained.beside(cells, overlaps, results.get("group_subtasks") or {})
     cells, samples = yield from rescoring.with_metrics(cells, samples, settings.metric)
     receipt = {
         "computed": computed,

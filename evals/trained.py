@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evals import groups
+from evals.scores import item_id
 from models.errors import UserError
 from models.events import Work
 from models.records.scores import Cell
@@ -113,10 +115,10 @@ def items_of(rows: Sequence[Mapping[str, Any]], task: Any) -> list[tuple[str, st
     """
     found = {}
     for row in rows:
-        doc = row.get("doc") if isinstance(row.get("doc"), Mapping) else {}
-        name = str(doc.get("id") or row.get("doc_id", "")) if doc else str(row.get("doc_id", ""))
+        doc, name = row.get("doc"), item_id(row)
         if name not in found:
-            found[name] = next((text for text in _texts(row, doc or {}, task) if text.strip()), "")
+            texts = _texts(row, doc if isinstance(doc, Mapping) else {}, task)
+            found[name] = next((text for text in texts if text.strip()), "")
     return [(name, text) for name, text in found.items() if text]
 
 
@@ -132,17 +134,26 @@ def _texts(row: Mapping[str, Any], doc: Mapping[str, Any], task: Any) -> Iterato
     yield "".join(part for part in (first.get("arg_0"), first.get("arg_1")) if isinstance(part, str))
 
 
-def beside(cells: Sequence[Cell], found: Mapping[str, Trained]) -> list[Cell]:
-    """Return the cells of tasks with what was found of their items; a group's are those of its tasks."""
-    parts = list(found.values())
-    files = tuple(dict.fromkeys(name for part in parts for name in part.files))
-    lacking = tuple(dict.fromkeys(name for part in parts for name in part.lacking))
-    whole = Trained(sum(p.n for p in parts), sum(p.exact for p in parts), sum(p.shared for p in parts), 0, files, lacking)
+def beside(cells: Sequence[Cell], found: Mapping[str, Trained], subtasks: Mapping[str, Sequence[str]]) -> list[Cell]:
+    """Return the cells of tasks with what was found of their items; a group's are those of its tasks.
+
+    Args:
+        cells: Of tasks and groups.
+        found: Task → what was found of its items.
+        subtasks: Group → its groups and tasks.
+    """
     made = []
     for cell in cells:
-        one = found.get(cell.benchmark, whole)
+        members = groups.leaves(cell.benchmark, subtasks)
+        one = found.get(cell.benchmark) or _united([part for name, part in found.items() if name in members])
         made.append(replace(cell, n_overlap=one.found, n_compared=one.n, overlap=said(one)))
     return made
+
+
+def _united(parts: Sequence[Trained]) -> Trained:
+    files = tuple(dict.fromkeys(name for part in parts for name in part.files))
+    lacking = tuple(dict.fromkeys(name for part in parts for name in part.lacking))
+    return Trained(sum(p.n for p in parts), sum(p.exact for p in parts), sum(p.shared for p in parts), 0, files, lacking)
 
 
 def said(found: Trained) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import drafts
+from lab.runs import last_line
 from lab.settings import home
 from models.errors import UserError
 from models.events import Progress, Work
@@ -239,10 +240,8 @@ def _run(content: Mapping[str, Any], folder: Path) -> Work[None]:
             child.kill()
             child.wait()
     if child.returncode:
-        lines = (folder / "console.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise UserError(
-            "training.ahead", _("What it begins from could not be made: {reason}").format(reason=(lines or ["?"])[-1])
-        )
+        reason = last_line(folder / "console.log") or "?"
+        raise UserError("training.ahead", _("What it begins from could not be made: {reason}").format(reason=reason))
 
 
 def _forget_old(newest: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from lab.runs import Tail
+from lab.runs import Tail, last_line
 from models.errors import UserError
 from models.events import Note, Progress, Work
 from models.files import write_json
@@ -157,7 +157,7 @@ def _trained(path: Path, settings: Sequence[str], folder: Path, place: tuple[int
     if child.returncode:
         raise UserError(
             "finetune.failed",
-            _("A training ended with code {code}: {reason}").format(code=child.returncode, reason=_last_line(folder / LOG)),
+            _("A training ended with code {code}: {reason}").format(code=child.returncode, reason=last_line(folder / LOG)[:300]),
             _("Its output is in {path}; what is finished is kept.").format(path=folder / LOG),
             path=str(folder / LOG),
         )
@@ -189,11 +189,6 @@ class _Watch:
                 if record.get("event") == "progress":
                     self.said = f"{self.folder.name} {record.get('done')}/{record.get('total')}"
         return self.said
-
-
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
 
 
 def _row(folder: Path, method: str, lr: float, peak: int) -> Finetune:

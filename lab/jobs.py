@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lab.runs import find_runs, lock_held, read_config, summarise
+from lab.runs import find_runs, last_line, lock_held, read_config, summarise
 from lab.settings import home, runs_root
 from models.errors import UserError
 from models.files import write_json
@@ -219,17 +219,8 @@ def _with_start(job: Job, row: Started) -> Job:
     if job.started + SAME_SECONDS >= row.time or job.state == "running":
         return job
     alive = row.is_alive()
-    state, error = ("queued", "") if alive else ("failed", _last_words(Path(row.path)))
+    state, error = ("queued", "") if alive else ("failed", last_line(Path(row.path) / "console.log"))
     return replace(job, kind=row.kind, title=row.title or job.title, state=state, error=error, started=row.time, seconds=0.0)
-
-
-def _last_words(run: Path) -> str:
-    """Return the last line that a job wrote to its console."""
-    try:
-        lines = (run / "console.log").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def listed(roots: tuple[Path, ...] = ()) -> list[Job]:

@@ -133,6 +133,15 @@ class RunFolder:
                 (self.path / "run.lock").unlink(missing_ok=True)
 
 
+def last_line(console: Path) -> str:
+    """Return the last line that a process wrote, empty if there is none: of one that failed it says why."""
+    try:
+        lines = console.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
 class RunBusy(Exception):
     """Another process holds this run's lock."""
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from evals import grid, trained
 from evals.options import EvalSettings
 from evals.receipts import overlap_text, receipt
+from evals.trained import Trained
 from models.events import finish
 from models.places import bundled_root
+from models.records.scores import Cell
 from models.training import seen
 from models.training.known_data import DataFile, training_data
 from models.training.overlap import Index, N, words
@@ -162,6 +164,14 @@ def test_beside_every_score(tiny, write_task, tmp_path):
     assert (kept["known"], kept["whole"], kept["examples"]) == (True, True, ["0", "2"])
     one = finish(grid.run([str(place)], [task], EvalSettings(limit=2), tmp_path / "out"))[0]
     assert (one.n_overlap, one.n_compared) == (1, 2)  # only what was scored
+
+
+def test_a_group_counts_the_items_of_its_own_tasks():
+    cells = [Cell(name, "sft", name, "acc", 0.5, 0.4, 0.6, 9, True) for name in ("all", "part", "b")]
+    found = {"a": Trained(5, 1, 1, files=("x",)), "b": Trained(4, 2, files=("x",)), "c": Trained(3, 0, 1, files=("y",))}
+    subtasks = {"all": ["a", "part"], "part": ["b", "c"]}
+    made = trained.beside(cells, found, subtasks)
+    assert [(cell.n_overlap, cell.n_compared, cell.overlap) for cell in made] == [(5, 12, "x, y"), (3, 7, "x, y"), (2, 4, "x")]
 
 
 def test_the_bundled_lineage_knows_its_data_without_a_search(monkeypatch):

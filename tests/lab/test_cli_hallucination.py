@@ -1,7 +1,8 @@
-"""`triptych hallucination`: the command line that a run writes down gives the same run again."""
+"""`triptych hallucination`: what it prints, what its options mean, and that the flags it notes give the same run again."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,40 @@ from evals.cutoff.options import CutoffSettings
 from evals.cutoff.table import CutoffRow
 from evals.hallucination import running
 from evals.hallucination.options import HallucinationSettings
+from lab import cli_hallucination as cli
 from lab.cli import app
+from lab.cli import run as triptych
 from lab.cli_hallucination import flags
+from tests.ui import hallucination_samples as made
+
+
+def test_columns_as_rows_and_as_json() -> None:
+    for one in made.runs()[0].columns:
+        row = cli._row(one)
+        assert len(row) == len(cli.HEADER)
+        assert all(isinstance(cell, str) for cell in row)
+        found = json.loads(json.dumps(cli._json(one), allow_nan=False))
+        assert (found["checkpoint"], found["remedy"], found["error"]) == (one.checkpoint, one.remedy, one.error)
+    plain = cli._json(made.column())
+    assert (plain["rates"]["hallucinated"]["value"], plain["rates"]["hallucinated"]["n"]) == (0.3, 40)
+    assert plain["rates"]["difference"]["value"] is None
+    assert plain["scores"]["semantic_entropy"]["n_wrong"] == 12
+    assert plain["calibration"]["agreement"]["bins"] == 10
+    assert cli._row(made.column())[4] == ".30 [.20 .40]"
+
+
+def test_all_remedies_are_those_that_can_be() -> None:
+    assert "retrieval" not in cli._remedies("all", "", "")
+    assert {"retrieval", "cite", "support"} <= set(cli._remedies("all", "world", ""))
+    assert "crosscheck" in cli._remedies("all", "", "/b")
+    assert cli._remedies("cool, vote", "", "") == ("cool", "vote")
+
+
+def test_what_cannot_be_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert triptych(["hallucination", "x", "--output", "y", "--remedies", "prayer"]) == 2
+    assert "no remedy prayer" in capsys.readouterr().err
+    assert CliRunner().invoke(app, ["hallucination", "--help"]).exit_code == 0
+
 
 CHANGED = HallucinationSettings(
     benchmarks=("world_unknown", "own.jsonl"), limit=3, samples=2, temperature=0.7, low_temperature=0.2,
