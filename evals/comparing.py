@@ -9,7 +9,9 @@ import numpy as np
 
 from evals import paired, stats
 from evals.scores import Scored
+from models.events import Progress, Work, finish
 from models.records.scores import Cell, Comparison
+from models.words import _
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,17 @@ def difference(a: Table, b: Table, test: str = "bootstrap") -> tuple[paired.Outc
 
 def compare_tables(pairs: Sequence[tuple[Table, Table]], test: str = "bootstrap") -> list[Comparison]:
     """Return one comparison per pair (a, b), p adjusted by Holm over all of them, and the verdict."""
-    found = [(a, b, one) for a, b in pairs if (one := difference(a, b, test)) is not None]
+    return finish(comparing(pairs, test))
+
+
+def comparing(pairs: Sequence[tuple[Table, Table]], test: str = "bootstrap") -> Work[list[Comparison]]:
+    """Do :func:`compare_tables`, telling how far it is."""
+    found = []
+    for place, (a, b) in enumerate(pairs):
+        yield Progress(place, len(pairs), _("comparing"))
+        one = difference(a, b, test)
+        if one is not None:
+            found.append((a, b, one))
     adjusted = stats.holm([outcome.found.p for _a, _b, (outcome, _flips) in found])
     return [_row(a, b, outcome, flips, p) for (a, b, (outcome, flips)), p in zip(found, adjusted, strict=True)]
 

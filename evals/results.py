@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evals import files, foreign, index, scores, tasks
-from evals.comparing import Table, compare_tables, difference
+from evals.comparing import Table, difference
+from evals.comparing import comparing as comparing_tables
 from evals.metrics import chrf
 from evals.metrics._spec import unlogged
 from evals.stats import Flips
 from models.errors import UserError
+from models.events import Progress, Work, finish
 from models.places import cache_folder
 from models.records.scores import Cell, Comparison, Sample
 from models.words import _
@@ -27,6 +29,9 @@ STAGES = ("pretrain", "sft", "reward", "rlhf", "dpo", "other")
 ALIVE_SECONDS = 30.0
 """A journal that was written less than this ago belongs to a run that is still going on."""
 Key = tuple[str, str, str]
+READ_AT_ONCE, KEPT_FILES, KEPT_ROWS = 1000, 16, 300_000
+_rows: OrderedDict[tuple[str, int, int], tuple[dict[str, Any], ...]] = OrderedDict()
+"""Samples files that were read lately: name, time and size → rows."""
 
 
 def cells(paths: Sequence[Path]) -> list[Cell]:
@@ -168,15 +173,26 @@ def samples_file(run: str, benchmark: str) -> Path | None:
 
 def _kept(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a samples file, from memory if it is as it was."""
-    if not path.is_file():
-        return []
+    return list(finish(reading(path)))
+
+
+def reading(path: Path | None) -> Work[tuple[dict[str, Any], ...]]:
+    """Read the rows of a samples file and keep them in memory while it stays as it is, telling how far that is."""
+    if path is None or not path.is_file():
+        return ()
     stat = path.stat()
-    return list(_rows(path, stat.st_mtime_ns, stat.st_size))
-
-
-@lru_cache(maxsize=16)
-def _rows(path: Path, _changed: int, _size: int) -> tuple[dict[str, Any], ...]:
-    return tuple(_lines(path))
+    key = (str(path), stat.st_mtime_ns, stat.st_size)
+    if key not in _rows:
+        rows = []
+        for number, row in enumerate(_lines(path)):
+            if number % READ_AT_ONCE == 0:
+                yield Progress(number, 0, _("reading items"))
+            rows.append(row)
+        _rows[key] = tuple(rows)
+    _rows.move_to_end(key)
+    while len(_rows) > KEPT_FILES or (len(_rows) > 1 and sum(map(len, _rows.values())) > KEPT_ROWS):
+        _rows.popitem(last=False)
+    return _rows[key]
 
 
 def samples(run: str, benchmark: str, checkpoint: str = "") -> list[Sample]:
@@ -285,6 +301,11 @@ def compare(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap") 
     Raises:
         UserError: If no checkpoint has the baseline's name.
     """
+    return finish(comparing(paths, baseline, test))
+
+
+def comparing(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap") -> Work[list[Comparison]]:
+    """Do :func:`compare`, telling how far it is: the items of every score are read, which takes long where they are many."""
     found = [cell for cell in cells(paths) if cell.state == "done" and cell.run]
     names = list(dict.fromkeys(cell.checkpoint for cell in found))
     if not names:
@@ -296,26 +317,28 @@ def compare(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap") 
             _("Choose among {names}.").format(names=", ".join(names)),
         )
     first = baseline or names[0]
-    return compare_pairs(found, [(first, name) for name in names if name != first], test)
+    pairs = [(first, name) for name in names if name != first]
+    return (yield from _comparing_pairs(found, pairs, test))
 
 
-def compare_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]], test: str = "bootstrap") -> list[Comparison]:
-    """Return the comparisons of these pairs (a, b) on every benchmark and metric that both have, Holm-adjusted over all."""
+def _comparing_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]], test: str) -> Work[list[Comparison]]:
+    """Compare these pairs (a, b) on every benchmark and metric that both have, Holm-adjusted over all."""
     by_key = {(cell.checkpoint, cell.benchmark, cell.metric): cell for cell in found}
     tables: dict[Key, Table | None] = {}
-
-    def get(key: Key) -> Table | None:
-        if key not in tables:
-            tables[key] = table(by_key[key]) if key in by_key else None
-        return tables[key]
-
     rows = []
     for benchmark, metric in dict.fromkeys((cell.benchmark, cell.metric) for cell in found):
         for a, b in pairs:
-            left, right = get((a, benchmark, metric)), get((b, benchmark, metric))
+            keys = (a, benchmark, metric), (b, benchmark, metric)
+            if not all(key in by_key for key in keys):  # what has no partner is not read
+                continue
+            for key in keys:
+                if key not in tables:
+                    yield from reading(samples_file(by_key[key].run, benchmark))
+                    tables[key] = table(by_key[key])
+            left, right = (tables[key] for key in keys)
             if left is not None and right is not None:
                 rows.append((left, right))
-    return compare_tables(rows, test)
+    return (yield from comparing_tables(rows, test))
 
 
 def flips(a: Cell, b: Cell) -> Flips:
