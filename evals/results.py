@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from evals.metrics._spec import unlogged
 from evals.stats import Flips
 from models.errors import UserError
 from models.events import Progress, Work, finish
-from models.places import cache_folder
+from models.places import bundled_root, cache_folder
 from models.records.scores import Cell, Comparison, Sample
 from models.words import _
 
@@ -42,7 +43,7 @@ def cells(paths: Sequence[Path]) -> list[Cell]:
     folders = [Path(path) for path in paths]
     found = index.refreshed(_place(), folders)
     try:
-        newest = {_identity(cell): cell for cell in found.cells(folders)}
+        newest = {_identity(cell): cell for cell in sorted(found.cells(folders), key=_is_own)}
     finally:
         found.close()
     for cell in _unfinished(folders):
@@ -50,6 +51,11 @@ def cells(paths: Sequence[Path]) -> list[Cell]:
         if not scored or cell.state == "running":
             newest[_identity(cell)] = cell
     return sorted(_told_apart(foreign.told_apart(list(newest.values()))), key=_order)
+
+
+def _is_own(cell: Cell) -> bool:
+    """Return whether a score was computed here: those that are bundled, whatever their files' times, give way to it."""
+    return not Path(cell.run).is_relative_to(os.path.realpath(bundled_root()))
 
 
 def _identity(cell: Cell) -> tuple[str, ...]:
