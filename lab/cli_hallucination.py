@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models.words import _
+
 if TYPE_CHECKING:
     from evals.cutoff.options import CutoffSettings
     from evals.hallucination.options import HallucinationSettings
@@ -72,6 +74,7 @@ def hallucination(
     from evals.hallucination.options import HallucinationSettings
     from evals.hallucination.running import run
     from lab.cli import show, show_table
+    from lab.describing import print_failures
     from lab.work import journalled
 
     settings = HallucinationSettings(
@@ -89,6 +92,7 @@ def hallucination(
         show([_json(one) for one in columns])
     else:
         show_table("Hallucination", HEADER, [_row(one) for one in columns])
+        print_failures({f"{one.checkpoint}: {one.error}": None for one in columns if one.error})
         print(output / (files.TABLE if compact else files.REPORT))
     return 1 if any(one.error for one in columns) else 0
 
@@ -144,7 +148,7 @@ def _short(value: float) -> str:
 
 def _row(one: AnswerColumn) -> list[str]:
     if one.error:
-        return [one.checkpoint, one.remedy, "0", one.error, *[""] * (len(HEADER) - 4)]
+        return [one.checkpoint, one.remedy, "0", _("failed"), *[""] * (len(HEADER) - 4)]
     rates = (one.correct, one.hallucinated, one.abstained, one.given_attempted)
     p = f"{one.p:.3g}" if math.isfinite(one.p) else ""
     return [one.checkpoint, one.remedy, str(one.n), *map(_share, rates), _share(one.difference), p]
