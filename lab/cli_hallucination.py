@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,8 +74,7 @@ def hallucination(
     from evals.hallucination import files
     from evals.hallucination.options import HallucinationSettings
     from evals.hallucination.running import run
-    from lab.cli import show, show_table
-    from lab.describing import print_failures
+    from lab.cli import show
     from lab.work import journalled
 
     settings = HallucinationSettings(
@@ -91,10 +91,17 @@ def hallucination(
     if as_json:
         show([_json(one) for one in columns])
     else:
-        show_table("Hallucination", HEADER, [_row(one) for one in columns])
-        print_failures({f"{one.checkpoint}: {one.error}": None for one in columns if one.error})
+        _print(columns)
         print(output / (files.TABLE if compact else files.REPORT))
     return 1 if any(one.error for one in columns) else 0
+
+
+def _print(columns: Sequence[AnswerColumn]) -> None:
+    """Print the table, and below it why some checkpoints are not in it."""
+    from lab.describing import print_failures, print_table
+
+    print_table("Hallucination", HEADER, [_row(one) for one in columns])
+    print_failures(dict.fromkeys(f"{one.checkpoint}: {one.error}" for one in columns if one.error))
 
 
 HEADER = [
