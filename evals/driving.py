@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,14 @@ from evals.tasks import Plan
 from models.errors import UserError
 from models.opened import OpenModel
 from models.words import _
+
+
+def quiet() -> None:
+    """Keep lm-eval's warnings, which are about settings that are meant so, and the bars of data sets off stderr."""
+    import datasets
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
 
 
 def seed(settings: EvalSettings) -> None:
@@ -98,6 +108,7 @@ def evaluation(model: Any, planned: Plan, settings: EvalSettings, templated: boo
     import torch
 
     given = gen_kwargs(settings)
+    _check_samples(planned, settings)
     for task in planned.tasks.values():
         if given and task.get_config("output_type") == "generate_until":
             task.set_config(key="generation_kwargs", value=given, update=True)
@@ -114,6 +125,17 @@ def evaluation(model: Any, planned: Plan, settings: EvalSettings, templated: boo
         return _evaluate(model, planned, settings, templated)
 
     return run
+
+
+def _check_samples(planned: Plan, settings: EvalSettings) -> None:
+    for name, numbers in settings.chosen().items():
+        n = len(planned.tasks[name].eval_docs) if name in planned.tasks else math.inf
+        if any(number >= n for number in numbers):
+            raise UserError(
+                "eval.samples",
+                _("--samples names item {number} of {task}, which has {n} items.").format(number=max(numbers), task=name, n=n),
+                _("They are counted from 0."),
+            )
 
 
 def _evaluate(model: Any, planned: Plan, settings: EvalSettings, templated: bool) -> dict[str, Any]:

@@ -68,16 +68,9 @@ def plan(name: str, checkpoint: str, include_path: str = "", allow_code: bool = 
 def _installed(name: str) -> Plan:
     from evals import yaml_tasks
 
-    manager = _manager() if _mentioned(name) else None
+    manager = _manager() if is_mentioned(name) else None
     if manager is None or name not in {*manager.all_tasks, *manager.all_groups, *manager.all_tags}:
-        raise UserError(
-            "task.unknown",
-            _("There is no benchmark or task {name!r}.").format(name=name),
-            _("Ours are {names}; any task of lm-eval or a YAML file can be given too.").format(
-                names=", ".join([*benchmarks(), *_usage()])
-            ),
-            name=name,
-        )
+        raise unknown(name)
     try:
         loaded = manager.load([name])
     except ImportError as error:
@@ -92,10 +85,18 @@ def _installed(name: str) -> Plan:
     return Plan(name, loaded["tasks"], loaded.get("groups", {}))
 
 
-def _usage() -> list[str]:
+def unknown(name: str) -> UserError:
+    """Return the error of a name that means nothing."""
     from evals import filed
 
-    return filed.usage()
+    return UserError(
+        "task.unknown",
+        _("There is no benchmark or task {name!r}.").format(name=name),
+        _("Ours are {names}; any task of lm-eval or a YAML file can be given too.").format(
+            names=", ".join([*benchmarks(), *filed.usage()])
+        ),
+        name=name,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -106,7 +107,7 @@ def _manager() -> Any:
     return TaskManager()
 
 
-def _mentioned(name: str) -> bool:
+def is_mentioned(name: str) -> bool:
     """Return whether any of lm-eval's task files holds the name at all: a misspelt one need not wait for the index."""
     from importlib.util import find_spec
 
