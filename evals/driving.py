@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,6 @@ from evals.tasks import Plan
 from models.errors import UserError
 from models.opened import OpenModel
 from models.words import _
-
-
-def quiet() -> None:
-    """Keep lm-eval's warnings, which are about settings that are meant so, and the bars of data sets off stderr."""
-    import datasets
-
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    datasets.disable_progress_bars()
 
 
 def seed(settings: EvalSettings) -> None:
@@ -107,9 +97,9 @@ def evaluation(model: Any, planned: Plan, settings: EvalSettings, templated: boo
     import numpy as np
     import torch
 
-    given = gen_kwargs(settings)
-    _check_samples(planned, settings)
-    for task in planned.tasks.values():
+    given, chosen = gen_kwargs(settings), settings.chosen()
+    for name, task in planned.tasks.items():
+        _check_items(task, name, chosen.get(name, ()))
         if given and task.get_config("output_type") == "generate_until":
             task.set_config(key="generation_kwargs", value=given, update=True)
         if settings.num_fewshot is not None and task.get_config("num_fewshot") != 0:
@@ -127,15 +117,19 @@ def evaluation(model: Any, planned: Plan, settings: EvalSettings, templated: boo
     return run
 
 
-def _check_samples(planned: Plan, settings: EvalSettings) -> None:
-    for name, numbers in settings.chosen().items():
-        n = len(planned.tasks[name].eval_docs) if name in planned.tasks else math.inf
-        if any(number >= n for number in numbers):
-            raise UserError(
-                "eval.samples",
-                _("--samples names item {number} of {task}, which has {n} items.").format(number=max(numbers), task=name, n=n),
-                _("They are counted from 0."),
-            )
+def _check_items(task: Any, name: str, chosen: Sequence[int]) -> None:
+    """Refuse items that a task has not.
+
+    Raises:
+        UserError: With the number of items that it has.
+    """
+    n = len(task.eval_docs) if chosen else 0
+    if chosen and max(chosen) >= n:
+        raise UserError(
+            "eval.samples",
+            _("--samples names item {number} of {name}, which has {n}.").format(number=max(chosen), name=name, n=n),
+            _("Items are counted from 0."),
+        )
 
 
 def _evaluate(model: Any, planned: Plan, settings: EvalSettings, templated: bool) -> dict[str, Any]:

@@ -120,10 +120,11 @@ def _read(asked: Asked) -> Work[Table]:
         ours = tasks.benchmarks().get(task)
         path = results.samples_file(run, task)
         size = path.stat().st_size if path is not None and path.is_file() else 0
+        label = results.labels(run, task)
         for count, (offset, row) in enumerate(_lines(path)):
             if count % STEP == 0:
                 yield Progress(offset, size, _("reading items of {name}").format(name=name))
-            if row.get("filter", "none") != chosen:
+            if label.of(row) != chosen:
                 continue
             sample = replace(results.sample_of(row, ours, score_of(row, asked.metric)), doc_id=names.of(row))
             own[sample.doc_id] = offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -46,7 +47,7 @@ def run(
     Raises:
         UserError: If the task or the checkpoint is not fit for it.
     """
-    driving.quiet()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # its warnings are about settings of ours that are meant so
     started = time.time()
     driving.seed(settings)
     near = opened.near if isinstance(opened, Endpoint) else base.path

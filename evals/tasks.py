@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,11 @@ def plan(name: str, checkpoint: str, include_path: str = "", allow_code: bool = 
     Raises:
         UserError: If there is no such task, or its files may not or cannot be read.
     """
+    import datasets
+
     from evals import filed, own_tasks, yaml_tasks
 
+    datasets.disable_progress_bars()  # events say how far the work is
     known = benchmarks()
     if name in known:
         return Plan(name, {name: task_of(known[name], checkpoint)}, {}, known[name])
@@ -86,17 +90,28 @@ def _installed(name: str) -> Plan:
 
 
 def unknown(name: str) -> UserError:
-    """Return the error of a name that means nothing."""
+    """Return the error of a name that is no task: a file of rows must be told what it is, a misspelt name has neighbours."""
     from evals import filed
 
-    return UserError(
-        "task.unknown",
-        _("There is no benchmark or task {name!r}.").format(name=name),
-        _("Ours are {names}; any task of lm-eval or a YAML file can be given too.").format(
-            names=", ".join([*benchmarks(), *filed.usage()])
-        ),
-        name=name,
+    what = _("There is no benchmark or task {name!r}.").format(name=name)
+    hint = _("Ours are {names}; any task of lm-eval or a YAML file can be given too.").format(
+        names=", ".join([*benchmarks(), *filed.usage()])
     )
+    if Path(name).expanduser().is_file():
+        what = _("{name} is a file of data, and no task yet.").format(name=name)
+        hint = _("Say what is asked of it ({names}), or write a YAML file that names it under data_files.").format(
+            names=", ".join(filed.usage())
+        )
+    elif near := get_close_matches(name.casefold(), _names(), n=3, cutoff=0.75):
+        hint = _("Did you mean {names}?").format(names=", ".join(near))
+    return UserError("task.unknown", what, hint, name=name)
+
+
+def _names() -> list[str]:
+    """Return every name that can be given."""
+    from evals.needed import index
+
+    return [*benchmarks(), *index()]
 
 
 @lru_cache(maxsize=1)

@@ -141,7 +141,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise _needs_code(path, _("line {line} has a tag that runs code").format(line=line)) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise wrong(path, str(error).splitlines()[0][:200]) from error
+        raise wrong(path, _said(error)) from error
     if not isinstance(config, dict):
         raise wrong(path, _("it is not a mapping"))
     return config
@@ -254,6 +254,14 @@ def _needs_code(path: Path, why: str) -> UserError:
         _("If you trust it, run again with --allow-code."),
         path=str(path),
     )
+
+
+def _said(error: Exception) -> str:
+    """Return what is wrong with a YAML text in one line, and where."""
+    mark, said = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error).splitlines()[0]
+    if mark is None:
+        return str(said)[:200]
+    return _("line {line}: {problem}").format(line=mark.line + 1, problem=str(said)[:200])
 
 
 def wrong(path: Path, why: str) -> UserError:

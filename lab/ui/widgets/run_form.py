@@ -32,6 +32,8 @@ from models.records.scores import Job
 from models.words import _
 
 BUSY = ("running", "queued")
+KINDS = ("eval", "demo")
+"""Jobs that write scores: `triptych demo` too."""
 TYPING_MILLISECONDS = 250
 TEMPLATES = ("", "--apply-chat-template", "--no-apply-chat-template")
 
@@ -56,9 +58,15 @@ def task_names(text: str) -> list[str]:
     return [name for name in text.replace(",", " ").split() if name]
 
 
+def busy(jobs: Sequence[Job], kinds: Sequence[str]) -> list[Job]:
+    """Return the jobs of these kinds that run or wait, those that run first."""
+    found = [job for job in jobs if job.kind in kinds and job.state in BUSY]
+    return sorted(found, key=lambda job: job.state != "running")
+
+
 def evaluating(jobs: Sequence[Job]) -> list[Job]:
-    """Return the evaluations that run or wait."""
-    return [job for job in jobs if job.kind == "eval" and job.state in BUSY]
+    """Return the evaluations that run or wait, those that run first."""
+    return busy(jobs, KINDS)
 
 
 def job_text(jobs: Sequence[Job], left: float = math.nan) -> str:
@@ -67,9 +75,10 @@ def job_text(jobs: Sequence[Job], left: float = math.nan) -> str:
         return ""
     job = jobs[0]
     share = f" {100 * job.done / job.total:.0f} %" if job.total > 0 else ""
-    remaining = seconds_text(left)
+    remaining = seconds_text(left if math.isfinite(left) else job.left or math.nan)
     remaining = " · " + _("about {left} left in all").format(left=remaining) if remaining and job.state == "running" else ""
-    more = " · " + _("{n} waiting").format(n=len(jobs) - 1) if len(jobs) > 1 else ""
+    waiting = sum(one.state == "queued" for one in jobs[1:])
+    more = " · " + _("{n} waiting").format(n=waiting) if waiting else ""
     state = _("waiting") if job.state == "queued" else _("running")
     return f"{state}: {job.title}{share} {job.what}{remaining}{more}".strip()
 
@@ -110,7 +119,7 @@ class RunForm(QFrame):
         self.columns: tuple[Column, ...] = ()
         self.chosen: list[str] = []
         self.search, self.found, self.picked = QLineEdit(self), NameList(self), NameList(self)
-        self.note = Elided(parent=self)
+        self.note = Elided(_("Reading the names of benchmarks…"), parent=self)
         self.shots, self.limit, self.template = QSpinBox(self), QSpinBox(self), QComboBox(self)
         self.line = Elided(parent=self)
         self.start, self.copy = QPushButton(_("Start"), self), QPushButton(_("Copy as command line"), self)
