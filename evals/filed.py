@@ -54,6 +54,16 @@ def build(name: str) -> Benchmark | Mapping[str, Any] | None:
     Raises:
         UserError: If there is no such family or file, or a file is not what the family needs.
     """
+    found = parsed(name)
+    return found[0].build(found[1]) if found is not None else None
+
+
+def parsed(name: str) -> tuple[FileBenchmark, tuple[Path, ...]] | None:
+    """Return the family and the files of ``NAME@FILE...``, unread, or None if it is no such name.
+
+    Raises:
+        UserError: If there is no such family or file.
+    """
     head, at, rest = name.partition("@")
     if not at:
         return None
@@ -74,7 +84,7 @@ def build(name: str) -> Benchmark | Mapping[str, Any] | None:
     for path in paths:
         if not path.is_file():
             raise UserError("data.missing", _("There is no data file {path}.").format(path=path), path=str(path))
-    return family.build(paths)
+    return family, paths
 
 
 def usage() -> list[str]:

@@ -191,7 +191,8 @@ def samples(run: str, benchmark: str, checkpoint: str = "") -> list[Sample]:
     if path.is_dir() and checkpoint and (path / files.sanitised(checkpoint)).is_dir():
         path = path / files.sanitised(checkpoint)
     ours = tasks.benchmarks().get(benchmark)
-    return [sample_of(row, ours) for row in raw_samples(str(path), benchmark)]
+    names = scores.Names()
+    return [replace(sample_of(row, ours), doc_id=names.of(row)) for row in raw_samples(str(path), benchmark)]
 
 
 def sample_of(row: Mapping[str, Any], ours: Any, score: float | None = None) -> Sample:

@@ -72,9 +72,9 @@ def plan(name: str, checkpoint: str, include_path: str = "", allow_code: bool = 
 def _installed(name: str) -> Plan:
     from evals import yaml_tasks
 
-    manager = _manager() if _mentioned(name) else None
+    manager = _manager() if is_mentioned(name) else None
     if manager is None or name not in {*manager.all_tasks, *manager.all_groups, *manager.all_tags}:
-        raise _unknown(name)
+        raise unknown(name)
     try:
         loaded = manager.load([name])
     except ImportError as error:
@@ -89,16 +89,18 @@ def _installed(name: str) -> Plan:
     return Plan(name, loaded["tasks"], loaded.get("groups", {}))
 
 
-def _unknown(name: str) -> UserError:
+def unknown(name: str) -> UserError:
     """Return the error of a name that is no task: a file of rows must be told what it is, a misspelt name has neighbours."""
+    from evals import filed
+
     what = _("There is no benchmark or task {name!r}.").format(name=name)
     hint = _("Ours are {names}; any task of lm-eval or a YAML file can be given too.").format(
-        names=", ".join([*benchmarks(), *_usage()])
+        names=", ".join([*benchmarks(), *filed.usage()])
     )
     if Path(name).expanduser().is_file():
         what = _("{name} is a file of data, and no task yet.").format(name=name)
         hint = _("Say what is asked of it ({names}), or write a YAML file that names it under data_files.").format(
-            names=", ".join(_usage())
+            names=", ".join(filed.usage())
         )
     elif near := get_close_matches(name.casefold(), _names(), n=3, cutoff=0.75):
         hint = _("Did you mean {names}?").format(names=", ".join(near))
@@ -112,12 +114,6 @@ def _names() -> list[str]:
     return [*benchmarks(), *index()]
 
 
-def _usage() -> list[str]:
-    from evals import filed
-
-    return filed.usage()
-
-
 @lru_cache(maxsize=1)
 def _manager() -> Any:
     """Return lm-eval's index of its tasks; reading its 14,000 files takes ten seconds, once."""
@@ -126,7 +122,7 @@ def _manager() -> Any:
     return TaskManager()
 
 
-def _mentioned(name: str) -> bool:
+def is_mentioned(name: str) -> bool:
     """Return whether any of lm-eval's task files holds the name at all: a misspelt one need not wait for the index."""
     from importlib.util import find_spec
 
