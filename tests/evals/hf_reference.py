@@ -26,7 +26,7 @@ def run(jobs: list[dict[str, Any]], folder: str) -> list[dict[str, Any]]:
     for job in jobs:
         arguments = {"pretrained": job["model"], "dtype": "float32"}
         made = lm_eval.simple_evaluate(
-            model="hf", model_args=arguments, tasks=job["tasks"], device="cpu", bootstrap_iters=0, task_manager=manager,
+            model="hf", model_args=arguments, tasks=job["tasks"], device=job.get("device", "cpu"), bootstrap_iters=0, task_manager=manager,
             batch_size=job.get("batch_size", 3), **job.get("settings", {}),
         )  # fmt: skip
         samples = {
