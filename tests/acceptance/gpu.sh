@@ -33,7 +33,7 @@ PY
 
 run_tests() {  # NAME ARGUMENTS...: those that fill the card's memory run by themselves, behind the others
     name="$1"; shift
-    timeout -s INT "${TESTS_SECONDS:-170}" "$PYTHON" -m pytest -c tests/acceptance/gpu.ini --rootdir . -p no:cacheprovider -q \
+    timeout -s INT "${TESTS_SECONDS:-170}" "$PYTHON" -m pytest -c tests/acceptance/gpu.ini --rootdir . --confcutdir . -p no:cacheprovider -q \
         --tb=short --durations=12 --junitxml "$OUT/$name.xml" $limit "$@" ${PYTEST_ARGS:-} >"$OUT/$name.log" 2>&1
     echo "$name: exit code $?, $((SECONDS - started)) s" | tee -a "$OUT/summary.txt"
     grep -E "^(FAILED|ERROR)|passed|failed" "$OUT/$name.log" | cut -c1-300 | tail -60 | tee -a "$OUT/summary.txt"

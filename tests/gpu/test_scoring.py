@@ -114,6 +114,6 @@ def test_half_precision_says_what_it_changes(tiny: Callable[..., Path], card: st
     cells = [beside.ours(tiny("llama"), ("l_arc",), folder, tmp_path / one["dtype"], **one) for one in settings]
     one, other = (beside.samples(found, "l_arc") for found in cells)
     pairs = [pair for x, y in zip(one, other, strict=True) for pair in zip(x["resps"], y["resps"], strict=True)]
-    gaps = [abs(float(a[0]) - float(b[0])) for a, b in pairs]
+    gaps = [abs(float(a[0][0]) - float(b[0][0])) for a, b in pairs]
     assert 0 < max(gaps) < 2.0
     assert json.dumps(one) != json.dumps(other)
