@@ -29,6 +29,7 @@ class FileBenchmark:
         description: What the files hold and what is asked, one or two sentences.
         files: What each file is, such as ``("source", "reference")``; the last ones may be left out down to ``needed``.
         needed: How many files there must be at least.
+        likelihoods: Whether it asks how likely texts are, which not every endpoint can say.
         build: Files → a benchmark, or lm-eval tasks by name.
     """
 
@@ -38,6 +39,7 @@ class FileBenchmark:
     files: tuple[str, ...]
     build: Callable[[tuple[Path, ...]], Benchmark | Mapping[str, Any]]
     needed: int = 1
+    likelihoods: bool = False
 
 
 @lru_cache(maxsize=1)
