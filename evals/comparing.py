@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from models.records.scores import Cell, Comparison
 class Table:
     """A cell with the items behind it.
 
-    ``hashes`` tell whether two items of one name are really the same; ``categories``: item → field → value.
+    ``hashes`` are of what the items hold: it tells which are the same; ``categories``: item → field → value.
     """
 
     cell: Cell
@@ -26,15 +27,19 @@ class Table:
 
 
 def paired_rows(a: Table, b: Table) -> tuple[Scored, Scored]:
-    """Return the items that both have, in a's order."""
-    places = {name: (place, b.hashes[place]) for place, name in enumerate(b.scored.ids)}
-    left, right = [], []
-    for place, name in enumerate(a.scored.ids):
-        other, content = places.get(name, (-1, ""))
-        if other >= 0 and content == a.hashes[place]:
-            left.append(place)
-            right.append(other)
-    return _take(a.scored, left), _take(b.scored, right)
+    """Return the items that both have, in a's order: the same content, whatever their place in the files."""
+    places = {key: place for place, key in enumerate(_keys(b))}
+    both = [(place, places[key]) for place, key in enumerate(_keys(a)) if key in places]
+    return _take(a.scored, [place for place, _other in both]), _take(b.scored, [other for _place, other in both])
+
+
+def _keys(table: Table) -> Iterator[tuple[str, int]]:
+    """Yield the hash of every item (its name where there is none), and which it is among equal ones."""
+    seen: Counter[str] = Counter()
+    for name, content in zip(table.scored.ids, table.hashes, strict=True):
+        key = content or name
+        yield key, seen[key]
+        seen[key] += 1
 
 
 def _take(scored: Scored, places: Sequence[int]) -> Scored:

@@ -13,7 +13,7 @@ import sqlalchemy as sql
 from evals import files, foreign
 from models.records.scores import Cell
 
-VERSION = 2
+VERSION = 3
 _metadata = sql.MetaData()
 _files = sql.Table(
     "file",
@@ -156,7 +156,7 @@ def results_files(root: Path) -> Iterator[Path]:
     for place, names, found in os.walk(root):
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in sorted(found):
-            if name.startswith("results_") and name.endswith(".json"):
+            if name == "results.json" or (name.startswith("results_") and name.endswith(".json")):
                 yield Path(place) / name
 
 

@@ -164,9 +164,10 @@ def _was_rendered(run: str) -> bool:
 
 
 def _answer(name: str, item: Item, raw: Mapping[str, Any], rendered: bool) -> ItemAnswer:
-    sample, arguments = item.samples[name], raw.get("arguments", {})
-    asked = list(_asked(arguments))
-    likelihoods = tuple(_likelihoods(raw.get("filtered_resps") or raw.get("resps") or ()))
+    sample = item.samples[name]
+    asked = list(results.arguments(raw))
+    logged = raw.get("filtered_resps") or raw.get("resps")
+    likelihoods = tuple(_likelihoods(logged if isinstance(logged, list) else ()))
     scored = len(likelihoods) == len(asked) > 1
     choices = tuple(_cut(str(one.get("arg_1", ""))) for one in asked) if scored else ()
     best = max(range(len(likelihoods)), key=lambda place: likelihoods[place]) if scored else -1
@@ -174,18 +175,8 @@ def _answer(name: str, item: Item, raw: Mapping[str, Any], rendered: bool) -> It
         name, _cut(sample.answer), float(sample.score), sample.verdict, item.outcomes[name],
         given=_cut(str(asked[max(best, 0)].get("arg_0", "")) if asked else item.prompt), rendered=rendered,
         choices=choices, likelihoods=likelihoods if scored else (), picked=best, stop=str(raw.get("stop", "")),
-        metrics={str(key): _value(raw.get(key)) for key in raw.get("metrics", ()) if key in raw},
+        metrics={str(key): _value(raw.get(key)) for key in _names(raw.get("metrics")) if key in raw},
     )  # fmt: skip
-
-
-def _asked(arguments: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the arguments of each request, in order; also as lm-eval wrote them before it named them."""
-    rows = arguments.values() if isinstance(arguments, Mapping) else arguments if isinstance(arguments, list) else ()
-    for row in rows:
-        if isinstance(row, Mapping):
-            yield row
-        elif isinstance(row, list | tuple):
-            yield {f"arg_{place}": value for place, value in enumerate(row)}
 
 
 def _likelihoods(answers: Sequence[Any]) -> Iterator[float]:
@@ -196,6 +187,10 @@ def _likelihoods(answers: Sequence[Any]) -> Iterator[float]:
             yield float(first)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             return
+
+
+def _names(value: Any) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, list | tuple) else []
 
 
 def _value(value: Any) -> str:

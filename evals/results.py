@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evals import files, index, scores, tasks
+from evals import files, foreign, index, scores, tasks
 from evals.comparing import Table, compare_tables, difference
 from evals.metrics import chrf
 from evals.metrics._spec import unlogged
@@ -37,24 +37,29 @@ def cells(paths: Sequence[Path]) -> list[Cell]:
     folders = [Path(path) for path in paths]
     found = index.refreshed(_place(), folders)
     try:
-        newest = {(cell.checkpoint, cell.path, cell.benchmark, cell.metric): cell for cell in found.cells(folders)}
+        newest = {_identity(cell): cell for cell in found.cells(folders)}
     finally:
         found.close()
     for cell in _unfinished(folders):
-        scored = any((key[0], key[2]) == (cell.checkpoint, cell.benchmark) for key in newest)
+        scored = any((key[0], key[3]) == (cell.checkpoint, cell.benchmark) for key in newest)
         if not scored or cell.state == "running":
-            newest[(cell.checkpoint, cell.path, cell.benchmark, cell.metric)] = cell
-    return sorted(_told_apart(list(newest.values())), key=_order)
+            newest[_identity(cell)] = cell
+    return sorted(_told_apart(foreign.told_apart(list(newest.values()))), key=_order)
+
+
+def _identity(cell: Cell) -> tuple[str, ...]:
+    """Return what a newer score takes the place of: the same one by the same program (ours, or another)."""
+    return cell.checkpoint, cell.path, cell.source.partition(" ")[0], cell.benchmark, cell.metric
 
 
 def _told_apart(found: list[Cell]) -> list[Cell]:
-    """Return the cells, the folder added to a name that several checkpoints share."""
+    """Return the cells, the folder added to a name that several of our checkpoints share."""
     places: dict[str, set[str]] = {}
     for cell in found:
         places.setdefault(cell.checkpoint, set()).add(cell.path)
     return [
         replace(cell, checkpoint=f"{cell.checkpoint} ({Path(cell.path).parent.name})")
-        if len(places[cell.checkpoint]) > 1 and cell.path
+        if len(places[cell.checkpoint]) > 1 and cell.path and not cell.source
         else cell
         for cell in found
     ]
@@ -142,7 +147,14 @@ def raw_samples(run: str, benchmark: str) -> list[dict[str, Any]]:
         benchmark: The task.
     """
     path = samples_file(run, benchmark)
-    return _kept(path) if path is not None else []
+    rows = _kept(path) if path is not None else []
+    label = labels(run, benchmark) if any("filter" not in row for row in rows) else None
+    return rows if label is None else [{**row, "filter": label.of(row)} for row in rows]
+
+
+def labels(run: str, benchmark: str) -> foreign.Labels:
+    """Return what says under which filter each item of a task was logged."""
+    return foreign.Labels(foreign.filters(files.read_results(Path(run)), benchmark))
 
 
 def samples_file(run: str, benchmark: str) -> Path | None:
@@ -151,8 +163,7 @@ def samples_file(run: str, benchmark: str) -> Path | None:
     if path.is_dir():
         matching = sorted(path.rglob(f"samples_{files.sanitised(benchmark)}_*.jsonl"), key=lambda file: file.name)
         return matching[-1] if matching else None
-    stamp = path.stem.removeprefix("results_")
-    return path.parent / f"samples_{files.sanitised(benchmark)}_{stamp}.jsonl"
+    return foreign.samples_path(path, benchmark)
 
 
 def _kept(path: Path) -> list[dict[str, Any]]:
@@ -180,16 +191,18 @@ def samples(run: str, benchmark: str, checkpoint: str = "") -> list[Sample]:
     if path.is_dir() and checkpoint and (path / files.sanitised(checkpoint)).is_dir():
         path = path / files.sanitised(checkpoint)
     ours = tasks.benchmarks().get(benchmark)
-    return [sample_of(row, ours) for row in raw_samples(str(path), benchmark)]
+    names = scores.Names()
+    return [replace(sample_of(row, ours), doc_id=names.of(row)) for row in raw_samples(str(path), benchmark)]
 
 
 def sample_of(row: Mapping[str, Any], ours: Any, score: float | None = None) -> Sample:
     """Return a logged item as a record; ``score``: its value of a metric, else that of its headline metric."""
     given = row.get("doc")
     doc: dict[str, Any] = given if isinstance(given, dict) else {}
-    asked = row.get("arguments", {}).get("gen_args_0", {})
+    asked = next(arguments(row), {})
     prompt = doc.get("prompt") if ours is not None else asked.get("arg_0")
-    answers = row.get("filtered_resps") or [""]
+    logged = row.get("filtered_resps") or ""
+    answers = logged if isinstance(logged, list) else [str(logged)]
     wanted = ours.fields if ours is not None else ()
     fields = {name: str(doc[name]) for name in wanted if doc.get(name) not in (None, "")}
     if row.get("stop"):
@@ -208,20 +221,35 @@ def sample_of(row: Mapping[str, Any], ours: Any, score: float | None = None) -> 
     )
 
 
+def arguments(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the arguments of each request of a logged item, in order; also as lm-eval wrote them before it named them."""
+    logged = row.get("arguments")
+    for one in logged.values() if isinstance(logged, Mapping) else logged if isinstance(logged, list) else ():
+        if isinstance(one, Mapping):
+            yield one
+        elif isinstance(one, list | tuple):
+            yield {f"arg_{place}": value for place, value in enumerate(one)}
+
+
 def _answer(row: Mapping[str, Any], answers: Sequence[Any]) -> str:
     if len(answers) == 1 and isinstance(answers[0], str):
         return answers[0]
-    likelihoods = [float(one[0]) for one in answers if isinstance(one, list | tuple) and one]
-    if len(likelihoods) != len(answers) or any(math.isnan(value) for value in likelihoods):
+    try:
+        likelihoods = [float(one[0]) for one in answers if isinstance(one, list | tuple) and one]
+    except (TypeError, ValueError):
+        return str(answers)
+    if not likelihoods or len(likelihoods) != len(answers) or any(math.isnan(value) for value in likelihoods):
         return str(answers)
     best = likelihoods.index(max(likelihoods))
-    return str(row.get("arguments", {}).get(f"gen_args_{best}", {}).get("arg_1", best)).strip()
+    asked = list(arguments(row))
+    return str(asked[best].get("arg_1", best) if best < len(asked) else best).strip()
 
 
 def _score(row: Mapping[str, Any], ours: Any) -> float:
     """Return one number for one item: its headline metric; for BLEU, which is none for a sentence, chrF."""
     measures = {measure.name: measure.metric for measure in ours.measures} if ours is not None else {}
-    for name in row.get("metrics", []):
+    named = row.get("metrics")
+    for name in map(str, named if isinstance(named, list) else ()):
         if name not in row or row.get("invalid"):
             continue
         metric = chrf.METRIC if name == "bleu" and "chrf" in row else measures.get(name)

@@ -275,7 +275,7 @@ def compare(
     import dataclasses
 
     from evals.results import compare as paired
-    from lab.describing import COMPARISON_HEADER, FLIP_HEADER, comparison_rows, flip_rows
+    from lab.describing import FLIP_HEADER, flip_rows, print_comparisons
     from lab.places import result_folders
 
     if test not in ("bootstrap", "randomisation"):
@@ -295,7 +295,7 @@ def compare(
             _("Run `triptych eval` for both first."),
         )
     else:
-        show_table("Paired differences", COMPARISON_HEADER, comparison_rows(found))
+        print_comparisons(found)
         print("Tests: " + "; ".join(sorted({row.test for row in found if row.test})) + ". p is Holm-adjusted over the table.")
         if by:
             show_table(f"Flips by {by}", FLIP_HEADER, flip_rows(found, by))

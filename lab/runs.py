@@ -322,6 +322,20 @@ def _number(value: Any) -> float:
     return float(value) if good else 0.0
 
 
+def whole_evaluation(job: Job) -> Job:
+    """Return the job, of a running evaluation counted in cells: its own progress is that of the one it is at."""
+    if job.state != "running" or job.kind not in ("eval", "demo"):
+        return job
+    from evals.live import progress
+
+    found = progress(Path(job.path) / "events.jsonl")
+    if found is None:
+        return job
+    shares = [cell.done / cell.total if cell.total else float(cell.state in ("done", "failed")) for cell in found.cells]
+    left = found.left if math.isfinite(found.left) else 0.0
+    return dataclasses.replace(job, done=sum(shares), total=float(len(shares)), left=left)
+
+
 def summarise(run: Path) -> Job:
     """Return a run as the job list shows it, from its folder alone."""
     config, seen = read_config(run), _follow(run / "events.jsonl")
@@ -331,8 +345,9 @@ def summarise(run: Path) -> Job:
         state, error = "crashed", _("its process is gone; it can be resumed")
     command = config.get("command", ())
     done, total, what = seen.progress
-    return Job(
+    job = Job(
         id=str(run), path=str(run), kind=str(config.get("kind", "run")), title=str(config.get("title", run.name)),
         state=state, done=done, total=total, what=what, started=started, seconds=max(0.0, (seen.last or started) - started),
         command=tuple(map(str, command)) if isinstance(command, list) else (), error=error,
     )  # fmt: skip
+    return whole_evaluation(job)

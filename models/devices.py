@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
@@ -38,6 +40,11 @@ def pick(device: str = "auto") -> str:
     if device == "mps" and not has_mps:
         raise _absent(device, _("this machine has no Apple GPU that torch can use"))
     return device
+
+
+def may_have_gpu() -> bool:
+    """Return whether a GPU is possible here, without importing torch: drivers leave their mark, an Apple machine has one."""
+    return sys.platform == "darwin" or any(Path(mark).exists() for mark in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
 
 
 def _absent(device: str, reason: str) -> UserError:

@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 RESAMPLES = 1000
+DIGITS = 9
+"""To which uncertainties are told apart, significant ones: one sum in another order is no other uncertainty."""
+
+
+def _told(uncertainty: Sequence[float]) -> Array:
+    u = np.asarray(uncertainty, dtype=np.float64)
+    scale = 10.0 ** np.floor(np.log10(np.abs(u), out=np.zeros_like(u), where=(u != 0) & np.isfinite(u)))
+    return np.asarray(np.round(u / scale, DIGITS - 1) * scale)
 
 
 def accuracies(uncertainty: Sequence[float], correct: Sequence[bool]) -> Array:
@@ -25,7 +33,7 @@ def accuracies(uncertainty: Sequence[float], correct: Sequence[bool]) -> Array:
     Raises:
         ValueError: If the two differ in number or an uncertainty is NaN.
     """
-    u, y = np.asarray(uncertainty, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    u, y = _told(uncertainty), np.asarray(correct, dtype=np.float64)
     if u.shape != y.shape or np.isnan(u).any():
         raise ValueError(f"{u.size} uncertainties, {y.size} outcomes; neither may be missing")
     if not u.size:
@@ -62,7 +70,7 @@ def aurac_best(correct: Sequence[bool]) -> float:
 
 def auroc(uncertainty: Sequence[float], correct: Sequence[bool]) -> float:
     """Return the probability that a wrong answer has a higher uncertainty than a right one, ties half; NaN without both."""
-    u, y = np.asarray(uncertainty, dtype=np.float64), np.asarray(correct, dtype=bool)
+    u, y = _told(uncertainty), np.asarray(correct, dtype=bool)
     if u.shape != y.shape or np.isnan(u).any():
         raise ValueError(f"{u.size} uncertainties, {y.size} outcomes; neither may be missing")
     n_right, n_wrong = int(y.sum()), int((~y).sum())
@@ -88,7 +96,7 @@ def auroc_interval(
     """
     from evals.stats import groups
 
-    u, y = np.asarray(uncertainty, dtype=np.float64), np.asarray(correct, dtype=bool)
+    u, y = _told(uncertainty), np.asarray(correct, dtype=bool)
     if math.isnan(auroc(uncertainty, correct)):
         return math.nan, math.nan
     number = groups(clusters, u.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QChildEvent, QEvent, QObject, Qt, QTimer, Signal, Slot
@@ -25,6 +25,7 @@ from lab.ui.parts import Elided, label, refresh_icons, tool
 from lab.ui.session import Session
 from lab.ui.view import View, ViewWidget
 from models.discover import Discovered, discover
+from models.records.scores import Job
 from models.words import _
 
 VIEWS_PACKAGE = "lab.ui.views"
@@ -187,6 +188,7 @@ class Centre(QMainWindow):
         self._attached: set[str] = set()
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, self._north())
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)
+        self._runs: frozenset[tuple[str, str]] = frozenset()
         self._hint = QLabel(_("Views are being prepared …"))
         self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._hint.setProperty("role", "muted")
@@ -289,6 +291,15 @@ class Centre(QMainWindow):
         """Return a view's widget, of the current one unless named; None if it was never seen or is broken."""
         dock = self.docks.get(name or self.current)
         return dock.content if dock is not None else None
+
+    def set_jobs(self, jobs: Sequence[Job]) -> None:
+        """Have the views look again when a run has begun or ended, whoever started it."""
+        runs = frozenset((job.id, job.state) for job in jobs)
+        if runs != self._runs:
+            self._runs = runs
+            for dock in self.docks.values():
+                if dock.content is not None:
+                    dock.content.runs_changed()
 
     def view_states(self) -> dict[str, Any]:
         """Return what the views want remembered."""

@@ -24,7 +24,9 @@ def command_line(job: Job) -> str:
 
 
 def time_left(job: Job, now: float) -> float:
-    """Return the seconds that a running job will still take at its pace so far; 0 when unknown."""
+    """Return the seconds that a running job will still take, as it says or at its pace so far; 0 when unknown."""
+    if job.state == "running" and job.left > 0:
+        return job.left
     if job.state != "running" or job.total <= 0 or job.done <= 0:
         return 0.0
     elapsed = max(job.seconds, now - job.started if job.started else 0.0)

@@ -91,6 +91,9 @@ class ViewWidget(QWidget):
     def set_selection(self, selection: dict[str, Any]) -> None:
         """Follow a selection made in another view, such as ``{"token": 3}`` or ``{"layer": 1, "head": 2}``."""
 
+    def runs_changed(self) -> None:
+        """Ask anew for what runs write: one has begun or ended, started here or in a terminal."""
+
     def state(self) -> dict[str, Any]:
         """Return what to remember (JSON values): chosen layer, head, scale, ..."""
         return {}

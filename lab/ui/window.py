@@ -273,6 +273,7 @@ class Window(QMainWindow):
     def _on_jobs(self, jobs: tuple[Any, ...]) -> None:
         self.jobs.set_jobs(jobs)
         self.rail.set_runs(jobs)
+        self.centre.set_jobs(jobs)
 
     @Slot(int)
     def _on_job_count(self, alive: int) -> None:

@@ -13,7 +13,11 @@ MOST = 1e9
 
 @dataclass(frozen=True)
 class Job:
-    """A run as the job list shows it. ``state``: queued, running, done, failed, stopped, crashed."""
+    """A run as the job list shows it.
+
+    ``state``: queued, running, done, failed, stopped, crashed. ``left``: seconds that it still needs where it knows better
+    than by its pace so far; 0 where it does not.
+    """
 
     id: str
     path: str
@@ -27,6 +31,7 @@ class Job:
     seconds: float = 0.0
     command: tuple[str, ...] = ()
     error: str = ""
+    left: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def item(want: Any) -> Any:
 
 SCORES: dict[str, Any] = {
     "results": made.cells(), "jobs": (), "compare": made.comparisons(), "items": items, "item": item, "receipt": made.receipt(),
-    "task_names": lambda want: made.task_names(want.params["query"]),
+    "task_names": lambda want: made.task_names(want.params["query"]), "endpoint_check": made.ANSWERS["endpoint_check"],
 }  # fmt: skip
 
 
@@ -121,6 +121,23 @@ def to_be_run(view: Any) -> None:
     answer_all(view, SCORES)
 
 
+def an_endpoint(view: Any) -> None:
+    to_be_run(view)
+    view.form.chosen = ["world_questions", "world_perplexity", "arc_easy"]
+    view.form.far.setChecked(True)
+    view.form.endpoint.url.setText("http://localhost:8000/v1")
+    view.form.endpoint.models.setText("Qwen/Qwen3-8B")
+    view.form.endpoint.tokenizer.setText("/models/Qwen3-8B")
+    view.form.refresh()
+    answer_all(view, SCORES)
+
+
+def a_chat_endpoint(view: Any) -> None:
+    an_endpoint(view)
+    view.form.endpoint.kind.setCurrentIndex(1)
+    answer_all(view, SCORES)
+
+
 def unread(view: Any) -> None:
     want = next(want for want in view.wants() if want.op == "results")
     view.set_failure(want, Failure("user", "/results/old cannot be read: Permission denied.", "Give yourself the right to."))
@@ -137,7 +154,8 @@ def filtered(view: Any) -> None:
 EVALUATE = {
     "empty": lambda view: answer_all(view, SCORES | {"results": ()}),
     "reading": lambda view: view.redraw(),
-    "unread": unread, "run": to_be_run, "running": running, "finished": scored, "failed": failed_cells, "baseline": baseline,
+    "unread": unread, "run": to_be_run, "endpoint": an_endpoint, "chat": a_chat_endpoint,
+    "running": running, "finished": scored, "failed": failed_cells, "baseline": baseline,
     "item": an_item, "receipt": a_receipt, "no_samples": no_samples, "filtered": filtered,
 }  # fmt: skip
 

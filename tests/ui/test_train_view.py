@@ -16,7 +16,7 @@ from lab.settings import Settings
 from lab.ui.app import App
 from lab.ui.views._train_runs import RunsPage
 from lab.ui.widgets.config_form import ConfigForm, from_text, setting_fields
-from lab.ui.widgets.curves import CurveGrid, CurvePlot, Line, value_at
+from lab.ui.widgets.curves import AXIS_WIDTH, CurveGrid, CurvePlot, Line, value_at
 from lab.ui.widgets.recipe_editor import RecipeEditor
 from models.training.pretrain import PretrainSettings
 from tests.models.training import TEXTS, write_rows
@@ -127,6 +127,24 @@ def test_a_plot_reads_the_nearest_report(qtbot: Any) -> None:
     assert "9: -1" in plot.readout.whole()
     plot.set_cross(float("nan"))
     assert plot.readout.whole() == ""
+
+
+@pytest.mark.parametrize("top", [0.0015, 0.005, 1.5e-4, 3e-5, 2.5e-7, 0.8, 12345.0])
+def test_values_of_an_axis_fit_it_and_tell_each_other_apart(qtbot: Any, top: float) -> None:
+    plot = CurvePlot()
+    qtbot.addWidget(plot)
+    plot.set_lines([Line("lr", np.array([20.0, 40.0]), np.array([top / 3, top]))], 0.0, False)
+    plot.resize(310, 170)
+    plot.show()
+    qtbot.waitExposed(plot)
+    plot.grab()
+    axis = plot.plot.getPlotItem().getAxis("left")
+    low, high = axis.range
+    spacing, values = next((step, at) for step, at in axis.tickValues(low, high, axis.size().height()) if len(at) > 1)
+    texts = axis.tickStrings(values, axis.autoSIPrefixScale, spacing)
+    assert [float(text) for text in texts] == pytest.approx([value * axis.autoSIPrefixScale for value in values])
+    assert len(set(texts)) == len(texts) >= 2
+    assert max(plot.fontMetrics().horizontalAdvance(text) for text in texts) < AXIS_WIDTH - 8
 
 
 def test_plots_share_the_room_after_the_window_has_grown(qtbot: Any) -> None:

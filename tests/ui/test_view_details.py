@@ -731,10 +731,10 @@ def test_keys_open_items_receipt_and_baseline(show, qtbot):
 def test_results_of_others_are_shown_beside_ours_and_marked(show):
     view = show(evaluate, n=2)
     fill(view)
-    view.add_folder("/downloads/leaderboard")
+    view.added.add("/downloads/leaderboard")
     want = next(want for want in view.wants() if want.op == "results")
     assert want.params["more"] == ("/downloads/leaderboard",)
-    theirs = replace(made.cells()[3], checkpoint="theirs", path="", source="lm-eval 0.4.9")
+    theirs = replace(made.cells()[3], checkpoint="theirs", path="", source="lm-eval 0.4.9", run="/downloads/leaderboard/r.json")
     view.set_answer(want, (*made.cells(), theirs))
     view.redraw()
     table = view.scores.table.scores

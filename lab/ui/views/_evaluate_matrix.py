@@ -78,7 +78,7 @@ class MatrixPane(QWidget):
         texts = {
             "rows": (_("Rows"), _("Which rows and columns there are")),
             "run": (_("Run…"), _("Evaluate the open columns from here")),
-            "add": (_("Add…"), _("Show a folder of results beside these, ours or lm-eval's; it can be dropped here too")),
+            "add": (_("Add…"), _("Show other results too, ours or lm-eval's (they can be dropped here), or take them away")),
             "export": (_("Export"), _("The matrix as CSV, Markdown, LaTeX, or the runs in lm-eval's layout")),
             "refresh": ("⟳", _("Read the results again")),
             "stop": (_("Stop"), _("Ask the running evaluation to stop; what is done stays")),

@@ -20,7 +20,7 @@ from lab.ui.widgets.figure import add_menu
 from lab.ui.widgets.hallucination_form import HallucinationForm
 from lab.ui.widgets.panel import BusyLine, Elided, MessagePage
 from lab.ui.widgets.rows import RowsTable
-from lab.ui.widgets.run_form import BUSY, job_text, timer
+from lab.ui.widgets.run_form import busy, job_text, timer
 from models.columns import Column
 from models.events import Progress
 from models.protocol import encode
@@ -187,6 +187,10 @@ class RunsPage(ViewWidget):
             self._forget_answers()
             self.redraw_soon()
 
+    def runs_changed(self) -> None:
+        """Look again: a run has begun or ended."""
+        self._on_poll()
+
     def demonstrate(self) -> None:
         """Show the questions on which checkpoints differ, for a picture."""
         self.below.answers.filter.setCurrentIndex(self.below.answers.filter.findData("differ"))
@@ -213,7 +217,7 @@ class RunsPage(ViewWidget):
         return named or (self.runs[0] if self.runs else None)
 
     def _busy_jobs(self) -> list[Job]:
-        return [job for job in self.jobs if job.kind == KIND and job.state in BUSY]
+        return busy(self.jobs, (KIND,))
 
     def _colors(self) -> dict[str, Rgb]:
         shown, colors = self.shown(), scheme(self.palette()).columns

@@ -173,6 +173,10 @@ class RunsPage(ViewWidget):
         self.list.chosen = [job.path for job in (self.jobs or ())[:2]]
         self.redraw()
 
+    def runs_changed(self) -> None:
+        """Look again: a run has begun or ended."""
+        self._on_poll()
+
     def state(self) -> dict[str, Any]:
         """Return the chosen runs, the stage, how curves are drawn, and the recipe that is being written."""
         return {

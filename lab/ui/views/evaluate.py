@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QSplitter, QVBoxLayout
+from PySide6.QtWidgets import QSplitter, QVBoxLayout
 
 from lab.ui.view import Failure, View, ViewWidget, Want
+from lab.ui.views._evaluate_adding import AddMenu
 from lab.ui.views._evaluate_export import ExportMenu, scores_command, scores_script
 from lab.ui.views._evaluate_items import ItemsPane
 from lab.ui.views._evaluate_matrix import MatrixPane
@@ -38,7 +40,6 @@ class EvaluateView(ViewWidget):
         self.jobs: tuple[Job, ...] = ()
         self.runs: tuple[RunProgress, ...] = ()
         self.failures: dict[str, Failure] = {}
-        self.folders: tuple[str, ...] = ()
         self._asked_baseline, self._answered = "", False
         self._tick = self._revision = self._starts = 0
         self._pressed: dict[str, Want] = {}
@@ -46,7 +47,7 @@ class EvaluateView(ViewWidget):
         self._known: list[Want] | None = None
         self._arranged: tuple[object, ScoreMatrix] | None = None
         self.scores, self.items, self.form = MatrixPane(self), ItemsPane(self), RunForm(self)
-        self.export = ExportMenu(self)
+        self.export, self.added = ExportMenu(self), AddMenu(self)
         self._lay_out()
         self._connect()
         self._soon = timer(self, 25, self.redraw, single=True)
@@ -71,7 +72,7 @@ class EvaluateView(ViewWidget):
         buttons["run"].toggled.connect(self._on_form)
         buttons["refresh"].clicked.connect(self._on_poll)
         buttons["stop"].clicked.connect(self._on_stop)
-        buttons["add"].clicked.connect(self._on_add)
+        buttons["add"].setMenu(self.added.menu)
         buttons["export"].setMenu(self.export.menu)
         self.scores.asked.connect(self._on_wanted)
         table.shown_changed.connect(self._redraw_soon)
@@ -99,7 +100,7 @@ class EvaluateView(ViewWidget):
 
     def wants(self) -> list[Want]:
         """Return the requests for scores, jobs, differences, items, a receipt, tokens and a new job."""
-        where = {"paths": self._paths(), "more": self.folders}
+        where = {"paths": self._paths(), "more": self.added.folders}
         found = [Want("results", "results", where, fresh=self._tick), Want("jobs", "jobs", {}, fresh=self._tick)]
         if evaluating(self.jobs):
             found.append(Want("evaluations", "evaluations", {"paths": where["paths"]}, fresh=self._tick))
@@ -107,7 +108,7 @@ class EvaluateView(ViewWidget):
             found.append(Want("compare", "compare", where | {"baseline": self.scores.baseline_name()}, fresh=self._revision))
         found += self.items.wants(self.matrix(), self._revision)
         if self.form.isVisibleTo(self):
-            found.append(Want("tasks", "task_names", {"query": self.form.query()}))
+            found += [Want(slot, op, params) for slot, op, params in self.form.asks()]
         return [*found, *self._pressed.values(), *self.export.wants()]
 
     def set_answer(self, want: Want, value: Any) -> None:
@@ -118,7 +119,10 @@ class EvaluateView(ViewWidget):
         if self.items.take(want, value, self._name_colors()):
             pass
         elif slot == "results":
+            said = self.added.found(want.params["more"], tuple(value))
             self._take_cells(tuple(value))
+            if said:
+                self.message.emit(said)
         elif slot == "jobs":
             self._take_jobs(tuple(value))
         elif slot == "evaluations":
@@ -126,12 +130,15 @@ class EvaluateView(ViewWidget):
         elif slot == "compare":
             self.comparisons, self._asked_baseline = tuple(value), str(want.params["baseline"])
         else:
-            self._take_other(slot, value)
+            self._take_other(want, value)
         self._redraw_soon()
 
-    def _take_other(self, slot: str, value: Any) -> None:
+    def _take_other(self, want: Want, value: Any) -> None:
+        slot = want.slot
         if slot == "tasks":
             self.form.set_tasks(value)
+        elif slot == "endpoint":
+            self.form.set_endpoint(want.params, value)
         elif slot == "export":
             self.message.emit(self.export.taken(value))
         elif slot in {"start", "stop"}:
@@ -166,6 +173,10 @@ class EvaluateView(ViewWidget):
             self.scores.show_run(run)
             self._redraw_soon()
 
+    def runs_changed(self) -> None:
+        """Look again: a run has begun or ended."""
+        self._on_poll()
+
     def demonstrate(self) -> None:
         """Take a baseline and a score, for a picture."""
         matrix = self.matrix()
@@ -177,7 +188,7 @@ class EvaluateView(ViewWidget):
     def state(self) -> dict[str, Any]:
         """Return what is shown, the chosen score, the filter of items and the folders that were added."""
         below = {
-            "chosen": list(self.items.chosen or ()), "filter": self.items.table.search.query, "folders": list(self.folders),
+            "chosen": list(self.items.chosen or ()), "filter": self.items.table.search.query, "folders": list(self.added.folders),
             "receipt": self.items.shows_receipt(), "form": self.form.state(),
         }  # fmt: skip
         return self.scores.state() | below
@@ -189,8 +200,7 @@ class EvaluateView(ViewWidget):
         if isinstance(chosen, list | tuple) and len(chosen) == 3:
             self.items.chosen = (str(chosen[0]), str(chosen[1]), str(chosen[2]))
         self.items.table.set_query(query if isinstance(query, str) else "")
-        if isinstance(folders, list | tuple):
-            self.folders = tuple(folder for folder in folders if isinstance(folder, str) and folder)
+        self.added.restore(folders)
         self.items.show_receipt(state.get("receipt") is True)
         if isinstance(form, Mapping):
             self.form.restore(form)
@@ -234,7 +244,7 @@ class EvaluateView(ViewWidget):
         self._show_upper(matrix)
         asked = ("start", "compare", "stop", "export") if self.scores.baseline_name() else ("start", "stop", "export")
         failed = next((self.failures[name] for name in asked if name in self.failures), None)
-        left = self.runs[0].left if running and self.runs else float("nan")
+        left = {run.path: run.left for run in self.runs}.get(running[0].path, math.nan) if running else math.nan
         self.scores.status.set_whole(f"{failed.what} {failed.hint}".strip() if failed else job_text(running, left))
         self.scores.status.setVisible(bool(self.scores.status.whole()))
         self.scores.buttons["stop"].setVisible(bool(running))
@@ -339,17 +349,9 @@ class EvaluateView(ViewWidget):
         QGuiApplication.clipboard().setText(self.form.command_line())
         self.message.emit(_("Command line copied."))
 
-    def _on_add(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, _("Add a folder of results"))
-        if folder:
-            self.add_folder(folder)
-
-    def add_folder(self, folder: str) -> None:
-        """Show the results in a folder beside the others."""
-        if folder not in self.folders:
-            self.folders = (*self.folders, folder)
-            self.message.emit(_("Results of {folder} are shown too.").format(folder=folder))
-            self._on_wanted()
+    def look_at_folders(self) -> None:
+        """Ask again: a folder of results was added, or taken away."""
+        self._on_wanted()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Accept folders and results files."""
@@ -358,18 +360,16 @@ class EvaluateView(ViewWidget):
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Show the results that were dropped."""
-        for url in event.mimeData().urls():
-            if url.isLocalFile():
-                self.add_folder(url.toLocalFile())
+        self.added.drop(event.mimeData())
         event.acceptProposedAction()
 
     def script(self) -> str:
         """Return lines that read the scores and compare them as they are shown."""
-        return scores_script(self._paths(), self.folders, self.scores.baseline_name())
+        return scores_script(self._paths(), self.added.folders, self.scores.baseline_name())
 
     def command_line(self) -> str:
         """Return the command that prints the scores, or with a baseline the differences from it."""
-        return scores_command(self._paths(), self.folders, self.scores.baseline_name())
+        return scores_command(self._paths(), self.added.folders, self.scores.baseline_name())
 
     # data for CSV ----------------------------------------------------------------------------------------------------
     def table(self) -> tuple[list[str], list[list[Any]]]:

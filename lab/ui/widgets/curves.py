@@ -19,6 +19,8 @@ from models.records.curves import smoothed
 
 PLOT_WIDTH, PLOT_HEIGHT = 250, 165
 RAW_ALPHA = 90
+AXIS_WIDTH, SMALL = 52, 1e-3
+"""Pixels of the axis of values; steps between its ticks that are written with an exponent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,26 @@ def value_at(line: Line, step: float) -> tuple[int, float] | None:
     return int(line.steps[at]), float(line.values[at])
 
 
+class ValueAxis(pg.AxisItem):  # type: ignore[misc]
+    """An axis whose small values are short enough to be drawn: pyqtgraph leaves out what is wider than the axis."""
+
+    def tickStrings(self, values: Sequence[float], scale: float, spacing: float) -> list[str]:
+        """Return pyqtgraph's texts, those of steps below a thousandth as 1.5e-4."""
+        step = spacing * scale
+        if self.logMode or not 0 < step < SMALL:
+            return list(super().tickStrings(values, scale, spacing))
+        return [_short(value * scale, step) for value in values]
+
+
+def _short(value: float, step: float) -> str:
+    """Return a value with the digits that tell it from its neighbours a step away, as 1.5e-4."""
+    if abs(value) < step / 10:
+        return "0"
+    digits = max(0, math.floor(math.log10(abs(value)) + 1e-9) - math.floor(math.log10(step) + 1e-9))
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
 class CurvePlot(QFrame):
     """One metric: raw values thin, smoothed ones on top."""
 
@@ -60,10 +82,10 @@ class CurvePlot(QFrame):
         self.title.setMinimumWidth(60)
         self.readout.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.readout.hide()
-        self.plot = pg.PlotWidget(self)
+        self.plot = pg.PlotWidget(self, axisItems={"left": ValueAxis("left")})
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
-        self.plot.getPlotItem().getAxis("left").setWidth(46)
+        self.plot.getPlotItem().getAxis("left").setWidth(AXIS_WIDTH)
         self.plot.getViewBox().setMouseEnabled(x=True, y=False)
         self.plot.getViewBox().enableAutoRange()
         self.cross = pg.InfiniteLine(angle=90, movable=False)

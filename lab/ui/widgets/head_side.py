@@ -33,7 +33,7 @@ def statistic_names() -> tuple[str, ...]:
 
 def short_names() -> tuple[str, ...]:
     """Return what each of ``STATISTICS`` is called where there is little room."""
-    return _("Entropy"), _("Distance"), _("First"), _("Previous"), _("Duplicate"), _("Induction")
+    return _("Entropy"), _("Distance"), _("First"), _("Previous"), _("Duplicates"), _("Induction")
 
 
 def statistic_tips() -> tuple[str, ...]:

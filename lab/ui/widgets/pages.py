@@ -145,6 +145,11 @@ class PagedView(ViewWidget):
         for widget in self._made.values():
             widget.set_selection(selection)
 
+    def runs_changed(self) -> None:
+        """Tell every page."""
+        for widget in self._made.values():
+            widget.runs_changed()
+
     def state(self) -> dict[str, Any]:
         """Return the chosen page and the state of each."""
         states = {name: dict(state) for name, state in self._states.items()}

@@ -278,6 +278,8 @@ def cell_lines(matrix: ScoreMatrix, row: Row, name: str) -> Lines:
 
 def _counted(cell: Cell) -> str:
     text = f"n {cell.n:,} / {cell.n + cell.n_failed + cell.n_skipped:,}" if cell.n_skipped else f"n {cell.n:,}"
+    if not cell.n and cell.source and math.isfinite(cell.value):
+        text = _("n unknown")  # older versions of lm-eval do not say
     if math.isfinite(cell.low) and math.isfinite(cell.high):
         text = f"{score_text(cell.low)} – {score_text(cell.high)} · {text}"
     return f"{text} · ⚠ {cell.n_failed:,}" if cell.n_failed else text

@@ -76,6 +76,18 @@ def test_ties_do_not_depend_on_the_order():
     assert selective.accuracies(u, y)[1] == pytest.approx((1 + 1 / 3) / 2)
 
 
+def test_one_entropy_summed_in_two_orders_is_a_tie():
+    """1, 2 and 5 of 8 answers mean the same spread, whichever is the first meaning; a last bit must not rank one above."""
+    one, other = 0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1
+    assert one != other
+    assert selective.auroc([one, other], [True, False]) == selective.auroc([other, one], [True, False]) == 0.5
+    assert selective.aurac([one, other], [True, False]) == selective.aurac([other, one], [True, False]) == 0.5
+    assert selective.risk_coverage([other, one], [True, False])[1] == pytest.approx([0.5, 0.5])
+    low, high = selective.auroc_interval([one, other] * 20, [True, False] * 20)
+    assert (low, high) == (0.5, 0.5)
+    assert selective.auroc([3e-12, 2e-12], [False, True]) == 1.0  # a probability may be as small as it likes
+
+
 @settings(deadline=None)
 @given(OUTCOMES)
 def test_auroc_as_scikit_learn_has_it(rows):
