@@ -301,10 +301,16 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
             ids = tuple(self.tok_encode(context)) or (self.prefix_token_id,)
             how = decoding.settings_of(settings, self.generation)
             who = (request.task_name, request.doc_id, request.idx)
-            chance = (0, 0) if decoding.is_sure(how) else (self.seed, seen[who])
-            made.append(Request("generate", ids, (), how, *chance))
+            made.append(self.answer_request(ids, how, seen[who]))
             seen[who] += 1
         return [Answer.of(value["text"], value["stop"]) for value in looked_up(self, made, requests)]
+
+    def answer_request(self, ids: Sequence[int], how: tuple[tuple[str, Any], ...], repeat: int = 0) -> Request:
+        """Return the request for an answer; sampled ones of different prompts draw from generators of their own."""
+        if decoding.is_sure(how):
+            return Request("generate", tuple(ids), (), how)
+        seed = int(digest(str(self.seed), repr(tuple(ids)))[:8], 16)
+        return Request("generate", tuple(ids), (), how, seed, repeat)
 
     def answer(self, requests: Mapping[str, Request], n_batch: int) -> Work[int]:
         """Answer what is missing and keep it; returns how many answers were computed."""

@@ -56,11 +56,13 @@ def check(name: str, include_path: str = "") -> None:
     Raises:
         UserError: With the names of the missing data sets, and where to put them.
     """
-    if name in tasks.benchmarks() or filed.parsed(name) is not None or yaml_tasks.find(name, include_path):
+    if name in tasks.benchmarks() or filed.parsed(name) is not None:
         return
-    if name not in index() and not tasks.is_mentioned(name):
+    own = yaml_tasks.find(name, include_path)
+    if own is None and name not in index() and not tasks.is_mentioned(name):
         raise tasks.unknown(name)
-    lacking = sorted({data for path in files_of(name) for data in [dataset(path)] if data and not is_here(data)})
+    paths = files_of(name) if own is None else own if isinstance(own, list) else [own]
+    lacking = sorted({data for path in paths for data in [dataset(path)] if data and not is_here(data)})
     if not lacking or online():
         return
     first = lacking[0]
@@ -120,7 +122,7 @@ def settings(path: Path, depth: int = 0) -> dict[str, Any]:
 
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError):
         return {}
     found = _value(node)
     if not isinstance(found, dict):

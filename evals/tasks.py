@@ -80,12 +80,7 @@ def _installed(name: str) -> Plan:
     except ImportError as error:
         raise yaml_tasks.no_module(name, error) from error
     except (OSError, ValueError) as error:
-        raise UserError(
-            "task.load",
-            _("The task {name} could not be loaded: {reason}.").format(name=name, reason=str(error).splitlines()[0][:200]),
-            _("Its data may need a network: put the data on this machine, or write a YAML file with data_files."),
-            name=name,
-        ) from error
+        raise yaml_tasks.not_loaded(name, error) from error
     return Plan(name, loaded["tasks"], loaded.get("groups", {}))
 
 

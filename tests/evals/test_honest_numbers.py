@@ -4,11 +4,12 @@ import json
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from evals import comparing, decoding, explaining, grid, known, needed, results, scores, stats
+from evals import comparing, decoding, explaining, grid, harness, known, needed, results, scores, stats, yaml_tasks
 from evals.metrics._spec import pool_ratio
 from evals.options import EvalSettings
 from models import devices
@@ -229,3 +230,59 @@ def test_a_score_key_is_of_its_task_its_items_and_its_metric(write_task, tiny, d
     data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in changed)
     (tmp_path / "one.jsonl").write_text(data, encoding="utf-8")
     assert keys("one", "c")["one/acc"] != alone["one/acc"]  # the answers are the same
+
+
+DRAWN = """
+output_type: generate_until
+doc_to_text: "{{question}}"
+doc_to_target: "fox"
+generation_kwargs: {until: [], max_gen_toks: 6, do_sample: true, temperature: 1.0, top_k: 0}
+repeats: 2
+metric_list:
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+"""
+
+
+def test_sampled_answers_to_different_prompts_do_not_share_their_luck(write_task, tiny, drain, tmp_path):
+    path = str(write_task("drawn", DRAWN, QUESTIONS))
+
+    def run(output, **settings):
+        _events, cells = drain(grid.run([str(tiny("llama"))], [path], EvalSettings(**settings), tmp_path / output))
+        return [row["resps"][0] for row in results.raw_samples(cells[0].run, "drawn")]
+
+    answers = run("a")
+    assert run("b") == answers != run("c", torch_seed=5)
+    assert all(len(set(pair)) == 2 for pair in answers)
+    model = SimpleNamespace(seed=7)
+    asked = [harness.CheckpointLM.answer_request(model, ids, (("temperature", 1.0),), 1) for ids in ((1, 2), (1, 3), (2,))]
+    assert len({one.seed for one in asked}) == 3
+    assert {one.repeat for one in asked} == {1}
+    sure = harness.CheckpointLM.answer_request(model, (1, 2), (("temperature", 0.0),), 1)
+    assert (sure.seed, sure.repeat) == (0, 0)
+
+
+def test_a_task_file_may_name_a_data_set(tiny, drain, tmp_path, monkeypatch):
+    """A folder stands for the Hub's data set: the library reads both in the same way."""
+    folder = tmp_path / "some-owner" / "some_data"
+    folder.mkdir(parents=True)
+    data = "".join(json.dumps(row) + "\n" for row in QUESTIONS)
+    (folder / "test.jsonl").write_text(data, encoding="utf-8")
+    task = tmp_path / "named.yaml"
+    head = "task: named\ndataset_path: some-owner/some_data\ntest_split: test\n"
+    task.write_text(head + "dataset_kwargs: {trust_remote_code: true}" + CHOICES, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    _events, cells = drain(grid.run([str(tiny("llama"))], [str(task)], EvalSettings(), tmp_path / "run"))
+    assert [(cell.metric, cell.n, cell.state) for cell in cells] == [("acc", 6, "done"), ("acc_norm", 6, "done")]
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(needed, "online", lambda: False)
+    _events, (cell,) = drain(grid.run([str(tiny("llama"))], [str(task)], EvalSettings(), tmp_path / "other"))
+    assert "some-owner/some_data" in cell.signature
+    assert "not on this machine" in cell.signature
+
+
+@pytest.mark.parametrize("name", ["pandas", "sql", "webdataset", "generator", "../up", "/etc/passwd", "https://a.b/c", "hf://x/y"])
+def test_readers_and_places_are_no_data_sets(tmp_path, name):
+    task = tmp_path / "odd.yaml"
+    task.write_text(f"task: odd\ndataset_path: {name}\ntest_split: test" + CHOICES, encoding="utf-8")
+    with pytest.raises(UserError, match="dataset_path must be"):
+        yaml_tasks.load(task)
