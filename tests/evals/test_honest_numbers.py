@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from evals import comparing, decoding, explaining, grid, harness, known, needed, results, scores, stats, yaml_tasks
+from evals.identity import identity
 from evals.metrics._spec import pool_ratio
 from evals.options import EvalSettings
 from models import devices
@@ -286,3 +287,18 @@ def test_readers_and_places_are_no_data_sets(tmp_path, name):
     task.write_text(f"task: odd\ndataset_path: {name}\ntest_split: test" + CHOICES, encoding="utf-8")
     with pytest.raises(UserError, match="dataset_path must be"):
         yaml_tasks.load(task)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "sentencepiece.bpe.model", "source.spm"])
+def test_every_file_of_a_tokenizer_is_part_of_what_answers_depend_on(tiny, tmp_path, name):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny("llama"), folder)
+    opened = SimpleNamespace(
+        folder=str(folder), path=str(folder), dtype="float32", quantize="", device="cpu", chat_template="x"
+    )  # fmt: skip
+    before = finish(identity(opened))
+    assert finish(identity(opened)) == before
+    (folder / name).write_bytes((folder / name).read_bytes() + b" " if (folder / name).is_file() else b" ")
+    after = finish(identity(opened))
+    assert after.tokenizer != before.tokenizer
+    assert after.weights == before.weights
