@@ -34,7 +34,9 @@ def set_torch_state(tensors: Mapping[str, Any]) -> None:
 
     torch.set_rng_state(tensors["torch"])
     if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([tensors[name] for name in sorted(tensors) if name.startswith("cuda")])
+        for number in range(torch.cuda.device_count()):  # a machine with fewer cards may go on
+            if (name := f"cuda{number}") in tensors:
+                torch.cuda.set_rng_state(tensors[name], number)
 
 
 def random_state() -> tuple[dict[str, Any], dict[str, Any]]:
