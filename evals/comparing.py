@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from evals import paired, stats
+from evals import paired, replicates, stats
+from evals.replicates import Replicates
 from evals.scores import Scored
 from models.records.scores import Cell, Comparison
 
@@ -25,6 +26,8 @@ class Table:
     scored: Scored
     hashes: tuple[str, ...]
     categories: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    replicates: Replicates | None = None
+    """Scores of drawn corpora, of a metric whose items have no scores of their own; ``scored`` is empty then."""
 
 
 def paired_rows(a: Table, b: Table) -> tuple[Scored, Scored]:
@@ -55,6 +58,9 @@ def difference(a: Table, b: Table, test: str = "bootstrap") -> tuple[paired.Outc
 
     ``test`` is that of corpus scores: ``bootstrap`` or ``randomisation``.
     """
+    if a.replicates is not None and b.replicates is not None:
+        drawn = replicates.difference((a.cell, a.replicates), (b.cell, b.replicates))
+        return None if drawn is None else (drawn, None)
     left, right = paired_rows(a, b)
     if not left.ids:
         return None
