@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -74,17 +75,21 @@ def compare_tables(pairs: Sequence[tuple[Table, Table]], test: str = "bootstrap"
     """Return one comparison per pair (a, b), p adjusted by Holm over all of them, and the verdict."""
     found = [(a, b, one) for a, b in pairs if (one := difference(a, b, test)) is not None]
     adjusted = stats.holm([outcome.found.p for _a, _b, (outcome, _flips) in found])
-    return [_row(a, b, outcome, flips, p) for (a, b, (outcome, flips)), p in zip(found, adjusted, strict=True)]
+    n_tests = sum(not math.isnan(p) for p in adjusted)
+    return [_row(a, b, outcome, flips, (p, n_tests)) for (a, b, (outcome, flips)), p in zip(found, adjusted, strict=True)]
 
 
-def _row(a: Table, b: Table, outcome: paired.Outcome, flips: stats.Flips | None, p_adjusted: float) -> Comparison:
+def _row(a: Table, b: Table, outcome: paired.Outcome, flips: stats.Flips | None, adjusted: tuple[float, int]) -> Comparison:
+    """Return a comparison; ``adjusted``: its p after the correction, and how many comparisons that was for."""
+    p_adjusted, n_tests = adjusted
     result, cell = outcome.found, a.cell
     verdict = paired.verdict(result, p_adjusted, cell.direction)
-    needed = paired.needed(result.value, outcome.error, result.n) if verdict == "unclear" else 0
+    needed = paired.needed(result.value, outcome.error, result.n, n_tests=n_tests) if verdict == "unclear" else 0
     row = Comparison(
         benchmark=cell.benchmark, metric=cell.metric, a=cell.checkpoint, b=b.cell.checkpoint, difference=result.value,
         low=result.low, high=result.high, p_adjusted=p_adjusted, n=result.n, p=result.p, test=outcome.test,
-        detectable=paired.detectable(outcome.error), n_needed=max(needed, result.n + 1) if needed else 0, verdict=verdict,
+        detectable=paired.detectable(outcome.error, n_tests=n_tests), n_needed=max(needed, result.n + 1) if needed else 0,
+        verdict=verdict,
     )  # fmt: skip
     if flips is None:
         return row

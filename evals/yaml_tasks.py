@@ -78,6 +78,7 @@ def load(path: Path, allow_code: bool = False, overrides: Mapping[str, Any] | No
     Raises:
         UserError: If it asks for code that was not allowed, or is not a task of data on this machine.
     """
+    from jinja2 import TemplateError
     from lm_eval.api.task import ConfigurableTask
 
     sandbox_templates()
@@ -94,8 +95,9 @@ def load(path: Path, allow_code: bool = False, overrides: Mapping[str, Any] | No
     kind = config.pop("class", None) or ConfigurableTask
     try:
         return kind(config=config)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise wrong(path, f"{type(error).__name__}: {str(error)[:200]}") from error
+    except (KeyError, TypeError, ValueError, IndexError, TemplateError) as error:
+        why = _("its settings and its first row do not fit: {kind}: {reason}")
+        raise wrong(path, why.format(kind=type(error).__name__, reason=str(error)[:200].rstrip("."))) from error
     except OSError as error:
         raise not_loaded(path.name, error) from error
 

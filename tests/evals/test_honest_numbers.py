@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from evals import comparing, decoding, explaining, grid, harness, known, needed, results, scores, stats, yaml_tasks
+from evals import comparing, decoding, explaining, files, grid, harness, known, needed, results, scores, stats, yaml_tasks
+from evals.identity import identity
 from evals.metrics._spec import pool_ratio
 from evals.options import EvalSettings
 from models import devices
@@ -286,3 +287,41 @@ def test_readers_and_places_are_no_data_sets(tmp_path, name):
     task.write_text(f"task: odd\ndataset_path: {name}\ntest_split: test" + CHOICES, encoding="utf-8")
     with pytest.raises(UserError, match="dataset_path must be"):
         yaml_tasks.load(task)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "sentencepiece.bpe.model", "source.spm"])
+def test_every_file_of_a_tokenizer_is_part_of_what_answers_depend_on(tiny, tmp_path, name):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny("llama"), folder)
+    opened = SimpleNamespace(
+        folder=str(folder), path=str(folder), dtype="float32", quantize="", device="cpu", chat_template="x"
+    )  # fmt: skip
+    before = finish(identity(opened))
+    assert finish(identity(opened)) == before
+    (folder / name).write_bytes((folder / name).read_bytes() + b" " if (folder / name).is_file() else b" ")
+    after = finish(identity(opened))
+    assert after.tokenizer != before.tokenizer
+    assert after.weights == before.weights
+
+
+def test_names_that_no_file_system_takes(write_task, tiny, drain, tmp_path):
+    names = ["t" * 300, "t" * 299 + "u", "名" * 100]
+    for number, name in enumerate(names):
+        path = write_task(f"file{number}", CHOICES, QUESTIONS)
+        path.write_text(path.read_text("utf-8").replace(f"task: file{number}", f"task: {name}"), encoding="utf-8")
+    tasks = [str(tmp_path / f"file{number}.yaml") for number in range(len(names))]
+    _events, cells = drain(grid.run([str(tiny("llama"))], tasks, EvalSettings(), tmp_path / "run"))
+    assert {cell.state for cell in cells} == {"done"}
+    assert [cell.benchmark for cell in cells if cell.metric == "acc"] == names
+    assert {len(results.samples(cell.run, cell.benchmark)) for cell in cells} == {len(QUESTIONS)}
+    assert files.sanitised("a/b:c") == "a__b__c"
+    assert len({files.sanitised(name) for name in names}) == 3
+
+
+def test_a_column_that_is_lacking_is_named(write_task, tiny, drain, tmp_path):
+    rows = [{key: value for key, value in row.items() if key != "gold"} for row in QUESTIONS]
+    path = str(write_task("mc", CHOICES, rows))
+    events, (cell,) = drain(grid.run([str(tiny("llama"))], [path], EvalSettings(), tmp_path / "run"))
+    assert "'gold' is undefined" in cell.signature
+    assert "first row" in cell.signature
+    assert not any("Traceback" in text for text in notes(events))
