@@ -256,12 +256,45 @@ def no_question(view: Any) -> None:
     view.page("question").redraw()
 
 
+TRIALS: dict[str, Any] = {
+    "cutoff_runs": answers.cutoff_runs(), "jobs": (), "cutoff_places": lambda want: answers.cutoff_places(want.params),
+}  # fmt: skip
+
+
+def cutoff(view: Any, **more: Any) -> Any:
+    view.show_page("cutoff")
+    shown = view.page("cutoff")
+    shown.set_columns(COLUMNS)
+    answer_all(shown, TRIALS | more)
+    return shown
+
+
+def cutoff_form(view: Any) -> None:
+    cutoff(view).start.setChecked(True)
+    answer_all(view.page("cutoff"), TRIALS)
+
+
+def cutoff_without_world(view: Any) -> None:
+    shown = cutoff(view, cutoff_runs=())
+    shown.set_columns(COLUMNS[:1])
+    shown.start.setChecked(True)
+    answer_all(shown, TRIALS | {"cutoff_runs": ()})
+
+
+def cutoff_running(view: Any) -> None:
+    one = Job("c", "/runs/c", "cutoff", "Cutoff of ppo", "running", 0.4, 1, "adapter: step 40", 0.0, 30.0, ("triptych", "cutoff"))
+    cutoff(view, jobs=(one,))
+
+
 HALLUCINATION = {
     "empty": lambda view: answer_all(view.page("runs"), RUNS | {"hallucination_runs": ()}),
     "reading": lambda view: view.page("runs").redraw(),
     "unread": unread_runs, "run": to_be_asked, "running": under_way, "finished": asked,
     "kinds": lambda view: asked(view, 1), "curves": lambda view: asked(view, 2), "scores": lambda view: asked(view, 3),
     "failed": lambda view: asked(view, hallucination_runs=a_run(True)).grid.scrollToBottom(),
+    "cutoff": lambda view: cutoff(view).grid.clicked.emit(view.page("cutoff").grid.rows.index(3, 0)), "cutoff_form": cutoff_form,
+    "cutoff_empty": lambda view: cutoff(view, cutoff_runs=()), "cutoff_no_world": cutoff_without_world,
+    "cutoff_running": cutoff_running,
     "no_question": no_question, "streaming": streaming, "answered": answered, "refused": refused,
 }  # fmt: skip
 
