@@ -25,17 +25,17 @@ TARGET = Path(__file__).with_name("bench.json")
 
 
 def measure(wanted: list[str]) -> Iterator[Row]:
-    """Run ``rows()`` of every module whose name starts with p and a digit."""
-    for info in sorted(pkgutil.iter_modules(tests.bench.__path__), key=lambda item: item.name):
-        if not (info.name[0] == "p" and info.name[1:2].isdigit()) or (wanted and info.name.split("_")[0] not in wanted):
-            continue
-        module = importlib.import_module(f"tests.bench.{info.name}")
+    """Run ``rows()`` of every module whose name starts with p and a digit, or of those wanted, in their order."""
+    every = sorted(info.name for info in pkgutil.iter_modules(tests.bench.__path__))
+    names = [name for name in every if name[0] == "p" and name[1:2].isdigit()]
+    for name in [name for section in wanted for name in names if name.split("_")[0] == section] if wanted else names:
+        module = importlib.import_module(f"tests.bench.{name}")
         try:
             for row in module.rows():
                 show(row)
                 yield row
         except Exception:  # noqa: BLE001 - one broken measurement does not hide the others
-            print(f"{info.name} broke off:\n{traceback.format_exc()}", flush=True)
+            print(f"{name} broke off:\n{traceback.format_exc()}", flush=True)
 
 
 def options() -> argparse.Namespace:
