@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from evals import paired, stats
+from evals.metrics._spec import pool_ratio
 from evals.scores import Scored
 from models.records.scores import Cell, Comparison
 
@@ -18,20 +19,51 @@ from models.records.scores import Cell, Comparison
 class Table:
     """A cell with the items behind it.
 
-    ``hashes`` are of what the items hold: it tells which are the same; ``categories``: item → field → value.
+    ``hashes`` are of what the items hold: it tells which are the same; ``categories``: item → field → value. A group has the
+    tables of its tasks as ``parts``; ``even``: whether each task counts alike, rather than each item.
     """
 
     cell: Cell
     scored: Scored
     hashes: tuple[str, ...]
     categories: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    parts: Mapping[str, Table] = field(default_factory=dict)
+    even: bool = False
 
 
 def paired_rows(a: Table, b: Table) -> tuple[Scored, Scored]:
     """Return the items that both have, in a's order: the same content, whatever their place in the files."""
+    if a.parts:
+        return _paired_parts(a, b)
     places = {key: place for place, key in enumerate(_keys(b))}
     both = [(place, places[key]) for place, key in enumerate(_keys(a)) if key in places]
     return _take(a.scored, [place for place, _other in both]), _take(b.scored, [other for _place, other in both])
+
+
+def _paired_parts(a: Table, b: Table) -> tuple[Scored, Scored]:
+    """Return the items that both have of the tasks that both have; the same weights on either side."""
+    found = {name: paired_rows(part, b.parts[name]) for name, part in a.parts.items() if name in b.parts}
+    left, right = ({name: pair[side] for name, pair in found.items()} for side in (0, 1))
+    return united(left, a.even), united(right, a.even)
+
+
+def united(parts: Mapping[str, Scored], even: bool) -> Scored:
+    """Return the items of several tasks, whose scores are means, as those of one.
+
+    Args:
+        parts: Task → its items.
+        even: Whether the mean is to be that of the tasks' means: then an item of task t is multiplied by n / (k · n_t), n being
+            the number of all items and k that of the tasks.
+    """
+    kept = {name: part for name, part in parts.items() if part.ids}
+    n, made = sum(len(part.ids) for part in kept.values()), []
+    for part in kept.values():
+        made.append(part.statistics[:, 0] * (n / (len(kept) * len(part.ids)) if even else 1.0))
+    values = np.concatenate(made) if made else np.empty(0)
+    ids = tuple(f"{name}/{item}" for name, part in kept.items() for item in part.ids)
+    named = [(name, one) for name, part in kept.items() for one in part.clusters or [""] * len(part.ids)]
+    clusters = tuple(f"{name}/{one}" if one else "" for name, one in named) if any(one for _name, one in named) else None
+    return Scored(ids, np.stack([values, np.ones(n)], axis=1), clusters, pool_ratio, True)
 
 
 def _keys(table: Table) -> Iterator[tuple[str, int]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evals import files, foreign, index, scores, tasks
+from evals import files, foreign, groups, index, scores, tasks
 from evals.comparing import Table, compare_tables, difference
 from evals.metrics import chrf
 from evals.metrics._spec import unlogged
@@ -264,15 +264,26 @@ def _score(row: Mapping[str, Any], ours: Any) -> float:
 
 
 def table(cell: Cell) -> Table | None:
-    """Return the per-item scores behind a cell; None if its samples are gone or cannot be pooled."""
+    """Return the per-item scores behind a cell, of a group those of its tasks; None if they are gone or cannot be pooled."""
     metric, _comma, chosen = cell.metric.partition(",")
     rows = [row for row in raw_samples(cell.run, cell.benchmark) if row.get("filter", "none") == (chosen or "none")]
-    found = scores.scored(rows, metric, tasks.benchmarks().get(cell.benchmark), cell.value) if rows else None
-    if found is None or cell.state != "done":
+    if cell.state != "done":
+        return None
+    if not rows:
+        return _table_of_group(cell)
+    found = scores.scored(rows, metric, tasks.benchmarks().get(cell.benchmark), cell.value)
+    if found is None:
         return None
     chosen_rows = [row for row in rows if metric in row]
     hashes = tuple(str(row.get("doc_hash", "")) for row in chosen_rows)
     return Table(cell, found, hashes, scores.categories(chosen_rows))
+
+
+def _table_of_group(cell: Cell) -> Table | None:
+    subtasks = files.read_results(Path(cell.run)).get("group_subtasks") or {}
+    names = sorted(groups.leaves(cell.benchmark, subtasks) - {cell.benchmark})
+    parts = {name: table(replace(cell, benchmark=name, value=math.nan)) for name in names}
+    return groups.table(cell, {name: part for name, part in parts.items() if part is not None})
 
 
 def compare(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap") -> list[Comparison]:

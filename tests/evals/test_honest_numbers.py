@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from evals import comparing, decoding, explaining, files, grid, harness, known, needed, results, scores, stats, yaml_tasks
+from evals import comparing, decoding, explaining, files, grid, groups, harness, known, needed, results, scores, stats, yaml_tasks
 from evals.identity import identity
 from evals.metrics._spec import pool_ratio
 from evals.options import EvalSettings
@@ -325,3 +325,51 @@ def test_a_column_that_is_lacking_is_named(write_task, tiny, drain, tmp_path):
     assert "'gold' is undefined" in cell.signature
     assert "first row" in cell.signature
     assert not any("Traceback" in text for text in notes(events))
+
+
+@pytest.mark.parametrize("by_size", ["true", "false"])
+def test_a_group_is_compared_over_the_items_of_its_tasks(write_task, tiny, drain, tmp_path, by_size):
+    """One paired test of the whole, as of any task: of MMLU one wants to know more than its 57 subjects."""
+    write_task("one", CHOICES, QUESTIONS)
+    write_task("two", CHOICES, [{**row, "question": row["question"] + " now"} for row in QUESTIONS[:3]])
+    metric = f"aggregate_metric_list: [{{metric: acc, aggregation: mean, weight_by_size: {by_size}}}]\n"
+    (tmp_path / "both.yaml").write_text(f"group: both\ntask: [one, two]\n{metric}", encoding="utf-8")
+    paths = [str(tiny("llama", seed)) for seed in (0, 3)]
+    _events, cells = drain(grid.run(paths, ["both"], EvalSettings(include_path=str(tmp_path)), tmp_path / "run"))
+    value = {(cell.checkpoint, cell.benchmark): cell.value for cell in cells if cell.metric == "acc"}
+    a, b = dict.fromkeys(cell.checkpoint for cell in cells)
+    found = {row.benchmark: row for row in results.compare([tmp_path / "run"]) if row.metric == "acc"}
+    assert set(found) == {"one", "two", "both"}
+    assert found["both"].n == 9
+    assert found["both"].difference == pytest.approx(value[(b, "both")] - value[(a, "both")])
+    share = 2 / 3 if by_size == "true" else 1 / 2
+    means = [share * value[(name, "one")] + (1 - share) * value[(name, "two")] for name in (a, b)]
+    assert [value[(name, "both")] for name in (a, b)] == pytest.approx(means)
+    if by_size == "true":
+        assert found["both"].test == "McNemar"
+        assert found["both"].gained == found["one"].gained + found["two"].gained
+        assert ("task", "two", 3, found["two"].gained, found["two"].lost) in found["both"].by
+
+
+def test_weights_of_a_group_are_those_of_the_items_that_are_paired():
+    """With tasks of unlike length on either side, weights made before pairing would be a difference of their own."""
+
+    def part(n, value):
+        ids = tuple(map(str, range(n)))
+        cell = Cell("a", "sft", "t", "acc", 0.0, 0.0, 0.0, n, True)
+        statistics = np.stack([np.full(n, value), np.ones(n)], axis=1)
+        return comparing.Table(cell, scores.Scored(ids, statistics, None, pool_ratio, True), ids)
+
+    def group(first, second):
+        parts = {"one": part(first, 1.0), "two": part(second, 0.5)}
+        cell = Cell("a", "sft", "g", "acc", 0.75, 0.0, 0.0, first + second, True)
+        return groups.table(cell, parts)
+
+    a, b = group(4, 20), group(10, 20)
+    assert a.even
+    left, right = comparing.paired_rows(a, b)
+    assert len(left.ids) == 24
+    assert left.statistics[:, 0].mean() == pytest.approx(0.75)
+    assert np.array_equal(left.statistics, right.statistics)
+    assert groups.table(Cell("a", "sft", "g", "acc", 0.9, 0.0, 0.0, 24, True), a.parts) is None
+    assert groups.table(Cell("a", "sft", "g", "acc", 0.75, 0.0, 0.0, 0, True), {}) is None
