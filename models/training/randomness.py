@@ -33,7 +33,8 @@ def repeatable(device: str) -> None:
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it; it takes 24 MiB
     warnings.filterwarnings("ignore", message=".*deterministic")  # where there is no such kernel
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    more: Any = torch.utils.deterministic
+    more.fill_uninitialized_memory = False  # nothing here reads what it has not written
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
