@@ -124,6 +124,9 @@ def load(name: str) -> Metric:
     Raises:
         UserError: If it cannot be loaded.
     """
+    from models.quiet import hush
+
+    hush()
     import evaluate
 
     script = script_of(name)

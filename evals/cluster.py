@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from evals import endpoints, files, shards
+from evals import endpoints, files, needed, shards
 from evals.options import EvalSettings
 from evals.shards import Shard
 from models.errors import UserError
@@ -47,7 +47,7 @@ def run(
     """
     from evals import grid
 
-    output = Path(output).resolve()
+    output, benchmarks = Path(output).resolve(), needed.expanded(benchmarks, settings.include_path)
     with _cluster(address) as ray:
         yield from _shares(ray, checkpoints, benchmarks, settings, output)
     shards.unite(output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,9 @@ def evaluation(model: Any, planned: Plan, settings: EvalSettings, templated: boo
     import numpy as np
     import torch
 
-    given = gen_kwargs(settings)
-    for task in planned.tasks.values():
+    given, chosen = gen_kwargs(settings), settings.chosen()
+    for name, task in planned.tasks.items():
+        _check_items(task, name, chosen.get(name, ()))
         if given and task.get_config("output_type") == "generate_until":
             task.set_config(key="generation_kwargs", value=given, update=True)
         if settings.num_fewshot is not None and task.get_config("num_fewshot") != 0:
@@ -114,6 +115,21 @@ def evaluation(model: Any, planned: Plan, settings: EvalSettings, templated: boo
         return _evaluate(model, planned, settings, templated)
 
     return run
+
+
+def _check_items(task: Any, name: str, chosen: Sequence[int]) -> None:
+    """Refuse items that a task has not.
+
+    Raises:
+        UserError: With the number of items that it has.
+    """
+    n = len(task.eval_docs) if chosen else 0
+    if chosen and max(chosen) >= n:
+        raise UserError(
+            "eval.samples",
+            _("--samples names item {number} of {name}, which has {n}.").format(number=max(chosen), name=name, n=n),
+            _("Items are counted from 0."),
+        )
 
 
 def _evaluate(model: Any, planned: Plan, settings: EvalSettings, templated: bool) -> dict[str, Any]:

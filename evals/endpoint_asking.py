@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from evals.benchmark import Answer
-from evals.endpoints import KEY, Endpoint
+from evals.endpoints import KEY_NAME, Endpoint
 from models.errors import UserError
 from models.words import _
 
@@ -28,9 +27,9 @@ def asking(endpoint: Endpoint, scores: bool) -> Any:
     from lm_eval.api.registry import get_model
     from lm_eval.models import openai_completions as _registered  # noqa: F401 - fills the registry
 
-    if endpoint.api.startswith("openai-") and not os.environ.get(KEY):
-        raise UserError("endpoint.key", _("There is no key for {url}.").format(url=endpoint.url), _key_hint())
     given = dict(endpoint.given)
+    if (endpoint.api.startswith("openai-") or given.pop(KEY_NAME, "")) and not endpoint.key:
+        raise UserError("endpoint.key", _("There is no key for {url}.").format(url=endpoint.url), key_hint(endpoint))
     backend = str(given.pop("tokenizer_backend", "") or "")
     named = given.get("tokenizer")
     if not backend and not endpoint.chat:
@@ -42,17 +41,17 @@ def asking(endpoint: Endpoint, scores: bool) -> Any:
             _("Name its folder: --model-args tokenizer=FOLDER."),
         )
     given |= {"tokenizer_backend": backend} if backend else {}
-    given |= {"auth_token": os.environ.get(KEY)} if backend == "remote" and os.environ.get(KEY) else {}
+    given |= {"auth_token": endpoint.key} if backend == "remote" and endpoint.key else {}
     if endpoint.chat:
         given |= {"tokenizer_backend": None, "tokenized_requests": False}
     try:
-        kind = _telling(get_model(endpoint.api))
+        kind = _telling(get_model(endpoint.api), endpoint.key)
         return kind(model=endpoint.model, base_url=endpoint.url, batch_size=1 if endpoint.chat else endpoint.n_batch, **given)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(
             "endpoint.open",
-            _("{url} cannot be asked: {reason}.").format(url=endpoint.url, reason=_first(error)),
-            _("Check tokenizer=… of --model-args, and {name} in the environment.").format(name=KEY),
+            _("{url} cannot be asked: {reason}.").format(url=endpoint.url, reason=_first(error, endpoint)),
+            _("Check tokenizer=… of --model-args, and {name} in the environment.").format(name=endpoint.key_name),
         ) from error
 
 
@@ -60,13 +59,14 @@ def _tokenizes(endpoint: Endpoint) -> bool:
     """Return whether the server tells its tokenizer, as vLLM does."""
     from lm_eval.utils import check_remote_tokenizer_support
 
-    return bool(check_remote_tokenizer_support(endpoint.url, timeout=5, auth_token=os.environ.get(KEY) or None, max_retries=1))
+    return bool(check_remote_tokenizer_support(endpoint.url, timeout=5, auth_token=endpoint.key or None, max_retries=1))
 
 
-def _telling(kind: type[Any]) -> type[Any]:
-    """Return lm-eval's class with one thing added: an answer knows why it ended, and the server what it calls itself."""
+def _telling(kind: type[Any], key: str) -> type[Any]:
+    """Return lm-eval's class with its key, and an answer that knows why it ended, and the server what it calls itself."""
 
     class Telling(kind):  # type: ignore[misc]
+        api_key = key
         served: frozenset[str] = frozenset()
 
         def parse_generations(self, outputs: Any, **more: Any) -> list[Any]:
@@ -148,7 +148,7 @@ def problem(error: Exception, endpoint: Endpoint) -> UserError:
         )
     return UserError(
         "endpoint.answer",
-        _("{url} answers in a form that cannot be read: {reason}.").format(url=endpoint.url, reason=_first(error)),
+        _("{url} answers in a form that cannot be read: {reason}.").format(url=endpoint.url, reason=_first(error, endpoint)),
         _("Log-likelihoods need a completions endpoint that supports echo with logprobs."),
     )
 
@@ -157,25 +157,25 @@ def _refused(status: int, endpoint: Endpoint, error: Exception) -> UserError:
     """Return what an HTTP status means."""
     body = str(getattr(getattr(error, "response", None), "text", "") or "")
     hints = {
-        401: _key_hint(),
+        401: key_hint(endpoint),
         404: _("Check the address and the name of the model."),
         429: _("It asks for fewer requests at once: lower num_concurrent. Answers so far are kept."),
     }
     hint = hints.get(401 if status == 403 else status, _("Answers so far are kept; run the same command again."))
     what = _("{url} refuses with HTTP {status}").format(url=endpoint.url, status=status)
-    return UserError("endpoint.refused", f"{what}{': ' + _clean(body) if body.strip() else ''}.", hint)
+    return UserError("endpoint.refused", f"{what}{': ' + _clean(body, endpoint) if body.strip() else ''}.", hint)
 
 
-def _key_hint() -> str:
-    return _("Put the key into the environment: export {name}=…").format(name=KEY)
+def key_hint(endpoint: Endpoint) -> str:
+    """Return where the key belongs."""
+    return _("Put the key into the environment: export {name}=…").format(name=endpoint.key_name)
 
 
-def _first(error: BaseException) -> str:
-    return _clean(f"{type(error).__name__}: {error}")
+def _first(error: BaseException, endpoint: Endpoint) -> str:
+    return _clean(f"{type(error).__name__}: {error}", endpoint)
 
 
-def _clean(text: str) -> str:
+def _clean(text: str, endpoint: Endpoint) -> str:
     """Return the first words of a text, the key taken out."""
-    key = os.environ.get(KEY, "")
-    text = text.replace(key, "…") if len(key) > 3 else text
+    text = text.replace(endpoint.key, "…") if len(endpoint.key) > 3 else text
     return " ".join(text.split())[:200].rstrip(".")

@@ -18,10 +18,10 @@ from evals import endpoint_asking, shards
 from evals.answering import REPEAT_SEED
 from evals.benchmark import Answer, Likelihood
 from evals.endpoints import Endpoint
-from evals.harness import Missing
+from evals.harness import looked_up
 from evals.options import EvalSettings
 from evals.shards import Others
-from evals.store import ResponseStore, number, response_key, unnumber
+from evals.store import ResponseStore, number, unnumber
 from evals.tasks import Plan
 from models.errors import UserError
 from models.events import Progress, Work
@@ -56,7 +56,7 @@ class EndpointLM(LM):  # type: ignore[misc]
         super().__init__()
         self.endpoint, self.api, self.store, self.seed = endpoint, api, store, seed
         self.who = endpoint.identity()
-        self.keys: list[str] = []
+        self.keys: dict[str, list[str]] = {}
         self._texts: dict[str, Any] = {}
 
     @property
@@ -75,7 +75,7 @@ class EndpointLM(LM):  # type: ignore[misc]
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return (log-likelihood of the continuation, whether greedy decoding gives it) of each request."""
         made = [TextRequest("score", str(request.args[0]), str(request.args[1])) for request in requests]
-        values = zip(self._answers(made), made, strict=True)  # what is missing is asked for before anything is counted
+        values = zip(looked_up(self, made, requests), made, strict=True)  # what is missing is asked for before tokens are counted
         return [(Likelihood.of(unnumber(value[0]), self._n_tokens(one)), bool(value[1])) for value, one in values]
 
     def _n_tokens(self, one: TextRequest) -> int:
@@ -87,7 +87,7 @@ class EndpointLM(LM):  # type: ignore[misc]
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """Return the log-likelihood of each whole text, with its number of tokens."""
         made = [TextRequest("rolling", str(request.args[0])) for request in requests]
-        values = zip(self._answers(made), made, strict=True)
+        values = zip(looked_up(self, made, requests), made, strict=True)
         return [Likelihood.of(unnumber(value), len(self.api.tok_encode(one.context))) for value, one in values]
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
@@ -102,14 +102,7 @@ class EndpointLM(LM):  # type: ignore[misc]
             chance = (self.seed, seen[who]) if float(settings.get("temperature") or 0.0) > 0 else (0, 0)
             made.append(TextRequest("generate", text, "", json.dumps(settings, sort_keys=True), *chance))
             seen[who] += 1
-        return [Answer.of(value["text"], value["stop"]) for value in self._answers(made)]
-
-    def _answers(self, made: Sequence[TextRequest]) -> list[Any]:
-        keys = [response_key(self.who, request) for request in made]
-        self.keys += keys
-        if any(key not in self.store for key in keys):
-            raise Missing(dict(zip(keys, made, strict=True)))
-        return [self.store[key] for key in keys]
+        return [Answer.of(value["text"], value["stop"]) for value in looked_up(self, made, requests)]
 
     def answer(self, requests: Mapping[str, TextRequest], n_batch: int) -> Work[int]:
         """Ask for what is missing and keep it; returns how many answers came.

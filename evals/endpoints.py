@@ -1,12 +1,14 @@
 """A model that is only an OpenAI-compatible address: ``endpoint:URL#MODEL``, how it is written, and how it is asked.
 
-The key comes from the environment (``OPENAI_API_KEY``) and goes nowhere but into the request's header.
+The key comes from the environment (``OPENAI_API_KEY``, or the variable that ``api_key_env`` names) and goes nowhere but into the
+request's header.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,8 +37,11 @@ ANSWERS: Mapping[str, Any] = {
     "use_fast_tokenizer": True, "truncate": False,
 }  # fmt: skip
 """Settings of lm-eval's classes that change answers, with what they are if nothing is said: part of each answer's key."""
-WAYS = ("num_concurrent", "timeout", "max_retries", "verify_certificate", "ca_cert_path")
+KEY_NAME = "api_key_env"
+"""The setting that names the environment variable with the key; the key itself is none."""
+WAYS = ("num_concurrent", "timeout", "max_retries", "verify_certificate", "ca_cert_path", KEY_NAME)
 """Those that only say how the answer is fetched."""
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 SECRETS = ("api_key", "auth_token", "header", "token", "key", "password")
 
 
@@ -83,6 +88,16 @@ class Endpoint:
         """The folder beside which the items of a closed world are looked for: the tokenizer's."""
         folder = str(self.given.get("tokenizer") or "")
         return folder if Path(folder).is_dir() and folder else "/"
+
+    @property
+    def key_name(self) -> str:
+        """The environment variable that holds the key."""
+        return str(self.given.get(KEY_NAME) or KEY)
+
+    @property
+    def key(self) -> str:
+        """The key, empty if there is none."""
+        return os.environ.get(self.key_name, "")
 
     @property
     def timeout(self) -> int:
@@ -174,6 +189,8 @@ def arguments(text: str) -> dict[str, Any]:
                 _("The setting {name} of --model-args is not known here.").format(name=name),
                 _("Known are {names}.").format(names=", ".join(sorted([*ANSWERS, *WAYS]))),
             )
+    if KEY_NAME in found and not VARIABLE.fullmatch(str(found[KEY_NAME])):
+        raise _secret()  # perhaps the key itself
     return found
 
 

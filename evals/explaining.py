@@ -150,9 +150,9 @@ def _requests(model: Any, row: Mapping[str, Any], chat: bool) -> Iterator[Reques
         context, second = arguments.get("arg_0", ""), arguments.get("arg_1")
         prompt = harness.Rendered(context) if chat else context
         if isinstance(second, Mapping):
-            how = decoding.settings_of(second)
+            how = decoding.settings_of(second, model.generation)
             ids = tuple(model.tok_encode(prompt)) or (model.prefix_token_id,)
-            yield Request("generate", ids, (), how, *((0, 0) if decoding.is_sure(how) else (model.seed, 0)))
+            yield model.answer_request(ids, how)
         elif second is None:
             yield model.text_request(context)
         else:

@@ -29,6 +29,7 @@ class FileBenchmark:
         description: What the files hold and what is asked, one or two sentences.
         files: What each file is, such as ``("source", "reference")``; the last ones may be left out down to ``needed``.
         needed: How many files there must be at least.
+        likelihoods: Whether it asks how likely texts are, which not every endpoint can say.
         build: Files → a benchmark, or lm-eval tasks by name.
     """
 
@@ -38,6 +39,7 @@ class FileBenchmark:
     files: tuple[str, ...]
     build: Callable[[tuple[Path, ...]], Benchmark | Mapping[str, Any]]
     needed: int = 1
+    likelihoods: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -51,6 +53,16 @@ def build(name: str) -> Benchmark | Mapping[str, Any] | None:
 
     Raises:
         UserError: If there is no such family or file, or a file is not what the family needs.
+    """
+    found = parsed(name)
+    return found[0].build(found[1]) if found is not None else None
+
+
+def parsed(name: str) -> tuple[FileBenchmark, tuple[Path, ...]] | None:
+    """Return the family and the files of ``NAME@FILE...``, unread, or None if it is no such name.
+
+    Raises:
+        UserError: If there is no such family or file.
     """
     head, at, rest = name.partition("@")
     if not at:
@@ -72,7 +84,7 @@ def build(name: str) -> Benchmark | Mapping[str, Any] | None:
     for path in paths:
         if not path.is_file():
             raise UserError("data.missing", _("There is no data file {path}.").format(path=path), path=str(path))
-    return family.build(paths)
+    return family, paths
 
 
 def usage() -> list[str]:

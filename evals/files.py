@@ -6,6 +6,7 @@ relative to it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -21,11 +22,17 @@ from models.records.scores import Cell
 
 OURS = "triptych"
 """Our own key in a results file."""
+LONGEST = 140
+"""Bytes of a name in a file's name: a time, a kind and an ending come beside it, and file systems take 255."""
 
 
 def sanitised(name: str) -> str:
-    """Return a model's name as lm-eval makes a folder of it."""
-    return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", name)
+    """Return a model's or task's name as lm-eval makes a folder of it; one that no file system takes is cut, and told apart."""
+    made = re.sub(r"[\"<>:/|\\?*\[\]]+", "__", name)
+    whole = made.encode("utf-8", "surrogatepass")
+    if len(whole) <= LONGEST:
+        return made
+    return f"{whole[:LONGEST].decode('utf-8', 'ignore')}-{hashlib.sha256(whole).hexdigest()[:12]}"
 
 
 def stamp() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,28 @@ def run(
     output = Path(output)
     done: list[Cell] = []
     rows = named(checkpoints)
+    benchmarks = needed.expanded(benchmarks, settings.include_path)
     for row in rows:
         for name in benchmarks:
             yield Partial(replace(_blank(row, name, settings), state="queued"))
+    wrong = yield from _checked(benchmarks, settings)
     for place, row in enumerate(rows):
         yield Progress(place * len(benchmarks), len(rows) * len(benchmarks), row.name)
-        done += yield from _checkpoint(row, benchmarks, settings, output, shard)
+        done += yield from _checkpoint(row, {name: wrong.get(name) for name in benchmarks}, settings, output, shard)
     yield Progress(len(rows) * len(benchmarks), len(rows) * len(benchmarks), _("done"))
     return done
+
+
+def _checked(benchmarks: Sequence[str], settings: EvalSettings) -> Work[dict[str, UserError]]:
+    """Return what is wrong with which names or their data, said at once rather than at their turn in the night."""
+    wrong = {}
+    for name in benchmarks:
+        try:
+            needed.check(name, settings.include_path)
+        except UserError as error:
+            wrong[name] = error
+            yield Note(f"{name}: {error}", "error")
+    return wrong
 
 
 def _blank(row: CheckpointRef, name: str, settings: EvalSettings) -> Cell:
@@ -117,21 +131,24 @@ def _in_lineage(path: Path, read_lineage: Any) -> CheckpointRef | None:
 
 
 def _checkpoint(
-    row: CheckpointRef, benchmarks: Sequence[str], settings: EvalSettings, output: Path, shard: Shard | None
+    row: CheckpointRef, benchmarks: Mapping[str, UserError | None], settings: EvalSettings, output: Path, shard: Shard | None
 ) -> Work[list[Cell]]:
-    """Run all benchmarks of one checkpoint; it is opened when the first one needs it."""
+    """Run all benchmarks of one checkpoint, but those that are known to be wrong; it is opened when the first one needs it."""
     folder = output / files.sanitised(row.name)
     opened: OpenModel | Endpoint | None = None
     store: ResponseStore | Others | None = None
     done: list[Cell] = []
     try:
-        for name in benchmarks:
+        for name, wrong in benchmarks.items():
             base = _blank(row, name, settings)
+            if wrong is not None:
+                done.append(replace(base, state="failed", signature=str(wrong)))
+                yield Partial(done[-1])
+                continue
             yield Partial(replace(base, state="running"))
             try:
                 cells = yield from known.cells(row, name, settings, folder)
                 if cells is None:
-                    needed.check(name, settings.include_path)
                     if opened is None or store is None:
                         opened = yield from _open(row, settings)
                         store = ResponseStore(folder / FILE) if shard is None else shards.store_of(shard, output, row.name)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from evals import comparing
+from evals.comparing import Table
 from evals.scores import is_neutral
 from evals.stats import z_value
 from models.records.scores import Cell
@@ -67,3 +69,25 @@ def _pooled(blank: Cell, parts: Sequence[Cell]) -> Cell:
             signature = f"{blank.metric}|group:{how} mean of {len(parts)} tasks|interval:±{z:.2f} pooled SE"
             return replace(made, low=mean - half, high=mean + half, signature=signature)
     return replace(made, signature=f"{blank.metric}|group:{len(parts)} tasks")
+
+
+def table(cell: Cell, parts: Mapping[str, Table]) -> Table | None:
+    """Return a group's items, those of its tasks; None unless its score is a mean of all items, or of the tasks' means.
+
+    Args:
+        cell: The group's score.
+        parts: Task → its items.
+    """
+    if not parts or not all(part.scored.mean for part in parts.values()):
+        return None
+    items = {name: part.scored for name, part in parts.items()}
+    for even in (False, True):
+        found = comparing.united(items, even)
+        if len(found.ids) and math.isclose(float(found.statistics[:, 0].mean()), cell.value, rel_tol=1e-6, abs_tol=1e-9):
+            kinds = {
+                f"{name}/{item}": {"task": name, **part.categories.get(item, {})}
+                for name, part in parts.items()
+                for item in part.scored.ids
+            }
+            return Table(cell, found, (), kinds, parts, even)
+    return None

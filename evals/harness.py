@@ -39,6 +39,20 @@ class Missing(Exception):
         self.requests = requests
 
 
+def looked_up(model: Any, made: Sequence[Any], requests: Sequence[Any]) -> list[Any]:
+    """Return the answers to lm-eval's requests from a model's store, and note their keys under the tasks that asked.
+
+    Raises:
+        Missing: If some are not there.
+    """
+    keys = [response_key(model.who, one) for one in made]
+    for key, request in zip(keys, requests, strict=True):
+        model.keys.setdefault(str(request.task_name), []).append(key)
+    if any(key not in model.store for key in keys):
+        raise Missing(dict(zip(keys, made, strict=True)))
+    return [model.store[key] for key in keys]
+
+
 class Rendered(str):
     """A prompt that a chat template made: special tokens in it are meant.
 
@@ -91,12 +105,14 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         self.seed = seed
         self.template = template
         self.whole_text = whole_text
+        self.generation = decoding.own_settings(opened)
+        """The checkpoint's own generation settings."""
         self.n_without_system = 0
         """Prompts whose system message the template refused, so that it was left out (lm-eval's rule)."""
         self.tokenizer = opened.tokenizer
         self.backend = "seq2seq" if opened.kind == "encoder-decoder" else "causal"
-        self.keys: list[str] = []
-        """Response keys of everything asked, in order: what a score rests on."""
+        self.keys: dict[str, list[str]] = {}
+        """Task → response keys of all that it asked, in order: what its scores rest on."""
         self._rendered: dict[str, Rendered] = {}
         self._special: frozenset[str] = frozenset()
 
@@ -203,7 +219,7 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return (log-likelihood of the continuation, whether greedy decoding gives it) of each request."""
         made = [self.score_request(*request.args[:2]) for request in requests]
-        values = zip(self._answers(made), made, strict=True)
+        values = zip(looked_up(self, made, requests), made, strict=True)
         return [(Likelihood.of(unnumber(value[0]), len(one.continuation)), bool(value[1])) for value, one in values]
 
     def score_request(self, context: str, continuation: str) -> Request:
@@ -245,7 +261,7 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """Return the log-likelihood of each whole text, with its number of tokens."""
         if self.masked:
-            return self._masked_texts([request.args[0] for request in requests])
+            return self._masked_texts(requests)
         made = [self.text_request(request.args[0]) for request in requests]
         for place, one in enumerate(made):
             if len(one.continuation) < 3 and not self.tok_encode(requests[place].args[0], False):  # no more than BOS and EOS
@@ -255,7 +271,7 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
                     _("Correct the data of the task."),
                     row=place + 1,
                 )
-        values = self._answers(made)
+        values = looked_up(self, made, requests)
         return [Likelihood.of(unnumber(value), len(request.continuation)) for value, request in zip(values, made, strict=True)]
 
     def text_request(self, text: str) -> Request:
@@ -265,9 +281,9 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         ids = self.tok_encode(text, None if self.whole_text else False)
         return Request("rolling", (self.prefix_token_id,), tuple(ids))
 
-    def _masked_texts(self, texts: Sequence[str]) -> list[float]:
-        made = [self._masked_request("", text) for text in texts]
-        values = self._answers(made)
+    def _masked_texts(self, requests: Sequence[Any]) -> list[float]:
+        made = [self._masked_request("", request.args[0]) for request in requests]
+        values = looked_up(self, made, requests)
         return [Likelihood.of(unnumber(value[0]), len(one.continuation)) for value, one in zip(values, made, strict=True)]
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
@@ -283,12 +299,18 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         for request in requests:
             context, settings = request.args[:2]
             ids = tuple(self.tok_encode(context)) or (self.prefix_token_id,)
-            how = decoding.settings_of(settings)
+            how = decoding.settings_of(settings, self.generation)
             who = (request.task_name, request.doc_id, request.idx)
-            chance = (0, 0) if decoding.is_sure(how) else (self.seed, seen[who])
-            made.append(Request("generate", ids, (), how, *chance))
+            made.append(self.answer_request(ids, how, seen[who]))
             seen[who] += 1
-        return [Answer.of(value["text"], value["stop"]) for value in self._answers(made)]
+        return [Answer.of(value["text"], value["stop"]) for value in looked_up(self, made, requests)]
+
+    def answer_request(self, ids: Sequence[int], how: tuple[tuple[str, Any], ...], repeat: int = 0) -> Request:
+        """Return the request for an answer; sampled ones of different prompts draw from generators of their own."""
+        if decoding.is_sure(how):
+            return Request("generate", tuple(ids), (), how)
+        seed = int(digest(str(self.seed), repr(tuple(ids)))[:8], 16)
+        return Request("generate", tuple(ids), (), how, seed, repeat)
 
     def answer(self, requests: Mapping[str, Request], n_batch: int) -> Work[int]:
         """Answer what is missing and keep it; returns how many answers were computed."""
@@ -303,15 +325,9 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
             "half_precision": None if difference is None else asdict(difference),
             "chat_template_text": self.chat_template() if chat else "",
             "prompts_without_system": self.n_without_system,
+            "generation_settings_not_followed": decoding.written(decoding.not_done(self.generation)),
         }
 
     def config(self) -> dict[str, Any]:
         """Return what a results file of lm-eval says of the model."""
         return {"model": "triptych", "model_dtype": self.opened.dtype, "device": self.opened.device}
-
-    def _answers(self, made: Sequence[Request]) -> list[Any]:
-        keys = [response_key(self.who, request) for request in made]
-        self.keys += keys
-        if any(key not in self.store for key in keys):
-            raise Missing(dict(zip(keys, made, strict=True)))
-        return [self.store[key] for key in keys]

@@ -13,6 +13,8 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
     "merges.txt", "tokenizer.model", "spiece.model",
 )  # fmt: skip
+MORE_FILES = ("sentencepiece.bpe.model", "source.spm", "target.spm", "bpe.codes")
+"""Of families with names of their own; those that are there count."""
 SETTINGS_FILES = ("config.json", "generation_config.json", "adapter_config.json")
 """What weights mean, where an answer ends, and how strong an adapter is."""
 
@@ -33,12 +35,16 @@ def identity(opened: OpenModel) -> Work[Identity]:
     texts = asked if any((asked / name).is_file() for name in TOKENIZER_FILES) else folder
     return Identity(
         weights=digest(weights, *(_content(folder / name) + _content(asked / name) for name in SETTINGS_FILES)),
-        tokenizer=digest(*(_content(texts / name) for name in TOKENIZER_FILES)),
+        tokenizer=digest(*(_content(texts / name) for name in TOKENIZER_FILES), *_present(texts)),
         template=digest(opened.chat_template),
         dtype=opened.dtype,
         quantize=opened.quantize,
         device_kind=opened.device.split(":")[0],
     )
+
+
+def _present(folder: Path) -> list[str]:
+    return [name + _content(folder / name) for name in MORE_FILES if (folder / name).is_file()]
 
 
 def _content(path: Path) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evals import results, tasks
+from evals import results, scores, tasks
 from evals.item_query import Item
 from evals.metrics._spec import unlogged
 from models.events import Progress, Work
@@ -116,7 +116,7 @@ def _read(asked: Asked) -> Work[Table]:
     places: dict[str, dict[str, int]] = {}
     chosen = asked.metric.partition(",")[2] or "none"
     for name, run, task in asked.places:
-        own = places.setdefault(name, {})
+        own, names = places.setdefault(name, {}), scores.Names()
         ours = tasks.benchmarks().get(task)
         path = results.samples_file(run, task)
         size = path.stat().st_size if path is not None and path.is_file() else 0
@@ -126,7 +126,7 @@ def _read(asked: Asked) -> Work[Table]:
                 yield Progress(offset, size, _("reading items of {name}").format(name=name))
             if label.of(row) != chosen:
                 continue
-            sample = results.sample_of(row, ours, score_of(row, asked.metric))
+            sample = replace(results.sample_of(row, ours, score_of(row, asked.metric)), doc_id=names.of(row))
             own[sample.doc_id] = offset
             first = next(iter(joined.setdefault(sample.doc_id, {}).values()), None)
             if first is None:
@@ -147,9 +147,9 @@ def _read(asked: Asked) -> Work[Table]:
         first = next(iter(found.values()))
         outcomes = {name: outcome(sample, task, asked.up) for name, sample in found.items()}
         made.append(Item(doc_id, first.prompt[same:], first.target, found, outcomes, reference, fields[doc_id]))
-    names = [name for name, _run, _task in asked.places]
-    gained = tuple(sum(item.gained(name) for item in made) for name in names)
-    lost = tuple(sum(item.lost(name) for item in made) for name in names)
+    columns = [name for name, _run, _task in asked.places]
+    gained = tuple(sum(item.gained(name) for item in made) for name in columns)
+    lost = tuple(sum(item.lost(name) for item in made) for name in columns)
     known = frozenset(name for item in made for name in item.fields)
     return Table(made, places, {item.doc_id: item for item in made}, gained, lost, known)
 

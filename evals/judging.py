@@ -7,17 +7,35 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from evals import driving, endpoint_lm, fewshot, files, groups, guard, harness, known, pseudo, rescoring, scores, tasks, trained
+from evals import (
+    decoding,
+    driving,
+    endpoint_lm,
+    fewshot,
+    files,
+    groups,
+    guard,
+    harness,
+    known,
+    pseudo,
+    replicates,
+    rescoring,
+    scores,
+    tasks,
+    trained,
+)
 from evals.endpoints import Endpoint
 from evals.options import EvalSettings
-from evals.shards import Others
+from evals.shards import Others, kinds
 from evals.store import SCORER_REVISION, ResponseStore, score_key
-from models.events import Metrics, Partial, Progress, Saved, Work
+from models.events import Metrics, Note, Partial, Progress, Saved, Work
 from models.opened import OpenModel
 from models.records.scores import Cell
+from models.words import _
 
 LIVE_SECONDS = 1.0
 
@@ -62,7 +80,8 @@ def run(
         cells = [replace(cell, signature=cell.signature + pseudo.SIGNATURE) for cell in cells]
     overlaps = yield from trained.of_tasks(base.path, samples, planned.tasks)
     cells = trained.beside(cells, overlaps, results.get("group_subtasks") or {})
-    cells, samples = yield from rescoring.with_metrics(cells, samples, settings.metric)
+    cells, samples, drawn = yield from rescoring.with_metrics(cells, samples, settings.metric)
+    whole = _whole(results, samples, model.config(), settings, base)
     receipt = {
         "computed": computed,
         "seconds": time.time() - started,
@@ -72,10 +91,11 @@ def run(
         "settings": asdict(settings),
         "fingerprint": "" if isinstance(opened, Endpoint) else known.fingerprint(base, settings),
         "overlap": {name: trained.row(found) for name, found in overlaps.items()},
-        "score_keys": {f"{c.benchmark}/{c.metric}": score_key(model.keys, c.metric, SCORER_REVISION) for c in cells},
+        "score_keys": _score_keys(cells, model.keys, whole, planned),
         "cells": [files.cell_row(cell, folder) for cell in cells],
+        **({replicates.KEY: drawn} if any(drawn.values()) else {}),
     }
-    target = files.write_run(folder, _whole(results, samples, model.config(), settings, base) | {files.OURS: receipt}, samples)
+    target = files.write_run(folder, whole | {files.OURS: receipt}, samples)
     yield Saved(str(target))
     yield Metrics(0, {f"{cell.benchmark}/{cell.metric}": cell.value for cell in cells})
     return [replace(cell, run=str(target)) for cell in cells]
@@ -91,6 +111,10 @@ def _model(
     chat, template = driving.chat(planned, opened, settings)
     whole_text = planned.benchmark is None
     model = harness.CheckpointLM(opened, who, store, settings.torch_seed, template=template, whole_text=whole_text)
+    left = decoding.not_done(model.generation)
+    if left and "generate" in kinds(planned):
+        text = _("{name}: its generation settings {settings} are not followed here")
+        yield Note(text.format(name=Path(opened.path).name, settings=decoding.written(left)), "warning")
     return model, chat
 
 
@@ -174,7 +198,7 @@ def _whole(
         "random_seed": settings.seed,
         **{f"{kind}_seed": getattr(settings, f"{kind}_seed") for kind in ("numpy", "torch", "fewshot")},
     }
-    whole |= {"date": time.time(), "lm_eval_version": _version("lm-eval"), "transformers_version": _version("transformers")}
+    whole |= {"date": time.time(), "lm_eval_version": version("lm-eval"), "transformers_version": version("transformers")}
     whole |= {"model_source": "triptych", "model_name": base.checkpoint}
     whole |= {"system_instruction": settings.system_instruction or None}
     whole["model_name_sanitized"] = files.sanitised(base.checkpoint)
@@ -182,12 +206,27 @@ def _whole(
     return whole
 
 
+def _score_keys(
+    cells: Sequence[Cell], keys: Mapping[str, Sequence[str]], whole: Mapping[str, Any], planned: tasks.Plan
+) -> dict[str, str]:
+    """Return benchmark/metric → score key: the answers and items of its task (of a group: its tasks), and who scored them."""
+    subtasks, made = whole.get("group_subtasks") or {}, {}
+    for cell in cells:
+        members = sorted(groups.leaves(cell.benchmark, subtasks)) or [cell.benchmark]
+        rest = [key for name in members for key in (*keys.get(name, ()), whole["task_hashes"].get(name, ""))]
+        made[f"{cell.benchmark}/{cell.metric}"] = score_key(rest, cell.metric, _scorer(cell, planned))
+    return made
+
+
+def _scorer(cell: Cell, planned: tasks.Plan) -> str:
+    """Return what scored a cell: revisions of ours, or lm-eval's version as the convention has it."""
+    if planned.benchmark is None:
+        return f"{cell.signature} {SCORER_REVISION}"
+    name = cell.metric.removeprefix("pseudo_")
+    revision = next((one.metric.revision for one in planned.benchmark.measures if one.name == name), 0)
+    return f"{SCORER_REVISION}.{planned.benchmark.revision}.{revision}"
+
+
 def _task_hash(rows: Sequence[Mapping[str, Any]]) -> str:
     whole = "".join(row["doc_hash"] + row["prompt_hash"] + row["target_hash"] for row in rows)
     return hashlib.sha256(whole.encode("utf-8")).hexdigest()
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import version
-
-    return version(package)

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,29 @@ def fingerprint(base: Cell, settings: EvalSettings) -> str:
         benchmark.revision,
         [(m.name, m.metric.revision, m.better) for m in benchmark.measures],
         {**asdict(settings), "batch_size": ""},
+        [_held(place) for place in _named(settings)],
+        version("lm-eval"),
         benchmark.items(base.path),
         *map(_contents, _places(path)),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _named(settings: EvalSettings) -> Iterator[Any]:
+    """Yield what settings may name a file by: a template, the items to take, scripts of metrics."""
+    from evals import by_name
+
+    yield settings.apply_chat_template
+    yield settings.samples
+    yield from (by_name.script_of(name) for name in by_name.names_in(settings.metric))
+
+
+def _held(place: Any) -> str:
+    """Return the hash of the file that a setting names, empty where it names none: its content counts, not its name."""
+    try:
+        return _content(Path(place))[0] if isinstance(place, str | Path) and Path(place).is_file() else ""
+    except (OSError, ValueError):  # a long text is no path
+        return ""
 
 
 def _places(path: Path) -> list[Path]:
@@ -74,10 +94,20 @@ def cells(row: CheckpointRef, name: str, settings: EvalSettings, folder: Path) -
             continue
         base = Cell(row.name, row.stage, name, "", math.nan, math.nan, math.nan, 0, True, path=row.path)
         wanted = wanted or fingerprint(base, settings)
-        if ours.get("fingerprint") == wanted:
+        if ours.get("fingerprint") == wanted and _same_device(ours, settings):
             yield Note(_("{name} × {benchmark} is known already").format(name=row.name, benchmark=name))
             return [replace(files.cell_from(cell, file), path=row.path) for cell in ours["cells"]]
     return None
+
+
+def _same_device(ours: dict[str, Any], settings: EvalSettings) -> bool:
+    """Return whether ``auto`` means the kind of device that it meant then; torch is asked only where there may be another."""
+    from models import devices
+
+    kind = str((ours.get("identity") or {}).get("device_kind") or "cpu")
+    if settings.device != "auto" or (kind == "cpu" and not devices.may_have_gpu()):
+        return True
+    return devices.pick().split(":")[0] == kind
 
 
 def _ours(file: Path) -> dict[str, Any]:

@@ -6,17 +6,18 @@ this may take.
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from evals import yaml_tasks
+from evals import filed, tasks, yaml_tasks
 from evals.task_names import names_in
 from models.errors import UserError
 from models.words import _
@@ -26,15 +27,42 @@ SECONDS = 2.0
 BUILDERS = frozenset({"json", "csv", "text", "parquet", "arrow"})
 
 
+def expanded(names: Sequence[str], include_path: str = "") -> list[str]:
+    """Return names of benchmarks, none twice, those with ``*``, ``?`` or ``[`` replaced by the names that they match.
+
+    Patterns are lm-eval's: they match its tasks, groups and tags, those of ``include_path``, and our benchmarks.
+
+    Raises:
+        UserError: If a pattern matches nothing.
+    """
+    from evals import own_tasks
+
+    found: list[str] = []
+    for name in names:
+        if "@" in name or name.endswith((".yaml", ".yml")) or not set(name) & set("*?["):
+            found.append(name)
+            continue
+        own = own_tasks.names(Path(include_path)) if include_path else ()
+        matching = fnmatch.filter(sorted({*tasks.benchmarks(), *own, *index()}), name)
+        if not matching:
+            raise tasks.unknown(name)
+        found += matching
+    return list(dict.fromkeys(found))
+
+
 def check(name: str, include_path: str = "") -> None:
-    """Refuse a task of lm-eval's whose data is neither here nor to be had.
+    """Refuse a name that means nothing, and a task of lm-eval's whose data is neither here nor to be had.
 
     Raises:
         UserError: With the names of the missing data sets, and where to put them.
     """
-    if "@" in name or name.endswith((".yaml", ".yml")) or (include_path and yaml_tasks.find(name, include_path)):
+    if name in tasks.benchmarks() or filed.parsed(name) is not None:
         return
-    lacking = sorted({data for path in files_of(name) for data in [dataset(path)] if data and not is_here(data)})
+    own = yaml_tasks.find(name, include_path)
+    if own is None and name not in index() and not tasks.is_mentioned(name):
+        raise tasks.unknown(name)
+    paths = files_of(name) if own is None else own if isinstance(own, list) else [own]
+    lacking = sorted({data for path in paths for data in [dataset(path)] if data and not is_here(data)})
     if not lacking or online():
         return
     first = lacking[0]
@@ -94,7 +122,7 @@ def settings(path: Path, depth: int = 0) -> dict[str, Any]:
 
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError):
         return {}
     found = _value(node)
     if not isinstance(found, dict):

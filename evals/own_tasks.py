@@ -29,6 +29,14 @@ def find(name: str, folder: Path) -> Path | list[Path] | None:
     return tagged or None
 
 
+def names(folder: Path) -> Iterator[str]:
+    """Yield the tasks, groups and tags of a folder."""
+    for path in sorted(folder.rglob("*.y*ml")):
+        found = yaml_tasks.declared(path)
+        yield from (found[key] for key in ("task", "group") if key in found)
+        yield from found.get("tag", ())
+
+
 def load(found: Path | list[Path], folder: Path, allow_code: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return tasks and groups by name.
 

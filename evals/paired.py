@@ -133,15 +133,17 @@ def of_corpora(
     return Outcome(Interval(found.value, found.low, found.high, found.n, p), "approximate randomisation", error)
 
 
-def detectable(error: float, power: float = POWER) -> float:
+def detectable(error: float, power: float = POWER, n_tests: int = 1) -> float:
     """Return the smallest difference that these items would show at the 5 % level with the given power.
 
-    It is (1.960 + 0.842) times the standard error of the difference; NaN where that is not known.
+    It is (1.960 + 0.842) times the standard error of the difference; NaN where that is not known. Among several comparisons
+    1.960 is the quantile of 5 % over their number, the first step of Holm's correction, by which verdicts are given.
     """
-    return (stats.z_value() + NormalDist().inv_cdf(power)) * error if math.isfinite(error) else math.nan
+    level = 1 - (1 - stats.LEVEL) / max(n_tests, 1)
+    return (stats.z_value(level) + NormalDist().inv_cdf(power)) * error if math.isfinite(error) else math.nan
 
 
-def needed(difference: float, error: float, n: int, power: float = POWER) -> int:
+def needed(difference: float, error: float, n: int, power: float = POWER, n_tests: int = 1) -> int:
     """Return how many items like these would show a difference of this size; 0 where that cannot be said.
 
     Args:
@@ -149,8 +151,9 @@ def needed(difference: float, error: float, n: int, power: float = POWER) -> int
         error: Its standard error with n items, which falls with the root of n.
         n: Items.
         power: Probability of showing it.
+        n_tests: Comparisons that are made together.
     """
-    least = detectable(error, power)
+    least = detectable(error, power, n_tests)
     if not (math.isfinite(difference) and abs(difference) > 0 and math.isfinite(least) and least > 0):
         return 0
     many = n * (least / abs(difference)) ** 2

@@ -110,15 +110,21 @@ def _masked(opened: OpenModel, request: Request) -> tuple[float, bool]:
 def _generated(opened: OpenModel, request: Request) -> dict[str, Any]:
     import torch
 
+    from models.chain import parse
+    from models.prompts import start_id
+
     how = dict(request.decoding)
-    if how["temperature"] != 0.0 or how.get("chain"):
+    if how["temperature"] != 0.0:
         return {}
+    stages = {stage.name: stage.value for stage in parse(how.get("chain", ""))}  # those that cut off leave the best token
+    more: dict[str, Any] = {"decoder_start_token_id": start_id(opened)} if opened.kind == "encoder-decoder" else {}
     cut = truncated(opened, request)
     ids = torch.tensor([list(request.context)[cut:]], device=opened.device)
     with torch.no_grad():
         made = opened.model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1,
             max_new_tokens=int(how["max_new_tokens"]), pad_token_id=opened.tokenizer.pad_token_id,
+            repetition_penalty=stages.get("repetition_penalty", 1.0), **more,
         )[0].tolist()  # fmt: skip
     new = made[1:] if opened.kind == "encoder-decoder" else made[ids.shape[1] :]
     text = str(opened.tokenizer.decode(new, skip_special_tokens=True))

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from evals import files, foreign, index, scores, tasks
+from evals import by_name, files, foreign, groups, index, replicates, scores, tasks
 from evals.comparing import Table, difference
 from evals.comparing import comparing as comparing_tables
 from evals.metrics import chrf
 from evals.metrics._spec import unlogged
+from evals.sample_rows import kept, lines, reading
 from evals.stats import Flips
 from models.errors import UserError
-from models.events import Progress, Work, finish
+from models.events import Work, finish
 from models.places import bundled_root, cache_folder
 from models.records.scores import Cell, Comparison, Sample
 from models.words import _
@@ -30,9 +30,7 @@ STAGES = ("pretrain", "sft", "reward", "rlhf", "dpo", "other")
 ALIVE_SECONDS = 30.0
 """A journal that was written less than this ago belongs to a run that is still going on."""
 Key = tuple[str, str, str]
-READ_AT_ONCE, KEPT_FILES, KEPT_ROWS = 1000, 16, 300_000
-_rows: OrderedDict[tuple[str, int, int], tuple[dict[str, Any], ...]] = OrderedDict()
-"""Samples files that were read lately: name, time and size → rows."""
+
 
 
 def cells(paths: Sequence[Path]) -> list[Cell]:
@@ -114,7 +112,7 @@ def _is_evaluation(folder: Path) -> bool:
 def _from_journal(journal: Path) -> Iterator[Cell]:
     last: dict[tuple[str, str], Cell] = {}
     alive = time.time() - journal.stat().st_mtime < ALIVE_SECONDS
-    for row in _lines(journal):
+    for row in lines(journal):
         if row.get("event") == "ended":
             alive = False
         if row.get("event") == "started":
@@ -133,23 +131,6 @@ def _from_journal(journal: Path) -> Iterator[Cell]:
             yield cell
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the mappings of a file of JSON lines; a last line that is not whole yet is left for later."""
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    row = json.loads(line.decode("utf-8", "surrogatepass"))
-                except ValueError:
-                    continue
-                if isinstance(row, dict):
-                    yield row
-    except OSError:
-        return
-
-
 def raw_samples(run: str, benchmark: str) -> list[dict[str, Any]]:
     """Return the logged items of one task of one run, as lm-eval's samples file has them.
 
@@ -158,7 +139,7 @@ def raw_samples(run: str, benchmark: str) -> list[dict[str, Any]]:
         benchmark: The task.
     """
     path = samples_file(run, benchmark)
-    rows = _kept(path) if path is not None else []
+    rows = kept(path) if path is not None else []
     label = labels(run, benchmark) if any("filter" not in row for row in rows) else None
     return rows if label is None else [{**row, "filter": label.of(row)} for row in rows]
 
@@ -177,30 +158,6 @@ def samples_file(run: str, benchmark: str) -> Path | None:
     return foreign.samples_path(path, benchmark)
 
 
-def _kept(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a samples file, from memory if it is as it was."""
-    return list(finish(reading(path)))
-
-
-def reading(path: Path | None) -> Work[tuple[dict[str, Any], ...]]:
-    """Read the rows of a samples file and keep them in memory while it stays as it is, telling how far that is."""
-    if path is None or not path.is_file():
-        return ()
-    stat = path.stat()
-    key = (str(path), stat.st_mtime_ns, stat.st_size)
-    if key not in _rows:
-        rows = []
-        for number, row in enumerate(_lines(path)):
-            if number % READ_AT_ONCE == 0:
-                yield Progress(number, 0, _("reading items"))
-            rows.append(row)
-        _rows[key] = tuple(rows)
-    _rows.move_to_end(key)
-    while len(_rows) > KEPT_FILES or (len(_rows) > 1 and sum(map(len, _rows.values())) > KEPT_ROWS):
-        _rows.popitem(last=False)
-    return _rows[key]
-
-
 def samples(run: str, benchmark: str, checkpoint: str = "") -> list[Sample]:
     """Return the items of one benchmark as one checkpoint answered them, in the benchmark's order.
 
@@ -213,7 +170,8 @@ def samples(run: str, benchmark: str, checkpoint: str = "") -> list[Sample]:
     if path.is_dir() and checkpoint and (path / files.sanitised(checkpoint)).is_dir():
         path = path / files.sanitised(checkpoint)
     ours = tasks.benchmarks().get(benchmark)
-    return [sample_of(row, ours) for row in raw_samples(str(path), benchmark)]
+    names = scores.Names()
+    return [replace(sample_of(row, ours), doc_id=names.of(row)) for row in raw_samples(str(path), benchmark)]
 
 
 def sample_of(row: Mapping[str, Any], ours: Any, score: float | None = None) -> Sample:
@@ -285,15 +243,27 @@ def _score(row: Mapping[str, Any], ours: Any) -> float:
 
 
 def table(cell: Cell) -> Table | None:
-    """Return the per-item scores behind a cell; None if its samples are gone or cannot be pooled."""
+    """Return the per-item scores behind a cell, of a group those of its tasks; None if they are gone or cannot be pooled."""
     metric, _comma, chosen = cell.metric.partition(",")
     rows = [row for row in raw_samples(cell.run, cell.benchmark) if row.get("filter", "none") == (chosen or "none")]
-    found = scores.scored(rows, metric, tasks.benchmarks().get(cell.benchmark), cell.value) if rows else None
-    if found is None or cell.state != "done":
+    if cell.state != "done":
         return None
+    if not rows:
+        return _table_of_group(cell)
+    found = scores.scored(rows, metric, tasks.benchmarks().get(cell.benchmark), cell.value)
+    if found is None:
+        drawn = replicates.read(cell)
+        return Table(cell, scores.NO_ITEMS, (), replicates=drawn) if drawn is not None else None
     chosen_rows = [row for row in rows if metric in row]
     hashes = tuple(str(row.get("doc_hash", "")) for row in chosen_rows)
     return Table(cell, found, hashes, scores.categories(chosen_rows))
+
+
+def _table_of_group(cell: Cell) -> Table | None:
+    subtasks = files.read_results(Path(cell.run)).get("group_subtasks") or {}
+    names = sorted(groups.leaves(cell.benchmark, subtasks) - {cell.benchmark})
+    parts = {name: table(replace(cell, benchmark=name, value=math.nan)) for name in names}
+    return groups.table(cell, {name: part for name, part in parts.items() if part is not None})
 
 
 def compare(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap") -> list[Comparison]:
@@ -325,6 +295,29 @@ def comparing(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap"
     first = baseline or names[0]
     pairs = [(first, name) for name in names if name != first]
     return (yield from _comparing_pairs(found, pairs, test))
+
+
+def not_compared(paths: Sequence[Path], found: Sequence[Comparison], baseline: str = "") -> list[str]:
+    """Return a sentence for each score by a metric of the library evaluate that has no paired comparison, and why.
+
+    Args:
+        paths: Folders of runs.
+        found: What ``compare`` made of them.
+        baseline: Its baseline.
+    """
+    every = [cell for cell in cells(paths) if cell.state == "done" and cell.run]
+    known = {(cell.checkpoint, cell.benchmark, cell.metric): cell for cell in every}
+    done = {(one.b, one.benchmark, one.metric) for one in found}
+    first = baseline or (every[0].checkpoint if every else "")
+    said: list[str] = []
+    for (name, benchmark, metric), b in known.items():
+        a = known.get((first, benchmark, metric))
+        if name != first and a is not None and metric.startswith(by_name.PREFIX) and (name, benchmark, metric) not in done:
+            mixed = len({bool(one.scored.ids) for one in (table(a), table(b)) if one is not None}) > 1
+            why = replicates.obstacle(a, replicates.read(a), b, replicates.read(b))
+            why = _("The score of one is the mean of its items, that of the other is not: score more items.") if mixed else why
+            said.append(f"{benchmark}, {metric}, {first} × {name}: {why}")
+    return said
 
 
 def _comparing_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]], test: str) -> Work[list[Comparison]]:

@@ -46,6 +46,10 @@ class Scored:
     mean: bool
 
 
+NO_ITEMS = Scored((), np.zeros((0, 1)), None, None, mean=False)
+"""Of a metric that scores whole corpora only."""
+
+
 def scored(
     samples: Sequence[Mapping[str, Any]], metric: str, benchmark: Benchmark | None, value: float = math.nan
 ) -> Scored | None:
@@ -68,7 +72,8 @@ def scored(
         return None
     clusters = clusters_of(rows, benchmark)
     mean = pool is pool_ratio
-    ids = tuple(item_id(sample) for sample in rows)
+    names = Names()
+    ids = tuple(names.of(sample) for sample in rows)
     table = np.asarray(statistics, dtype=np.float64)
     if math.isfinite(value) and not math.isclose(float(pool(table.sum(axis=0))), value, rel_tol=1e-6, abs_tol=1e-9):
         return None
@@ -99,6 +104,19 @@ def item_id(sample: Mapping[str, Any]) -> str:
     return str(own if own not in (None, "") else sample.get("doc_id", ""))
 
 
+class Names:
+    """Names of a task's items in their order: where rows of a file share an id, all but the first get their number too."""
+
+    def __init__(self) -> None:
+        """Begin with a task that has no items."""
+        self._owners: dict[str, Any] = {}
+
+    def of(self, sample: Mapping[str, Any]) -> str:
+        """Return the name of the next item, or of one that was named before."""
+        name, number = item_id(sample), sample.get("doc_id")
+        return name if self._owners.setdefault(name, number) == number else f"{name} ({number})"
+
+
 CATEGORIES = ("language", "category", "subject", "topic", "cell", "type", "level", "difficulty")
 """Fields of an item that say what kind of item it is."""
 MOST_VALUES = 24
@@ -106,7 +124,8 @@ MOST_VALUES = 24
 
 def categories(samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Return item → field → value for fields that divide the items into 2 to 24 kinds."""
-    docs = {item_id(sample): sample["doc"] for sample in samples if isinstance(sample.get("doc"), Mapping)}
+    names = Names()
+    docs = {names.of(sample): sample["doc"] for sample in samples if isinstance(sample.get("doc"), Mapping)}
     kept = []
     for name in CATEGORIES:
         values = {str(doc[name]) for doc in docs.values() if isinstance(doc.get(name), str | int) and doc[name] != ""}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import NormalDist
 from typing import TypeAlias
 
@@ -20,7 +19,9 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[np.float64]
 Pool: TypeAlias = Callable[[Array], Array]
 LEVEL = 0.95
-RESAMPLES = 10_000
+RESAMPLES, FEWEST, MOST_DRAWS = 10_000, 1000, 100_000_000
+"""Bootstrap samples, and the fewest where so many would draw more items than ``MOST_DRAWS``."""
+_AT_A_TIME = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,10 @@ def paired_difference(
     error = standard_error(delta, clusters) if n > 1 else 0.0
     if degrees < 1 or error < 1e-12:
         return _without_spread(x, y, degrees + 1)
-    half = t_value(degrees) * error
-    return Interval(mean, mean - half, mean + half, n, t_test(mean / error, degrees))
+    half, edge = t_value(degrees) * error, math.inf
+    if np.all((x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)):  # shares differ by 1 at most
+        edge = 1.0
+    return Interval(mean, max(mean - half, -edge), min(mean + half, edge), n, t_test(mean / error, degrees))
 
 
 def _without_spread(x: Array, y: Array, n_clusters: int) -> Interval:
@@ -193,13 +196,24 @@ def newcombe(share_a: float, share_b: float, n: float) -> tuple[float, float]:
     return max(-1.0, low), min(1.0, high)
 
 
-@lru_cache(maxsize=4)
-def resample(n_clusters: int, seed: int, samples: int = RESAMPLES) -> Array:
-    """Return (samples, n_clusters) how often each cluster is drawn in each bootstrap sample; not to be changed."""
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(n_clusters, np.full(n_clusters, 1.0 / n_clusters), size=samples).astype(np.float64)
-    drawn.flags.writeable = False
-    return drawn
+def resampled(sums: Array, seed: int, samples: int = RESAMPLES) -> Array:
+    """Return (samples, k) sums of bootstrap samples: as many clusters as there are, drawn with replacement.
+
+    Args:
+        sums: (C, k) sums over clusters.
+        seed: Of the drawing.
+        samples: How many; fewer, down to ``FEWEST``, where they would draw more than ``MOST_DRAWS`` clusters.
+    """
+    n, generator = len(sums), np.random.default_rng(seed)
+    samples = min(samples, max(FEWEST, MOST_DRAWS // n))
+    made = np.empty((samples, sums.shape[1]))
+    step = max(1, _AT_A_TIME // n)
+    for start in range(0, samples, step):
+        rows = min(step, samples - start)
+        drawn = generator.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+        made[start : start + rows] = counts.astype(np.float64) @ sums
+    return made
 
 
 def cluster_sums(statistics: Array, clusters: Sequence[Hashable] | None) -> Array:
@@ -220,7 +234,7 @@ def bootstrap_interval(
         pool: (..., k) sums → (...) scores.
         clusters: n names; None draws items.
         seed: Of the resampling.
-        samples: Number of bootstrap samples.
+        samples: Number of bootstrap samples (fewer for very many clusters, see :func:`resampled`).
     """
     value = float(pool(statistics.sum(axis=0)))
     if not math.isfinite(value):
@@ -228,7 +242,7 @@ def bootstrap_interval(
     sums = cluster_sums(statistics, clusters)
     if len(sums) < 2:  # every sample would be the same one
         return Interval(value, math.nan, math.nan, len(statistics))
-    scores = pool(resample(len(sums), seed, samples) @ sums)
+    scores = pool(resampled(sums, seed, samples))
     low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high), len(statistics))
 
@@ -249,14 +263,18 @@ def paired_bootstrap(
     value = float(pool(b.sum(axis=0)) - pool(a.sum(axis=0)))
     if not math.isfinite(value):
         return Interval(math.nan, math.nan, math.nan, len(a))
-    n_clusters = int(groups(clusters, len(a)).max()) + 1
-    if n_clusters < 2:
+    sums = cluster_sums(np.hstack([a, b]), clusters)
+    if len(sums) < 2:
         return Interval(value, math.nan, math.nan, len(a))
-    weights = resample(n_clusters, seed, samples)
-    delta = pool(weights @ cluster_sums(b, clusters)) - pool(weights @ cluster_sums(a, clusters))
+    drawn, width = resampled(sums, seed, samples), a.shape[1]
+    return of_resamples(value, pool(drawn[:, width:]) - pool(drawn[:, :width]), len(a))
+
+
+def of_resamples(value: float, delta: Array, n: int) -> Interval:
+    """Return a difference with its percentile interval and p from (B,) differences of resamples; ``n``: items."""
     low, high = np.quantile(delta, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     beyond = int((np.abs(delta - delta.mean()) >= abs(value)).sum())
-    return Interval(value, float(low), float(high), len(a), (beyond + 1) / (samples + 1))
+    return Interval(value, float(low), float(high), n, (beyond + 1) / (len(delta) + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -69,9 +69,9 @@ def response_key(identity: DataclassInstance, request: DataclassInstance) -> str
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def score_key(keys: Sequence[str], metric: str, revision: int) -> str:
-    """Return the hash that identifies one score: the ordered answers and the metric's revision."""
-    return hashlib.sha256("\n".join([metric, str(revision), *keys]).encode("ascii")).hexdigest()
+def score_key(keys: Sequence[str], metric: str, revision: str) -> str:
+    """Return the hash that identifies one score: the ordered answers (and hashes of their items), and what scored them."""
+    return hashlib.sha256("\n".join([metric, revision, *keys]).encode("utf-8")).hexdigest()
 
 
 class ResponseStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,11 @@ def plan(name: str, checkpoint: str, include_path: str = "", allow_code: bool = 
     Raises:
         UserError: If there is no such task, or its files may not or cannot be read.
     """
+    import datasets
+
     from evals import filed, own_tasks, yaml_tasks
 
+    datasets.disable_progress_bars()  # events say how far the work is
     known = benchmarks()
     if name in known:
         return Plan(name, {name: task_of(known[name], checkpoint)}, {}, known[name])
@@ -68,34 +72,41 @@ def plan(name: str, checkpoint: str, include_path: str = "", allow_code: bool = 
 def _installed(name: str) -> Plan:
     from evals import yaml_tasks
 
-    manager = _manager() if _mentioned(name) else None
+    manager = _manager() if is_mentioned(name) else None
     if manager is None or name not in {*manager.all_tasks, *manager.all_groups, *manager.all_tags}:
-        raise UserError(
-            "task.unknown",
-            _("There is no benchmark or task {name!r}.").format(name=name),
-            _("Ours are {names}; any task of lm-eval or a YAML file can be given too.").format(
-                names=", ".join([*benchmarks(), *_usage()])
-            ),
-            name=name,
-        )
+        raise unknown(name)
     try:
         loaded = manager.load([name])
     except ImportError as error:
         raise yaml_tasks.no_module(name, error) from error
     except (OSError, ValueError) as error:
-        raise UserError(
-            "task.load",
-            _("The task {name} could not be loaded: {reason}.").format(name=name, reason=str(error).splitlines()[0][:200]),
-            _("Its data may need a network: put the data on this machine, or write a YAML file with data_files."),
-            name=name,
-        ) from error
+        raise yaml_tasks.not_loaded(name, error) from error
     return Plan(name, loaded["tasks"], loaded.get("groups", {}))
 
 
-def _usage() -> list[str]:
+def unknown(name: str) -> UserError:
+    """Return the error of a name that is no task: a file of rows must be told what it is, a misspelt name has neighbours."""
     from evals import filed
 
-    return filed.usage()
+    what = _("There is no benchmark or task {name!r}.").format(name=name)
+    hint = _("Ours are {names}; any task of lm-eval or a YAML file can be given too.").format(
+        names=", ".join([*benchmarks(), *filed.usage()])
+    )
+    if Path(name).expanduser().is_file():
+        what = _("{name} is a file of data, and no task yet.").format(name=name)
+        hint = _("Say what is asked of it ({names}), or write a YAML file that names it under data_files.").format(
+            names=", ".join(filed.usage())
+        )
+    elif near := get_close_matches(name.casefold(), _names(), n=3, cutoff=0.75):
+        hint = _("Did you mean {names}?").format(names=", ".join(near))
+    return UserError("task.unknown", what, hint, name=name)
+
+
+def _names() -> list[str]:
+    """Return every name that can be given."""
+    from evals.needed import index
+
+    return [*benchmarks(), *index()]
 
 
 @lru_cache(maxsize=1)
@@ -106,7 +117,7 @@ def _manager() -> Any:
     return TaskManager()
 
 
-def _mentioned(name: str) -> bool:
+def is_mentioned(name: str) -> bool:
     """Return whether any of lm-eval's task files holds the name at all: a misspelt one need not wait for the index."""
     from importlib.util import find_spec
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evals import groups
-from evals.scores import item_id
+from evals.scores import Names
 from models.errors import UserError
 from models.events import Work
 from models.records.scores import Cell
@@ -113,9 +113,10 @@ def items_of(rows: Sequence[Mapping[str, Any]], task: Any) -> list[tuple[str, st
         rows: Logged items.
         task: lm-eval's, or None where only the rows are there.
     """
-    found = {}
+    found: dict[str, str] = {}
+    names = Names()
     for row in rows:
-        doc, name = row.get("doc"), item_id(row)
+        doc, name = row.get("doc"), names.of(row)
         if name not in found:
             texts = _texts(row, doc if isinstance(doc, Mapping) else {}, task)
             found[name] = next((text for text in texts if text.strip()), "")

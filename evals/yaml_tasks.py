@@ -3,14 +3,16 @@
 lm-eval imports and runs what ``!function`` names, renders templates without a sandbox and may load metric scripts from
 the network. Here a file is read by a loader that knows no tags, its includes stay in its folder (or are files that lm-eval
 itself ships: those are trusted, with the functions that they name), its templates run in a sandbox, its data comes from
-local files read row by row, and its metrics are lm-eval's registered ones.
+local files read row by row or is a data set of the Hub, and its metrics are lm-eval's registered ones.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, TypeAlias
 
 from evals import rows
@@ -18,6 +20,8 @@ from models.errors import UserError
 from models.words import _
 
 FORMS = {"json": "json", "csv": "csv", "text": "text", "parquet": "parquet"}
+HUB = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
+"""A data set's name: ``owner/name``, or an old one without its owner."""
 Layers: TypeAlias = dict[str, tuple[Any, bool]]
 """Setting → its value, and whether a file of lm-eval's own gave it."""
 
@@ -74,6 +78,7 @@ def load(path: Path, allow_code: bool = False, overrides: Mapping[str, Any] | No
     Raises:
         UserError: If it asks for code that was not allowed, or is not a task of data on this machine.
     """
+    from jinja2 import TemplateError
     from lm_eval.api.task import ConfigurableTask
 
     sandbox_templates()
@@ -90,8 +95,11 @@ def load(path: Path, allow_code: bool = False, overrides: Mapping[str, Any] | No
     kind = config.pop("class", None) or ConfigurableTask
     try:
         return kind(config=config)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise wrong(path, f"{type(error).__name__}: {str(error)[:200]}") from error
+    except (KeyError, TypeError, ValueError, IndexError, TemplateError) as error:
+        why = _("its settings and its first row do not fit: {kind}: {reason}")
+        raise wrong(path, why.format(kind=type(error).__name__, reason=str(error)[:200].rstrip("."))) from error
+    except OSError as error:
+        raise not_loaded(path.name, error) from error
 
 
 def _with_code(path: Path) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise _needs_code(path, _("line {line} has a tag that runs code").format(line=line)) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise wrong(path, str(error).splitlines()[0][:200]) from error
+        raise wrong(path, _said(error)) from error
     if not isinstance(config, dict):
         raise wrong(path, _("it is not a mapping"))
     return config
@@ -168,15 +176,22 @@ def _check(path: Path, layers: Layers) -> None:
 
 
 def _local_data(path: Path, config: dict[str, Any]) -> None:
-    """Replace local ``data_files`` by their rows, read and checked here."""
+    """Replace local ``data_files`` by their rows, read and checked here; a data set of the Hub is left to lm-eval.
+
+    The ``datasets`` library runs no script of a data set and reads no pickle.
+    """
     if callable(config.get("custom_dataset")):
         return
     kwargs = dict(config.get("dataset_kwargs") or {})
     kwargs.pop("trust_remote_code", None)
     files = kwargs.get("data_files")
-    form = FORMS.get(str(config.get("dataset_path")))
+    named = str(config.get("dataset_path"))
+    form = FORMS.get(named)
+    if form is None and HUB.fullmatch(named) and not _is_builder(named):
+        config["dataset_kwargs"] = kwargs or None
+        return
     if form is None or not files:
-        raise wrong(path, _("dataset_path must be json, csv or text, with dataset_kwargs: data_files: on this machine"))
+        raise wrong(path, _("dataset_path must be json, csv, text or parquet, with data_files here, or a data set's name"))
     if not isinstance(files, dict):
         files = {config.get("test_split") or config.get("validation_split") or "test": files}
     splits = {}
@@ -187,6 +202,13 @@ def _local_data(path: Path, config: dict[str, Any]) -> None:
     config.pop("dataset_path", None)
     config.pop("dataset_name", None)
     config["dataset_kwargs"] = None
+
+
+def _is_builder(name: str) -> bool:
+    """Return whether a name means one of the ``datasets`` library's readers of files, rather than a data set."""
+    from datasets import packaged_modules
+
+    return any(module.name == name for module in iter_modules(packaged_modules.__path__))
 
 
 class Splits:
@@ -218,6 +240,17 @@ def sandbox_templates() -> None:
     safe = ImmutableSandboxedEnvironment(undefined=lm_eval.utils.env.undefined, keep_trailing_newline=True)
     safe.filters["regex_replace"] = lm_eval.utils.env.filters["regex_replace"]
     lm_eval.utils.env = safe
+
+
+def not_loaded(name: str, error: Exception) -> UserError:
+    """Return the error of a task whose data cannot be read or fetched."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return UserError(
+        "task.load",
+        _("The task {name} could not be loaded: {reason}.").format(name=name, reason=lines[0][:200].rstrip(".")),
+        _("Its data may need a network: put the data on this machine, or write a YAML file with data_files."),
+        name=name,
+    )
 
 
 def no_module(task: str, error: ImportError) -> UserError:
@@ -254,6 +287,14 @@ def _needs_code(path: Path, why: str) -> UserError:
         _("If you trust it, run again with --allow-code."),
         path=str(path),
     )
+
+
+def _said(error: Exception) -> str:
+    """Return what is wrong with a YAML text in one line, and where."""
+    mark, said = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error).splitlines()[0]
+    if mark is None:
+        return str(said)[:200]
+    return _("line {line}: {problem}").format(line=mark.line + 1, problem=str(said)[:200])
 
 
 def wrong(path: Path, why: str) -> UserError:

@@ -131,14 +131,14 @@ def _run(what: tuple[list[str], str, Path], wanted: EvalSettings, where: tuple[s
 
 def show_cells(cells: Sequence[Cell], as_json: bool) -> int:
     """Print scores, and return the exit code: whether all of them are there."""
-    from lab.cli import DONE, SOME_FAILED, show, show_table
+    from lab.cli import DONE, SOME_FAILED, show
 
     if as_json:
         show([cell.__dict__ for cell in cells])
     else:
-        from lab.describing import CELL_HEADER, cell_rows
+        from lab.describing import print_cells
 
-        show_table("Scores", CELL_HEADER, cell_rows(cells))
+        print_cells(cells)
     return SOME_FAILED if any(cell.state != "done" for cell in cells) else DONE
 
 
@@ -153,8 +153,9 @@ def explain(
 
     from evals.explaining import explain as explained
     from lab.cli import DONE, SOME_FAILED, follow, show, show_table
+    from lab.places import followed
 
-    found = follow(explained(run, task, doc))
+    found = follow(explained(followed([run])[-1], task, doc))
     if as_json:
         show(asdict(found))
     else:

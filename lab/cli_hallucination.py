@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from models.words import _
 
 if TYPE_CHECKING:
     from evals.cutoff.options import CutoffSettings
@@ -71,7 +74,7 @@ def hallucination(
     from evals.hallucination import files
     from evals.hallucination.options import HallucinationSettings
     from evals.hallucination.running import run
-    from lab.cli import show, show_table
+    from lab.cli import show
     from lab.work import journalled
 
     settings = HallucinationSettings(
@@ -88,9 +91,17 @@ def hallucination(
     if as_json:
         show([_json(one) for one in columns])
     else:
-        show_table("Hallucination", HEADER, [_row(one) for one in columns])
+        _print(columns)
         print(output / (files.TABLE if compact else files.REPORT))
     return 1 if any(one.error for one in columns) else 0
+
+
+def _print(columns: Sequence[AnswerColumn]) -> None:
+    """Print the table, and below it why some checkpoints are not in it."""
+    from lab.describing import print_failures, print_table
+
+    print_table("Hallucination", HEADER, [_row(one) for one in columns])
+    print_failures(dict.fromkeys(f"{one.checkpoint}: {one.error}" for one in columns if one.error))
 
 
 HEADER = [
@@ -144,7 +155,7 @@ def _short(value: float) -> str:
 
 def _row(one: AnswerColumn) -> list[str]:
     if one.error:
-        return [one.checkpoint, one.remedy, "0", one.error, *[""] * (len(HEADER) - 4)]
+        return [one.checkpoint, one.remedy, "0", _("failed"), *[""] * (len(HEADER) - 4)]
     rates = (one.correct, one.hallucinated, one.abstained, one.given_attempted)
     p = f"{one.p:.3g}" if math.isfinite(one.p) else ""
     return [one.checkpoint, one.remedy, str(one.n), *map(_share, rates), _share(one.difference), p]

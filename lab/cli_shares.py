@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,9 +77,10 @@ def rescore(
     from evals.rescoring import rescore as scored
     from lab.cli import follow
     from lab.cli_eval import show_cells
+    from lab.places import followed
 
     only = [name.strip() for name in tasks.split(",") if name.strip()]
-    return show_cells(follow(scored(paths, metric, allow_code, only, seed)), as_json)
+    return show_cells(follow(scored(followed(paths), metric, allow_code, only, seed)), as_json)
 
 
 FORMATS = {"csv": "csv", "markdown": "md", "md": "md", "latex": "tex", "tex": "tex", "lm-eval": ""}
@@ -97,14 +99,15 @@ def export(
     from evals import export as exporting
     from evals.results import cells, compare
     from lab.cli import DONE, follow
+    from lab.places import followed
     from models.files import write_text
 
-    kind = _format(form, output)
+    kind, named = _format(form, output), paths
+    paths = followed(paths)
     only = {name.strip() for name in tasks.split(",") if name.strip()}
     found = [cell for cell in cells(paths) if cell.metric and (not only or cell.benchmark in only)]
     if not found:
-        what = _("There are no scores in {names}.").format(names=", ".join(map(str, paths)))
-        raise UserError("export.nothing", what, _("Run `triptych eval` first."))
+        raise _nothing(named)
     if not kind:
         runs = tuple(dict.fromkeys(cell.run for cell in found if cell.run))
         folder, written = follow(exporting.copy_runs(runs, str(output)))
@@ -118,6 +121,19 @@ def export(
         write_text(output, whole)
         print(output)
     return DONE
+
+
+def _nothing(paths: list[Path]) -> UserError:
+    """Return the error where there are no scores; of a demo's report, with the command that finds them."""
+    from evals.report.results import NAME
+    from lab.settings import runs_root
+
+    kept, report = runs_root() / "demo", next((path for path in paths if (path / NAME).is_file()), None)
+    hint = _("Run `triptych eval` first.")
+    if report is not None and kept.is_dir():
+        command = shlex.join(["triptych", "export", str(kept)])
+        hint = _("It is a report; its scores lie with your runs: {command}").format(command=command)
+    return UserError("export.nothing", _("There are no scores in {names}.").format(names=", ".join(map(str, paths))), hint)
 
 
 def _format(form: str, output: Path | None) -> str:

@@ -155,9 +155,9 @@ def _pictures(output: Path, line: Lineage) -> Work[dict[str, Path]]:
 
 def _write(output: Path, cells: list[Cell], comparisons: list[Comparison], shots: dict[str, Path], scores: Path) -> None:
     from evals.report.html import write_report
-    from evals.report.results import write_results
+    from evals.report.results import NAME, write_results
 
-    write_results(output / "results.json", cells, comparisons)
+    write_results(output / NAME, cells, comparisons, [scores])
     write_report(output / "report.html", cells, comparisons, pictures=shots, runs=[scores])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from evals.report.titles import verdict_of
 from models.records.checkpoints import Description
@@ -39,18 +39,57 @@ def _interval(low: float, high: float) -> str:
 
 
 CELL_HEADER = ["checkpoint", "benchmark", "metric", "value", "95% interval", "n", "in training data", "note"]
+UNKNOWN = "?"
 
 
 def cell_rows(cells: Iterable[Cell]) -> list[list[str]]:
-    """Return one row per score; NaN is written as invalid."""
+    """Return one row per score; NaN is written as invalid, and where there is none at all a dash."""
     rows = []
     for c in cells:
-        value = f"{c.value:.4g} {c.arrow}" if math.isfinite(c.value) else "invalid"
+        value = f"{c.value:.4g} {c.arrow}" if math.isfinite(c.value) else "invalid" if c.metric else "–"
         notes = [c.state] if c.state != "done" else []
         notes += [f"{c.n_failed} failed"] if c.n_failed else []
-        note = ", ".join([*notes, c.signature])
-        rows.append([c.checkpoint, c.benchmark, c.metric, value, _interval(c.low, c.high), asked(c), in_training(c), note])
+        interval = _interval(c.low, c.high) if c.metric else ""
+        rows.append([c.checkpoint, c.benchmark, c.metric, value, interval, asked(c), in_training(c), ", ".join(notes)])
     return rows
+
+
+def failures(cells: Iterable[Cell]) -> list[str]:
+    """Return why there is no score, each reason once, behind those whom it befell."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for c in cells:
+        if c.state == "failed":
+            found.setdefault((" / ".join(part for part in (c.benchmark, c.metric) if part), c.signature), []).append(c.checkpoint)
+    return [f"{', '.join(dict.fromkeys(names))} × {what}: {why}" for (what, why), names in found.items()]
+
+
+def conventions(cells: Iterable[Cell]) -> list[str]:
+    """Return the signatures of the scores, each once; they begin with the name of the metric."""
+    return list(dict.fromkeys(c.signature for c in cells if c.state != "failed" and c.signature))
+
+
+def print_cells(cells: Sequence[Cell]) -> None:
+    """Print a table of scores, and below it, as wide as the terminal, why some are missing and by which conventions."""
+    rows = cell_rows(cells)
+    kept = [place for place in range(len(CELL_HEADER)) if place < 6 or any(row[place] not in ("", UNKNOWN) for row in rows)]
+    print_table("Scores", [CELL_HEADER[at] for at in kept], [[row[at] for at in kept] for row in rows], whole=("value", "n"))
+    print_failures(failures(cells))
+    print_lines("Conventions:", conventions(cells))
+
+
+def print_failures(texts: Iterable[str]) -> None:
+    """Print what went wrong, if anything did, as wide as the terminal."""
+    print_lines("Failed:", texts)
+
+
+def print_lines(heading: str, texts: Iterable[str]) -> None:
+    """Print texts below their heading, set in; nothing where there are none."""
+    from rich.console import Console, Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if lines := [Padding(Text(text), (0, 0, 0, 2), expand=False) for text in texts]:
+        Console().print(Group(Text(heading), *lines))
 
 
 def asked(cell: Cell) -> str:
@@ -61,7 +100,7 @@ def asked(cell: Cell) -> str:
 def in_training(cell: Cell) -> str:
     """Return how many of a score's items stand in the training data, ``?`` where that is not known."""
     if cell.n_overlap < 0:
-        return "?"
+        return UNKNOWN
     share = f" ({cell.n_overlap / cell.n_compared:.1%})" if cell.n_overlap and cell.n_compared else ""
     return f"{cell.n_overlap}/{cell.n_compared}{share}"
 
@@ -77,6 +116,16 @@ def comparison_rows(comparisons: Iterable[Comparison]) -> list[list[str]]:
          f"{c.gained} / {c.lost}" if c.gained >= 0 else "", verdict_of(c)]
         for c in comparisons
     ]  # fmt: skip
+
+
+def print_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """Print a table of differences; a baseline that all rows share is in the title, columns without entries are left out."""
+    rows, baselines = comparison_rows(comparisons), {c.a for c in comparisons}
+    one = len(baselines) == 1
+    kept = [at for at, name in enumerate(COMPARISON_HEADER) if any(row[at] for row in rows) and not (one and name == "a")]
+    title = f"Paired differences from {next(iter(baselines))}" if one else "Paired differences"
+    header = ["difference" if one and COMPARISON_HEADER[at] == "b - a" else COMPARISON_HEADER[at] for at in kept]
+    print_table(title, header, [[row[at] for at in kept] for row in rows], whole=("difference", "n"))
 
 
 def flip_rows(comparisons: Iterable[Comparison], field: str) -> list[list[str]]:
@@ -107,15 +156,15 @@ def job_rows(jobs: Iterable[Job]) -> list[list[str]]:
     ]
 
 
-def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    """Print a table on standard output; nothing in it is taken for markup."""
+def print_table(title: str, header: list[str], rows: list[list[str]], whole: Collection[str] = ()) -> None:
+    """Print a table on standard output; nothing in it is taken for markup. ``whole``: columns that are never broken."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title or None, title_justify="left", header_style="bold")
     for name in header:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*[Text(cell) for cell in row])
     Console().print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.settings import runs_root
@@ -12,4 +13,11 @@ def result_folders(paths: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> l
     from models.places import bundled_root
 
     usual = [Path(path) for path in paths] if paths else [bundled_root() / "results", runs_root()]
-    return list(dict.fromkeys([*usual, *map(Path, more)]))
+    return followed([*usual, *map(Path, more)])
+
+
+def followed(paths: Sequence[Path]) -> list[Path]:
+    """Return folders of runs; for one with a report only, such as the demo's, also those whose scores it tells."""
+    from evals.report.results import runs_of
+
+    return list(dict.fromkeys(place for path in paths for place in (path, *runs_of(path))))

@@ -8,6 +8,7 @@ from typing import Any
 
 from lab.places import result_folders
 from models.events import Work
+from models.records.cutoff import CutoffPlace, CutoffRun
 from models.records.hallucination import AnswerPage, HallucinationRun
 
 
@@ -17,6 +18,22 @@ def hallucination_runs(paths: tuple[str, ...] = (), more: tuple[str, ...] = ()) 
     from evals.hallucination.files import runs_in
 
     return tuple(runs_in(result_folders(paths, more)))
+
+
+def cutoff_runs(more: tuple[str, ...] = ()) -> Work[tuple[CutoffRun, ...]]:
+    """Return every finished trial of a knowledge cutoff in the usual folders and in ``more``, newest first."""
+    yield from ()
+    from evals.cutoff.files import runs_in
+
+    return tuple(runs_in(result_folders((), more)))
+
+
+def cutoff_places(checkpoints: tuple[str, ...] = ()) -> Work[tuple[CutoffPlace, ...]]:
+    """Return of which of these checkpoints a trial can be made, and why not of the others."""
+    yield from ()
+    from evals.cutoff.preparing import place
+
+    return tuple(place(checkpoint) for checkpoint in checkpoints)
 
 
 def hallucination_answers(run: str, checkpoint: str, remedy: str, start: int = 0) -> Work[AnswerPage]:
@@ -39,4 +56,6 @@ OPERATIONS: dict[str, Callable[..., Work[Any]]] = {
     "hallucination_runs": hallucination_runs,
     "hallucination_answers": hallucination_answers,
     "label_answer": label_answer,
+    "cutoff_runs": cutoff_runs,
+    "cutoff_places": cutoff_places,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from lab.places import result_folders
 from models.events import Work
+from models.records.endpoints import EndpointCheck, EndpointFields
 from models.records.evaluations import ItemDetail, ItemPage, Receipt, RunProgress, TaskNames
 from models.records.scores import Cell
 from models.records.votes import Votes
@@ -62,6 +63,14 @@ def task_names(query: str = "") -> Work[TaskNames]:
     return (yield from search(query))
 
 
+def endpoint_check(fields: EndpointFields, tasks: tuple[str, ...] = ()) -> Work[EndpointCheck]:
+    """Return what the fields of an endpoint come to, for these benchmarks; the endpoint is not asked anything."""
+    yield from _nothing()
+    from evals.endpoint_check import check
+
+    return check(fields, tasks)
+
+
 def export_runs(runs: tuple[str, ...], folder: str) -> Work[tuple[str, tuple[str, ...]]]:
     """Copy runs into a folder as lm-eval lays them out."""
     from evals.export import copy_runs
@@ -87,5 +96,6 @@ def vote(vote: Mapping[str, Any]) -> Work[Votes]:
 
 OPERATIONS: Mapping[str, Callable[..., Work[Any]]] = {
     "evaluations": evaluations, "items": items, "item": item, "receipt": receipt, "task_names": task_names,
+    "endpoint_check": endpoint_check,
     "export_runs": export_runs, "votes": votes, "vote": vote,
 }  # fmt: skip

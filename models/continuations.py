@@ -11,7 +11,7 @@ from models.opened import OpenModel
 from models.prompts import start_id
 from models.readout import Output, forward, left_padded
 from models.room import CACHE_TOKENS, Room, batches, carefully, in_two
-from models.running import cache_name, is_plain
+from models.running import cache_name, is_plain, keeps_keys
 
 Fitted: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 Group: TypeAlias = tuple[tuple[int, ...], list[int]]
@@ -170,7 +170,7 @@ def _shared(opened: OpenModel, pairs: Sequence[Fitted], groups: Sequence[Group],
     width = int(inputs["input_ids"].shape[1])
     owner = [row for row, (_context, members) in enumerate(groups) for _member in members]
     members = [member for _context, group in groups for member in group]
-    if not hasattr(output.cache, "batch_select_indices"):
+    if not keeps_keys(output.cache):
         return _whole(opened, pairs, members)
     rows = torch.tensor(owner, device=opened.device)
     firsts = torch.tensor([pairs[n][1][0] for n in members], device=opened.device)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
@@ -40,6 +42,11 @@ def pick(device: str = "auto") -> str:
     return device
 
 
+def may_have_gpu() -> bool:
+    """Return whether a GPU is possible here, without importing torch: drivers leave their mark, an Apple machine has one."""
+    return sys.platform == "darwin" or any(Path(mark).exists() for mark in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
+
+
 def _absent(device: str, reason: str) -> UserError:
     return UserError(
         "device.absent",
@@ -55,7 +62,8 @@ def memory(device: str = "cpu") -> tuple[int, int]:
         import torch
 
         free, total = torch.cuda.mem_get_info(torch.device(device))
-        return int(free), int(total)
+        ours = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # freed, and kept to be used again
+        return int(free + max(ours, 0)), int(total)
     import psutil
 
     now = psutil.virtual_memory()
@@ -78,6 +86,17 @@ def _cgroup_limit() -> int:
         if text.isdigit():
             return int(text)
     return 0
+
+
+def exact() -> None:
+    """Let float32 on a GPU be float32: products and convolutions are not rounded to TF32 (10 bits), whatever is preset.
+
+    Scores are compared with others' to 1e-4, and with the processor's.
+    """
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def summary() -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeAlias
 from models import cancelling
 from models.errors import UserError
 from models.events import Metrics, Note, Partial, Progress, Saved, Work
+from models.memory import is_out_of_memory
 from models.protocol import MAX_MESSAGE, PROTOCOL, ProtocolError, decode, encode
 from models.words import _
 
@@ -284,7 +285,7 @@ def describe_error(error: BaseException) -> dict[str, str]:
     if isinstance(error, UserError):
         return {"kind": "user", "id": error.id, "what": error.what, "hint": error.hint, "details": ""}
     name = type(error).__name__
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return {
             "kind": "user", "id": "memory", "what": _("There is not enough memory for this."),
             "hint": _("Close a checkpoint, use a shorter text or a smaller dtype."), "details": str(error)[:2000],

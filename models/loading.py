@@ -156,6 +156,7 @@ def _place(model: Any, device: str, quantize: str) -> Work[Any]:
 
         yield from in_thread(lambda: quantize_linears(model, quantize), _("quantising"))
     if device != "cpu":
+        devices.exact()
         yield from in_thread(lambda: model.to(device), _("moving to {device}").format(device=device))
     model.eval()
     return model

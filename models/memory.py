@@ -68,6 +68,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     text = str(error).lower()
     words = (
         "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "defaultcpuallocator",
-        "allocate buffer",
+        "allocate buffer", "alloc_failed",
     )  # fmt: skip
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in text for word in words))

@@ -74,4 +74,5 @@ FILES = FileBenchmark(
     description="Any text file: word, byte and token perplexity, bits per byte. WikiText's form is split into its articles.",
     files=("file",),
     build=build,
+    likelihoods=True,
 )

@@ -82,4 +82,5 @@ FILES = FileBenchmark(
     description="Two files line by line, or a table with source and target: perplexity of the targets, for encoder–decoders too.",
     files=("source", "target"),
     build=build,
+    likelihoods=True,
 )

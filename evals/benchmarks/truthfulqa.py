@@ -91,4 +91,5 @@ FILES = FileBenchmark(
     description="Questions that many people answer wrongly, from the published CSV file or such JSON: MC1, MC2 and generation.",
     files=("file",),
     build=build,
+    likelihoods=True,
 )

@@ -16,6 +16,7 @@ from evals.cutoff.options import RETRIEVAL, CutoffSettings
 from models.errors import UserError
 from models.events import Note, Work
 from models.files import write_json, write_text
+from models.records.cutoff import CutoffPlace
 from models.words import _
 
 WORLD, NEWS, SETTINGS, RECIPE = "world.json", "news", "cutoff_settings.json", "recipe.yaml"
@@ -28,16 +29,7 @@ def prepare(checkpoint: str, settings: CutoffSettings, output: Path) -> Work[Pat
     Raises:
         UserError: If the checkpoint has no world, or the folder is another trial's.
     """
-    from evals.benchmarks._world import settings_near
-
-    found = settings_near(checkpoint)
-    if not found:
-        raise UserError(
-            "cutoff.world",
-            _("{path} has no closed world beside it: what happened after its texts is not known.").format(path=checkpoint),
-            _("Take a checkpoint of the demo lineage, or of one that a recipe with a world made."),
-            path=checkpoint,
-        )
+    found = _world(checkpoint)
     chosen = json.loads(json.dumps({"checkpoint": str(Path(checkpoint).resolve()), **asdict(settings)}))
     note = output / SETTINGS
     if note.is_file():
@@ -54,6 +46,35 @@ def prepare(checkpoint: str, settings: CutoffSettings, output: Path) -> Work[Pat
     write_text(output / RECIPE, yaml.safe_dump(recipe(checkpoint, settings), sort_keys=False, allow_unicode=True))
     write_json(note, chosen)
     return output / RECIPE
+
+
+def _world(checkpoint: str) -> Mapping[str, Any]:
+    from evals.benchmarks._world import settings_near
+
+    found = settings_near(checkpoint)
+    if not found:
+        raise UserError(
+            "cutoff.world",
+            _("{path} has no closed world beside it: what happened after its texts is not known.").format(path=checkpoint),
+            _("Take a checkpoint of the demo lineage, or of one that a recipe with a world made."),
+            path=checkpoint,
+        )
+    return found
+
+
+def place(checkpoint: str) -> CutoffPlace:
+    """Return whether a trial can be made of a checkpoint: it must write text, be trainable, and have a world beside it."""
+    from models.library import describe
+
+    try:
+        _world(checkpoint)
+        described = describe(checkpoint)
+    except UserError as error:
+        return CutoffPlace(checkpoint, str(error))
+    why = described.unavailable.get("generate", "")
+    if why:
+        return CutoffPlace(checkpoint, f"{described.name}: {why}")
+    return CutoffPlace(checkpoint)
 
 
 def _write_texts(output: Path, found: Mapping[str, Any], settings: CutoffSettings) -> None:

@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from evals.cutoff import preparing, table
+from evals.cutoff.files import TABLE
 from evals.cutoff.options import RETRIEVAL, CutoffSettings
-from evals.cutoff.table import CutoffRow
 from evals.files import sanitised
 from evals.hallucination import files
 from evals.hallucination.one_checkpoint import span
 from evals.hallucination.questions import questions
 from evals.hallucination.remedies import PLAIN
-from evals.hallucination.tables import NOTHING
 from models.errors import UserError
 from models.events import Progress, Saved, Work
 from models.files import write_json
+from models.records.cutoff import NOTHING, CutoffRow
 from models.records.hallucination import AnswerColumn, QuestionAnswer, Rate
 from models.records.scores import Cell
 from models.words import _
 from models.world.news import BENCHMARK
 
-TABLE, REPORT = "cutoff.json", "cutoff.html"
+REPORT = "cutoff.html"
 TRAINING, OLD_TEXTS = "training", "old_texts"
 PERPLEXITY = "token_perplexity"
 

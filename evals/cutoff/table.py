@@ -4,60 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from evals import stats
 from evals.hallucination.abstention import ABSTAINED, CORRECT, HALLUCINATED
-from evals.hallucination.tables import NOTHING, rate
+from evals.hallucination.tables import rate
+from models.records.cutoff import NOTHING, CutoffRow
 from models.records.hallucination import QuestionAnswer, Rate
 from models.world.news import BENCHMARK, CHANGED, NEW, UNCHANGED
 
 OLD, UNKNOWN = "world_questions", "world_unknown"
 OUTDATED = "outdated"
-
-
-@dataclass(frozen=True)
-class CutoffRow:
-    """One checkpoint, asked as it is or with the news before the question.
-
-    Args:
-        checkpoint, path: Whose answers. ``way``: of ``options.WAYS``, empty for the checkpoint as it was. ``remedy``: how asked.
-        new: Share correct of questions about new things; ``new_abstained`` and ``new_invented`` the rest.
-        changed: Share correct (that is, as it is now) of changed facts; ``outdated``: as it was; ``changed_abstained``: silent.
-        unchanged: Share correct of other facts of things that changed.
-        old: Share correct of facts from before about other things; ``forgotten``: its paired difference to the checkpoint as it
-            was, asked plainly, with ``p`` (Holm over the table).
-        learned: Likewise of new things and changed facts together, with ``p_learned``.
-        unknown: Share abstained of questions about things that nobody knows.
-        perplexity: Of texts from before, per token.
-        prompt_tokens: Mean length of a prompt of ``world_cutoff``.
-        seconds: Of training. ``trained``: how many weights.
-        receipts: What stands behind each number: name → file.
-    """
-
-    checkpoint: str
-    path: str
-    way: str
-    remedy: str
-    new: Rate = NOTHING
-    new_abstained: Rate = NOTHING
-    new_invented: Rate = NOTHING
-    changed: Rate = NOTHING
-    outdated: Rate = NOTHING
-    changed_abstained: Rate = NOTHING
-    unchanged: Rate = NOTHING
-    old: Rate = NOTHING
-    forgotten: Rate = NOTHING
-    p: float = math.nan
-    learned: Rate = NOTHING
-    p_learned: float = math.nan
-    unknown: Rate = NOTHING
-    perplexity: Rate = NOTHING
-    prompt_tokens: float = math.nan
-    seconds: float = 0.0
-    trained: int = 0
-    receipts: Mapping[str, str] = field(default_factory=dict)
 
 
 def row(blank: CutoffRow, answers: Sequence[QuestionAnswer], things: Mapping[str, str]) -> CutoffRow:

@@ -15,6 +15,7 @@ from models.columns import Column, Sampler
 from models.errors import UserError
 from models.events import Note, Progress, Work
 from models.opened import OpenModel
+from models.scoring import max_length
 from models.words import _
 
 ROWS, ROWS_OF_SMALL = 32, 256
@@ -97,6 +98,9 @@ class Asker:
         keyed = {response_key(self.who, request): request for request in requests}
         done, computed = sum(key in self.store for key in keyed), 0
         yield Progress(done, len(keyed), _("answering"))
+        n_cut = sum(self._is_long(request) for key, request in keyed.items() if key not in self.store)
+        if n_cut:
+            yield Note(_("{n} contexts were longer than the model takes and were cut on the left").format(n=n_cut), "warning")
         for batch in _batches(keyed, self._rows()):
             missing = {key: request for key, request in batch.items() if key not in self.store}
             if missing:
@@ -105,6 +109,11 @@ class Asker:
                 done, computed = done + len(missing), computed + len(missing)
                 yield Progress(done, len(keyed), _("answering"))
         return computed
+
+    def _is_long(self, request: Request) -> bool:
+        """Return whether prompt and answer are longer together than the model takes."""
+        after = int(dict(request.decoding).get("max_new_tokens", 0)) or len(request.continuation) - 1
+        return self.opened.kind == "decoder" and len(request.context) + after > max_length(self.opened)
 
     def known(self, request: Request) -> Answer:
         """Return an answer that is kept."""
@@ -152,7 +161,7 @@ def _batches(keyed: Mapping[str, Request], rows: int) -> Iterator[dict[str, Requ
 
 
 def _counted(work: Work[list[Any]], done: int, total: int, n: int) -> Work[list[Any]]:
-    """Forward progress inside a batch as answers on top of what was done before."""
+    """Forward progress inside a batch as answers on top of what was done before; what was cut is told once for all batches."""
     while True:
         try:
             event = next(work)
@@ -161,8 +170,6 @@ def _counted(work: Work[list[Any]], done: int, total: int, n: int) -> Work[list[
             return found
         if isinstance(event, Progress) and event.total:
             yield Progress(done + 0.9 * n * min(event.done / event.total, 1.0), total, _("answering"))
-        elif isinstance(event, Note):
-            yield event
 
 
 def _answers(opened: OpenModel, requests: Sequence[Request]) -> Work[list[Any]]:

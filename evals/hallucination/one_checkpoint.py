@@ -18,6 +18,7 @@ from evals.hallucination.retrieval import WORLD, Passage, Passages, folder, of_w
 from evals.hallucination.tables import Who
 from evals.hallucination.verdicts import Labels
 from evals.store import Request
+from models.errors import UserError
 from models.events import Partial, Progress, Work
 from models.records.checkpoints import CheckpointRef
 from models.records.hallucination import AnswerColumn, QuestionAnswer
@@ -26,6 +27,10 @@ from models.words import _
 
 IDEAS = 4
 """Drawn answers that are shown with the question of P(True)."""
+
+
+class InvalidAnswers(UserError):
+    """A checkpoint computes NaN: its answers say nothing; the other checkpoints go on."""
 
 
 @dataclass
@@ -126,6 +131,7 @@ class Asking:
         yield from span(self.asker.answer(wanted), 0.0, 0.75 if asks else 0.9)
         known = {id: self.asker.known(request) for id, request in greedy.items()}
         samples = {id: [self.asker.known(request) for request in several] for id, several in drawn.items()}
+        _refuse_nan(self.row.name, [*known.values(), *(one for several in samples.values() for one in several)])
         sure = (yield from span(self._sure(known, samples), 0.75, 0.9)) if asks else {}
         made = []
         for place, one in enumerate(self.asked):
@@ -173,6 +179,23 @@ class Asking:
             "crosscheck": lambda: judging.crosschecked(self.answers[PLAIN], self.state.checked, self.judge),
         }
         return derived[name]() if name in derived else self.answers[name]
+
+
+def _refuse_nan(name: str, answers: Sequence[Answer]) -> None:
+    """Refuse to judge answers that end because the model computed no numbers: they are neither right nor invented.
+
+    Raises:
+        InvalidAnswers: If there is one.
+    """
+    broken = sum(one.stop == "nan" for one in answers)
+    if broken:
+        raise InvalidAnswers(
+            "hallucination.nan",
+            _("{name} computes NaN: {n} of {m} answers are invalid, so none is counted.").format(
+                name=name, n=broken, m=len(answers)
+            ),
+            _("Look for NaN among its weights in Tensors, or open it in float32 (--dtype float32)."),
+        )
 
 
 def _with_extra(made: AnswerColumn, name: str, answers: Sequence[QuestionAnswer]) -> AnswerColumn:

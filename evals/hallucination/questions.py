@@ -53,11 +53,13 @@ def questions(benchmark: str, checkpoint: str, limit: int = 0) -> list[Question]
     """Return the questions of a closed-world benchmark, or of a JSONL or CSV file.
 
     Raises:
-        UserError: If there is no such benchmark or file, or a row asks nothing.
+        UserError: If there is no such benchmark or file, a file has no rows, or a row asks nothing.
     """
     path = Path(benchmark)
     if path.suffix.lower() in (".jsonl", ".json", ".csv") or path.is_file():
         found = _from_file(path)
+        if not found:
+            raise UserError("data.empty", _("{path} has no rows.").format(path=path), path=str(path))
     else:
         found = _from_world(benchmark, checkpoint)
     return found[:limit] if limit else found

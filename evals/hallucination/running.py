@@ -12,7 +12,7 @@ from typing import Any
 from evals.files import sanitised
 from evals.hallucination import files, tables
 from evals.hallucination.asking import Asker
-from evals.hallucination.one_checkpoint import Asking, Run, plain_request, span
+from evals.hallucination.one_checkpoint import Asking, InvalidAnswers, Run, plain_request, span
 from evals.hallucination.options import HallucinationSettings
 from evals.hallucination.questions import Question, questions
 from evals.hallucination.remedies import REMEDIES
@@ -155,15 +155,22 @@ def _checkpoint(state: Run, row: CheckpointRef) -> Work[None]:
     try:
         asker = yield from _asker(state, row.path, row.name)
     except UserError as error:
-        yield Note(f"{row.name}: {error}", "error")
-        for name in state.names:
-            state.columns.append(tables.failed(Who(row.name, row.stage, row.path, name), str(error)))
-            yield Partial(state.columns[-1])
+        yield from _failed(state, row, error)
         return
     try:
         yield from Asking(state, row, asker, asked).go()
+    except InvalidAnswers as error:
+        yield from _failed(state, row, error)
     finally:
         asker.store.close()
+
+
+def _failed(state: Run, row: CheckpointRef, error: UserError) -> Work[None]:
+    """Add the columns of a checkpoint that has none, with the reason."""
+    yield Note(f"{row.name}: {error}", "error")
+    for name in state.names:
+        state.columns.append(tables.failed(Who(row.name, row.stage, row.path, name), str(error)))
+        yield Partial(state.columns[-1])
 
 
 def _write(state: Run) -> Path:

@@ -13,7 +13,7 @@ from models.files import write_text
 from models.words import _
 
 if TYPE_CHECKING:
-    from evals.cutoff.table import CutoffRow
+    from models.records.cutoff import CutoffRow
     from models.records.hallucination import Rate
 
 SURE = 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from models.files import write_json
 from models.records.scores import Cell, Comparison
 
+NAME = "results.json"
 CELL = (
     "checkpoint", "stage", "benchmark", "metric", "value", "low", "high", "n", "higher_is_better", "neutral",
     "n_failed", "n_skipped", "n_overlap", "n_compared", "overlap",
@@ -19,13 +21,23 @@ COMPARISON = (
 )  # fmt: skip
 
 
-def write_results(path: Path, cells: Sequence[Cell], comparisons: Sequence[Comparison]) -> None:
-    """Write scores and comparisons; a number that is none (invalid, failed, no interval) is null."""
+def write_results(path: Path, cells: Sequence[Cell], comparisons: Sequence[Comparison], runs: Sequence[Path] = ()) -> None:
+    """Write scores and comparisons; a number that is none (invalid, failed, no interval) is null. ``runs``: where they lie."""
     content = {
+        "runs": [str(Path(run).absolute()) for run in runs],
         "cells": [_row(cell, CELL) for cell in cells],
         "comparisons": [_row(comparison, COMPARISON) for comparison in comparisons],
     }
     write_json(Path(path), content)
+
+
+def runs_of(folder: Path) -> list[Path]:
+    """Return the folders of runs that the report in a folder was made of; none where there is no report, or it names none."""
+    try:
+        content = json.loads((Path(folder) / NAME).read_text(encoding="utf-8"))
+        return [Path(run) for run in content["runs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _row(record: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class FileCommands:
     def open_run(self, path: str) -> None:
         """Show the results of a run."""
         kinds = {job.path: job.kind for job in self._window.context.catalogue.jobs}
-        self._window.centre.show_view("hallucination" if kinds.get(path) == "hallucination" else "evaluate")
+        self._window.centre.show_view("hallucination" if kinds.get(path) in ("hallucination", "cutoff") else "evaluate")
         self._window.context.session.select({"run": path})
 
     def save_picture(self) -> None:

@@ -93,7 +93,7 @@ def _scores(model: Any, pairs: Sequence[Any], pad: int) -> Work[Any]:
     from models.training.data import make_batch
     from models.training.forward import scores
 
-    device = next(model.parameters()).device.type
+    device = str(next(model.parameters()).device)
     found = np.zeros((4, len(pairs)), np.float32)
     order = sorted(range(len(pairs)), key=lambda at: sum(len(document.ids) for document in pairs[at]))  # little filling
     for start in range(0, len(order), BATCH):

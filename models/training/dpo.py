@@ -59,7 +59,7 @@ class DpoTask(PairTask):
     ) -> None:
         self.model, self.reference = model, reference
         self.pairs, self.dev, self.settings, self.pad = pairs, dev, settings, pad
-        self.device = next(model.parameters()).device.type
+        self.device = str(next(model.parameters()).device)
         self.modules = {"model": model}
         self.plan, self.micro = PairPlan(len(pairs), settings), settings.batch_size
         self.total_steps = self.plan.total_steps

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models import devices
 from models.errors import UserError
 from models.lean import import_models
 from models.training.stage import check_at_least, help_text
@@ -176,6 +177,8 @@ def pick_device(name: str) -> str:
         raise UserError(
             "training.device", _("device is {name!r}, but there is no CUDA device.").format(name=name), _("Use cpu or auto.")
         )
+    if name != "cuda":  # that is the one that a launcher chose for this process
+        devices.pick(name)
     return name
 
 

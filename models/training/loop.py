@@ -95,7 +95,7 @@ class Loop:
 
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-        seed_all(self.settings.seed)
+        seed_all(self.settings.seed, self.device)
 
     def _start(self, resume: bool) -> Iterator[Event]:
         if self.world.main:
@@ -179,22 +179,23 @@ class Loop:
     def _try(self, batches: Sequence[Any], weights: Sequence[float], total: float) -> Gradients | None:
         """Return the sums over this process's micro-batches, their gradients added up; ``None`` if memory ran out."""
         values: dict[str, float] = {}
-        loss_sum, suspect = 0.0, None
+        losses: list[Any] = []
         share = self.world.share(list(zip(batches, weights, strict=True)))
         try:
             for batch, weight in share:
-                number, metrics = self._learn(batch, total)
-                suspect = batch if suspect is None and not math.isfinite(number) else suspect
-                loss_sum += number
+                loss, metrics = self._learn(batch, total)
+                losses.append(loss)
                 for name, value in metrics.items():
                     values[name] = values.get(name, 0.0) + value * weight
+            numbers = [float(loss) for loss in losses]  # behind all of them: a card is waited for once
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return None
-        return Gradients(loss_sum, values, share[0][0] if suspect is None and share else suspect)
+        broken = [batch for (batch, _weight), number in zip(share, numbers, strict=True) if not math.isfinite(number)]
+        return Gradients(sum(numbers), values, (broken or [batch for batch, _weight in share] or [None])[0])
 
-    def _learn(self, batch: Any, total: float) -> tuple[float, Mapping[str, float]]:
+    def _learn(self, batch: Any, total: float) -> tuple[Any, Mapping[str, float]]:
         """Add the gradients of a micro-batch, whose loss is divided by ``total``; returns its loss and metrics."""
         import torch
 
@@ -202,7 +203,7 @@ class Loop:
             loss, metrics = self._loss(batch)
         scaled = loss / total
         (self.scaler.scale(scaled) if self.scaler else scaled).backward()
-        return loss.item(), metrics
+        return loss.detach(), metrics
 
     def _loss(self, batch: Any) -> tuple[Any, Mapping[str, float]]:
         return self.task.loss(batch)

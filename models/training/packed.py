@@ -100,7 +100,7 @@ class PackedTask:
     ) -> None:
         self.model, self.documents, self.held_out = model, documents, held_out
         self.settings, self.block, self.pad_id = settings, settings.block, pad_id
-        self.device = next(model.parameters()).device.type
+        self.device = str(next(model.parameters()).device)
         self.modules: Mapping[str, Any] = {"model": model}
         self.per_step, self.micro = settings.batch_size * settings.accumulate, settings.batch_size
         self.decode: Callable[[Sequence[int]], str] | None = None

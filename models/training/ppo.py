@@ -121,7 +121,7 @@ class PpoTask:
         self.prompts = texts.prompts(conversations(rows))
         self.modules: Mapping[str, Any] = {"model": actors.policy, "value_head": actors.value_head}
         self.total_steps = settings.steps or settings.rollouts * settings.updates
-        self.device = next(actors.policy.parameters()).device.type
+        self.device = str(next(actors.policy.parameters()).device)
         self.bf16 = uses_bf16(settings.precision, self.device)
         self.rule = find_function(settings.rule) if settings.rule else None
         self.judge = find_function(settings.judge) if settings.judge else None
@@ -153,7 +153,7 @@ class PpoTask:
         answers = yield from sample_answers(self.actors.policy, prompts, self.texts.end, sampling, [settings.seed, 19, number])
         documents = answer_documents(prompts, answers)
         measured = self._measure(documents, number)
-        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.bf16):
             paid, learned, metrics = self._score(documents, answers, rows)
         rollout, more = make_rollout(documents, measured, paid, settings, self.beta)
         self.rollout = replace(rollout, seen={**rollout.seen, "learned": learned.to(self.device)})
@@ -205,7 +205,7 @@ class PpoTask:
         self.actors.policy.eval()
         for chosen in self._minibatches(number, 0):
             packed, order = self._pack([documents[at] for at in chosen])
-            with torch.no_grad(), torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bf16):
+            with torch.no_grad(), torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.bf16):
                 hidden = hidden_states(self.actors.policy, packed)
                 logprobs = warmed(target_logits(self.actors.policy, hidden, packed), self.settings.temperature).log_softmax(-1)
                 flat = {

@@ -54,7 +54,7 @@ class RewardTask(PairTask):
 
     def __init__(self, model: Any, pairs: Sequence[Pair], dev: Sequence[Pair], settings: RewardSettings, pad: int) -> None:
         self.model, self.pairs, self.dev, self.settings, self.pad = model, pairs, dev, settings, pad
-        self.device = next(model.parameters()).device.type
+        self.device = str(next(model.parameters()).device)
         self.modules = {"model": model}
         self.plan, self.micro = PairPlan(len(pairs), settings), settings.batch_size
         self.total_steps = self.plan.total_steps

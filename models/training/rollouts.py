@@ -148,7 +148,7 @@ def score_answers(
 
     from models.training.forward import scores
 
-    device = next(reward_model.parameters()).device.type
+    device = next(reward_model.parameters()).device
     parts = []
     for start in range(0, len(documents), settings.minibatch):
         batch, order = pack_batch(documents[start : start + settings.minibatch], settings.block, pad)

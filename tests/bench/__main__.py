@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -10,30 +11,40 @@ import platform
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import tests.bench
+from tests.bench import where
 from tests.bench.rows import Row, spread
 
 STEADY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "20000000000", "MALLOC_TOP_PAD_": "268435456"}
+ON_CARD = ("p1", "p2", "p3", "p4")
 TARGET = Path(__file__).with_name("bench.json")
 
 
-def measure(wanted: list[str]) -> list[Row]:
-    """Run ``rows()`` of every module whose name starts with p and a digit."""
-    found: list[Row] = []
-    for info in sorted(pkgutil.iter_modules(tests.bench.__path__), key=lambda item: item.name):
-        if not (info.name[0] == "p" and info.name[1:2].isdigit()) or (wanted and info.name.split("_")[0] not in wanted):
-            continue
-        module = importlib.import_module(f"tests.bench.{info.name}")
+def measure(wanted: list[str]) -> Iterator[Row]:
+    """Run ``rows()`` of every module whose name starts with p and a digit, or of those wanted, in their order."""
+    every = sorted(info.name for info in pkgutil.iter_modules(tests.bench.__path__))
+    names = [name for name in every if name[0] == "p" and name[1:2].isdigit()]
+    for name in [name for section in wanted for name in names if name.split("_")[0] == section] if wanted else names:
+        module = importlib.import_module(f"tests.bench.{name}")
         try:
             for row in module.rows():
-                found.append(row)
                 show(row)
+                yield row
         except Exception:  # noqa: BLE001 - one broken measurement does not hide the others
-            print(f"{info.name} broke off:\n{traceback.format_exc()}")
-    return found
+            print(f"{name} broke off:\n{traceback.format_exc()}", flush=True)
+
+
+def options() -> argparse.Namespace:
+    """Return what was asked for: sections such as p2, the device, and where the rows of a card go."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", help="such as p2 p4; all of them by default (on a card p1 to p4)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--output", type=Path, default=Path("bench-card.json"), help="file for what is measured on a card")
+    return parser.parse_args()
 
 
 def show(row: Row) -> None:
@@ -48,8 +59,16 @@ def main() -> None:
     if os.environ.get("TRIPTYCH_STEADY") != "1":
         environment = {**os.environ, **STEADY, "TRIPTYCH_STEADY": "1"}
         os.execve(sys.executable, [sys.executable, "-m", "tests.bench", *sys.argv[1:]], environment)
+    asked = options()
+    os.environ[where.NAME] = asked.device
     today = time.strftime("%Y-%m-%d")
-    rows = [row.__dict__ | {"figure": row.figure, "verdict": row.verdict, "date": today} for row in measure(sys.argv[1:])]
+    rows = []
+    for row in measure(asked.sections or (list(ON_CARD) if where.on_card() else [])):
+        rows.append(row.__dict__ | {"figure": row.figure, "verdict": row.verdict, "date": today})
+        if where.on_card():  # what is measured is kept, whatever comes after
+            where.note(asked.output, [named | {"id": f"{named['id']}, card"} for named in rows])
+    if where.on_card():
+        return
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     content = {"machine": machine, "python": platform.python_version(), "rows": together(earlier(machine), rows)}
     TARGET.write_text(json.dumps(content, indent=1) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.bench import subject
+from tests.bench import subject, where
 from tests.bench.rows import Row, alternate, timed
 
 KEPT = "a forward that keeps residuals, queries, keys and values of every layer"
@@ -20,7 +20,17 @@ def rows() -> Iterator[Row]:
     held: dict[str, Any] = {}
     yield from _time(model, held)
     yield from _heads(model, held.pop("trace"))
-    yield from _memory()
+    yield from _on_card(model) if where.on_card() else _memory()
+
+
+def _on_card(model: Any) -> Iterator[Row]:
+    """Measure what the card holds at most, the model included."""
+    from models.trace import run
+
+    ids = subject.tokens(1024)
+    works = [lambda: run(model, ids), lambda: subject.plain(model, ids)]
+    ours, peer = ((where.peak_of(work),) for work in works)
+    yield Row("P1 memory", "peak of the card's memory, 1,024 tokens", ours, 1.25, peer, "plain forward", kind="ratio", unit="MB")
 
 
 def _time(model: Any, held: dict[str, Any]) -> Iterator[Row]:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bench import subject
+from tests.bench import subject, where
 from tests.bench.p6_metrics import WORDS
 from tests.bench.rows import Row, alternate, timed
 
-CONTEXTS, CHOICES, REPEATS = 8, 4, 3
-TEXTS, TEXT_WORDS, WINDOW = 8, 300, 1024
-"""About 2,400 tokens, which lm-eval scores in one batch."""
+CONTEXTS, CHOICES, REPEATS = (256 if where.on_card() else 8), 4, 3
+TEXTS, TEXT_WORDS, WINDOW = (64 if where.on_card() else 8), 300, 1024
+"""Eight texts are about 2,400 tokens, which lm-eval scores in one batch; a card needs more to be filled."""
 FLOOR = "a bare bfloat16 forward with cross-entropy, times lm-eval's speed"
 
 
@@ -49,7 +49,7 @@ class Peer:
         from lm_eval.models.huggingface import HFLM
 
         self.model = HFLM(
-            pretrained=opened.model, tokenizer=opened.tokenizer, batch_size=TEXTS, max_length=WINDOW, device="cpu"
+            pretrained=opened.model, tokenizer=opened.tokenizer, batch_size=TEXTS, max_length=WINDOW, device=where.device()
         )
 
     def score(self, asked: Any) -> Any:
@@ -96,14 +96,20 @@ def rows() -> Iterator[Row]:
 
         yield _row(f"P2 multiple choice, {name}", ours, peer, bar, answers)
     yield from _rolling(opened, theirs)
-    yield _memory()
+    yield _memory_of_card(opened, theirs) if where.on_card() else _memory()
+
+
+def _memory_of_card(opened: Any, theirs: Peer) -> Row:
+    """Measure the most that the card holds while the texts are scored, the model included."""
+    works: list[Callable[[], object]] = [lambda: our_rolling(opened, texts()), lambda: theirs.rolling(texts())]
+    ours, peer = (tuple(where.peak_of(work) for _ in range(2)) for work in works)
+    what = f"peak of the card's memory while {TEXTS} texts are scored"
+    return Row("P2 memory", what, ours, 0.6, peer, "lm-eval", "<=", "ratio", "MB")
 
 
 def _rolling(opened: Any, theirs: Peer) -> Iterator[Row]:
     """Measure the same texts in float32 and, by choice, in bfloat16; the peer computes in float32."""
-    from models.api import open_checkpoint
-
-    half = open_checkpoint(subject.path(), device="cpu", dtype="bfloat16").opened
+    half = subject.opened("bfloat16")
     for name, model, bar in (("rolling", opened, 0.95), ("rolling, bfloat16 beside float32", half, 2.5)):
         found: dict[str, Any] = {}
 
@@ -126,8 +132,8 @@ def _bare(half: Any) -> float:
 
     rows = [list(half.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts()]
     width = max(map(len, rows))
-    batch = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
-    wanted = torch.tensor([[*row[1:], *[-100] * (width - len(row) + 1)] for row in rows])
+    batch = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=half.device)
+    wanted = torch.tensor([[*row[1:], *[-100] * (width - len(row) + 1)] for row in rows], device=half.device)
     with torch.inference_mode():
         logits = half.model(input_ids=batch, use_cache=False).logits
         return float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100))

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from tests.bench import where
 from tests.bench.rows import Row, alternate, timed
 
-VOCAB, BLOCK, BATCH, STEPS = 2048, 128, 32, 6
+VOCAB, BLOCK, BATCH = 2048, 128, 32
+STEPS = 30 if where.on_card() else 6
 ANSWER = 24
 FEW, MANY = 3, 9
 """How often a model of 256 and one of 128 are measured: six short steps of the small one differ by a fifth."""
@@ -28,9 +30,11 @@ def rows() -> Iterator[Row]:
 
     small = ModelShape(layers=2, width=128, heads=2, feed_forward=512)
     shapes = {"256 wide": ModelShape(layers=4, width=256, heads=4, feed_forward=1024), "128 wide": small}
-    bf16 = uses_bf16("auto", "cpu")
+    bf16 = uses_bf16("auto", where.device())
+    if where.on_card():
+        yield from large()
     for name, shape in shapes.items():
-        repeats = MANY if shape is small else FEW
+        repeats = MANY if shape is small and not where.on_card() else FEW
         a, b = alternate(lambda s=shape: ours_packed(s, "fp32"), lambda s=shape: bare(s, False), repeats)
         yield row(f"P4 pretrain {name}", "pretraining, fp32, packed documents", a, b, 0.95, "bare loop")
         if bf16:
@@ -52,25 +56,43 @@ def rows() -> Iterator[Row]:
     yield row("P4 journal, watched", "with the journal, read each second as the Train view reads it", a, b, 0.98, "without")
 
 
+LARGE_BLOCK, LARGE_BATCH, TWICE = 1024, 8, 2
+
+
+def large() -> Iterator[Row]:
+    """Measure, on a card, a model that fills it: 12 layers, width 768, rows of 1,024 tokens."""
+    from models.training.llama import ModelShape
+
+    shape = ModelShape(layers=12, width=768, heads=12, feed_forward=2048, context=LARGE_BLOCK)
+    size = (LARGE_BATCH, LARGE_BLOCK)
+    for how in ("bf16", "fp32"):
+        a, b = alternate(lambda p=how: ours_packed(shape, p, size=size), lambda p=how: bare(shape, p == "bf16", size), TWICE)
+        yield row(f"P4 pretrain {how} 768 wide", f"pretraining, {how}, 12 layers, rows of 1,024", a, b, 0.95, f"bare loop, {how}")
+    a, b = alternate(lambda: ours_packed(shape, "auto", size=size), lambda: bare(shape, False, size), TWICE)
+    yield row("P4 auto 768 wide", "the precision chosen by itself", a, b, 1.9, "bare loop, fp32")
+    a, b = alternate(lambda: ours_packed(shape, "bf16", size=size, mixed=True), lambda: bare(shape, True, size), TWICE)
+    yield row("P4 packed bf16 768 wide", "short documents packed into rows of 1,024, kept apart", a, b, 0.95, "bare loop, bf16")
+
+
 def row(id: str, what: str, ours: tuple[float, ...], peer: tuple[float, ...], bar: float, name: str) -> Row:
     """Return a claim about speed, in steps a second."""
     return Row(id, what, ours, bar, peer, name, ">=", "ratio", "steps/s")
 
 
-def documents(count: int, answers: bool = False) -> list[Any]:
+def documents(count: int, answers: bool = False, block: int = BLOCK) -> list[Any]:
     """Return documents of a whole row each, all of their tokens or only the last third trained."""
     from models.training.data import Document
 
     generator = np.random.default_rng(0)
-    trained = np.arange(BLOCK) >= (BLOCK * 2 // 3 if answers else 0)
-    return [Document(generator.integers(8, VOCAB, BLOCK), trained) for _ in range(count)]
+    trained = np.arange(block) >= (block * 2 // 3 if answers else 0)
+    return [Document(generator.integers(8, VOCAB, block), trained) for _ in range(count)]
 
 
 def model_of(shape: Any, seed: int = 0) -> Any:
-    """Return a new model."""
-    from models.training.llama import new_llama
+    """Return a new model, on a card with the attention that is best there."""
+    from models.training.llama import new_llama, place
 
-    return new_llama(shape, VOCAB, (1, 2, 0), seed)
+    return place(new_llama(shape, VOCAB, (1, 2, 0), seed), where.device())
 
 
 def speed(step: Callable[[], object], steps: int = STEPS) -> float:
@@ -79,13 +101,18 @@ def speed(step: Callable[[], object], steps: int = STEPS) -> float:
     return steps / timed(lambda: [step() for _ in range(steps)])
 
 
-def ours_packed(shape: Any, precision: str, answers: bool = False, journal: bool = False, watched: bool = False) -> float:
-    """Return our steps a second on packed rows."""
+def ours_packed(
+    shape: Any, precision: str, answers: bool = False, journal: bool = False, watched: bool = False,
+    size: tuple[int, int] = (BATCH, BLOCK), mixed: bool = False,
+) -> float:  # fmt: skip
+    """Return our steps a second on packed rows; ``mixed`` packs documents of a quarter of a row."""
     from models.training.packed import PackedTask
     from models.training.stage import TrainSettings
 
-    settings = TrainSettings(steps=STEPS + 1, batch_size=BATCH, block=BLOCK, precision=precision)
-    task = PackedTask(model_of(shape), documents(BATCH * (STEPS + 1), answers), [], settings, 0)
+    batch, block = size
+    settings = TrainSettings(steps=STEPS + 1, batch_size=batch, block=block, precision=precision, device=where.device())
+    count = batch * (STEPS + 1) * (4 if mixed else 1)
+    task = PackedTask(model_of(shape), documents(count, answers, block // 4 if mixed else block), [], settings, 0)
     return run_loop(task, settings, journal, watched=watched)
 
 
@@ -143,17 +170,18 @@ def optimizer_of(model: Any) -> Any:
     return torch.optim.AdamW(model.parameters(), lr=3e-4, fused=True)
 
 
-def bare(shape: Any, bf16: bool) -> float:
+def bare(shape: Any, bf16: bool, size: tuple[int, int] = (BATCH, BLOCK)) -> float:
     """Return steps a second of the shortest loop there is."""
     import torch
 
     model = model_of(shape).train()
     optimizer = optimizer_of(model)
-    data = [torch.tensor(np.stack([d.ids for d in documents(BATCH)])) for _ in range(2)]
+    data = torch.tensor(np.stack([d.ids for d in documents(size[0], block=size[1])]))
 
     def step() -> None:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            loss = model(input_ids=data[0], labels=data[0], use_cache=False).loss
+        given = data.to(where.device())
+        with torch.autocast(where.device().split(":")[0], dtype=torch.bfloat16, enabled=bf16):
+            loss = model(input_ids=given, labels=given, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -178,9 +206,11 @@ def reward_of(shape: Any) -> Any:
     """Return a reward model of a shape."""
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
+    from models.training.llama import place
+
     config = LlamaConfig.from_dict({**model_of(shape).config.to_dict(), "id2label": {0: "reward"}})
     config._attn_implementation = "eager"
-    return LlamaForSequenceClassification(config)
+    return place(LlamaForSequenceClassification(config), where.device())
 
 
 def ours_pairs(shape: Any, kind: str) -> float:
@@ -188,7 +218,7 @@ def ours_pairs(shape: Any, kind: str) -> float:
     from models.training.dpo import DpoSettings, DpoTask
     from models.training.reward import RewardSettings, RewardTask
 
-    common = {"steps": STEPS + 1, "batch_size": BATCH, "precision": "fp32", "block": BLOCK}
+    common = {"steps": STEPS + 1, "batch_size": BATCH, "precision": "fp32", "block": BLOCK, "device": where.device()}
     if kind == "reward":
         settings: Any = RewardSettings(**common)
         return run_loop(RewardTask(reward_of(shape), pairs(), [], settings, 0), settings)
@@ -202,7 +232,7 @@ def floor_pairs(shape: Any, kind: str) -> float:
     import torch
     from torch.nn.functional import logsigmoid
 
-    ids = torch.tensor(np.stack([d.ids for pair in pairs() for d in pair]))
+    ids = torch.tensor(np.stack([d.ids for pair in pairs() for d in pair]), device=where.device())
     mask = torch.ones_like(ids)
     model, frozen = (reward_of(shape) if kind == "reward" else model_of(shape)), model_of(shape)
     optimizer = optimizer_of(model.train())
@@ -249,10 +279,12 @@ def ours_ppo(shape: Any) -> float:
 
     from models.training.ppo import Actors, PpoSettings, PpoTask, new_value_head
 
-    settings = PpoSettings(rollouts=4, rollout_size=64, passes=1, minibatch=32, max_new_tokens=ANSWER, precision="fp32")
+    settings = PpoSettings(
+        rollouts=4, rollout_size=64, passes=1, minibatch=32, max_new_tokens=ANSWER, precision="fp32", device=where.device()
+    )
     asked = [{"prompt": " ".join(map(str, pair[0].ids[:40]))} for pair in pairs()] * 2
     policy, reference = model_of(shape), model_of(shape).requires_grad_(False)
-    actors = Actors(policy, new_value_head(shape.width, 0), reference, reward_of(shape).requires_grad_(False))
+    actors = Actors(policy, new_value_head(shape.width, 0).to(where.device()), reference, reward_of(shape).requires_grad_(False))
     task = PpoTask(actors, _Ids(), asked, replace(settings, whiten_advantages=True))  # type: ignore[arg-type]
     with torch.random.fork_rng():
         return run_loop(task, settings, steps=6)
@@ -263,9 +295,9 @@ def floor_ppo(shape: Any) -> float:
     import torch
 
     policy, reference, judge = model_of(shape), model_of(shape), reward_of(shape)
-    head = torch.nn.Linear(shape.width, 1)
+    head = torch.nn.Linear(shape.width, 1, device=where.device())
     optimizer = optimizer_of(torch.nn.ModuleList([policy, head]))
-    prompts = torch.tensor(np.stack([pair[0].ids[:40] for pair in pairs()] * 2))
+    prompts = torch.tensor(np.stack([pair[0].ids[:40] for pair in pairs()] * 2), device=where.device())
 
     def measure(of: Any, ids: Any) -> tuple[Any, Any]:
         hidden = of.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).last_hidden_state
@@ -287,7 +319,7 @@ def floor_ppo(shape: Any) -> float:
             returns = paid.flip(1).cumsum(1).flip(1)
             gain = returns - values
             gain = (gain - gain.mean()) / (gain.std() + 1e-8)
-        for chosen in torch.randperm(len(ids)).split(len(ids) // 2):
+        for chosen in torch.randperm(len(ids), device=ids.device).split(len(ids) // 2):
             logp, hidden = measure(policy, ids[chosen])
             ratio = (logp - old[chosen]).exp()
             clipped = torch.maximum(-gain[chosen] * ratio, -gain[chosen] * ratio.clamp(0.8, 1.2)).mean()

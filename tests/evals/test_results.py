@@ -264,7 +264,7 @@ def test_results_json_has_exactly_its_fields(runs, tmp_path):
     text = (tmp_path / "results.json").read_text("utf-8")
     assert "NaN" not in text
     content = json.loads(text)
-    assert set(content) == {"cells", "comparisons"}
+    assert set(content) == {"runs", "cells", "comparisons"}
     assert set(content["cells"][0]) == {
         "checkpoint",
         "stage",

@@ -135,6 +135,6 @@ def test_every_ingredient_of_a_score_key_counts():
         store.score_key(keys, metric, revision)
         for keys in (["a", "b"], ["b", "a"], ["a"], ["a", "b", "c"], ["ab"], [])
         for metric in ("acc", exact_match.METRIC.name)
-        for revision in (1, 2)
+        for revision in ("1", "2")
     }
     assert len(made) == 6 * 2 * 2

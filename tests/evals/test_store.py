@@ -33,8 +33,8 @@ def test_token_boundaries_are_part_of_the_key():
 
 
 def test_score_keys_rest_on_ordered_answers_and_revision():
-    assert score_key(["a", "b"], "bleu", 1) != score_key(["b", "a"], "bleu", 1)
-    assert score_key(["a", "b"], "bleu", 1) != score_key(["a", "b"], "bleu", 2)
+    assert score_key(["a", "b"], "bleu", "1") != score_key(["b", "a"], "bleu", "1")
+    assert score_key(["a", "b"], "bleu", "1") != score_key(["a", "b"], "bleu", "2")
 
 
 def test_answers_come_back(tmp_path):

@@ -39,7 +39,7 @@ def mixed_pairs() -> list[tuple[list[int], list[int]]]:
     return [*pairs, ([1, 5], [])]
 
 
-@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("family", [*DECODERS, "mamba"])
 def test_scores_equal_a_plain_forward(opened: Callable[..., Any], family: str) -> None:
     model = opened(family)
     pairs = mixed_pairs()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from models.records.cutoff import NOTHING, CutoffPlace, CutoffRow, CutoffRun
 from models.records.hallucination import (
     AnswerColumn,
     AnswerPage,
@@ -96,7 +97,37 @@ def page(params):
     return AnswerPage(params["start"], 40, found)
 
 
+def cutoff_row(way, remedy, learned, forgotten, new, old):
+    first = way == "" and remedy == "plain"
+    return CutoffRow(
+        way or "ppo", f"/runs/cutoff/{way}", way, remedy, rate(new), rate(0.2), rate(0.8 - new), rate(0.5), rate(0.1),
+        unchanged=rate(0.9), old=rate(old), unknown=rate(0.7),
+        forgotten=NOTHING if first else Rate(forgotten, forgotten - 0.08, forgotten + 0.08, 60),
+        p=float("nan") if first else (0.001 if forgotten < -0.1 else 0.6),
+        learned=NOTHING if first else Rate(learned, learned - 0.1, learned + 0.1, 50),
+        p_learned=float("nan") if first else (0.002 if learned > 0.1 else 0.4),
+        perplexity=Rate(1.53, 1.4, 1.7, 60) if remedy == "plain" else NOTHING, prompt_tokens=31.5,
+        seconds=139.0 if way else 0.0, trained=1_200_000 if way else 0, receipts={"answers": f"{way}/answers_{TEXT}.jsonl"},
+    )  # fmt: skip
+
+
+def cutoff_runs():
+    rows = [("", "plain", 0.0, 0.0, 0.0, 0.95), ("", "retrieval", 0.15, -0.87, 0.15, 0.08),
+            ("full", "plain", 0.22, -0.78, 0.1, 0.17),
+            ("replay", "plain", 0.36, -0.03, 0.28, 0.92), ("adapter", "plain", 0.4, -0.62, 0.28, 0.33),
+            ("reader", "plain", 0.0, -0.02, 0.0, 0.93), ("reader", "retrieval", 0.54, -0.58, 0.5, 0.37)]  # fmt: skip
+    made = tuple(cutoff_row(*row) for row in rows)
+    return (CutoffRun("/runs/20261126-cutoff-1a2b", "Cutoff of ppo", "/models/demo/ppo", made),)
+
+
+def cutoff_places(params):
+    return tuple(CutoffPlace(path, "" if path.endswith(("sft", "ppo")) else f"{path} has no closed world beside it.")
+                 for path in params["checkpoints"])  # fmt: skip
+
+
 ANSWERS = {
+    "cutoff_runs": lambda want: cutoff_runs(),
+    "cutoff_places": lambda want: cutoff_places(want.params),
     "hallucination_runs": lambda want: runs(),
     "hallucination_answers": lambda want: page(want.params),
     "question": lambda want: answer(1, want.column),

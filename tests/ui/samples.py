@@ -13,6 +13,7 @@ from models.records.checkpoints import Description
 from models.records.curves import TrainingRun, TrainingStep
 from models.records.divergence import Divergence
 from models.records.embeddings import Analogy, Drift, Neighbours, PlaneFacts, PointValues, Projection
+from models.records.endpoints import EndpointCheck
 from models.records.evaluations import (
     CellProgress,
     ItemAnswer,
@@ -307,6 +308,16 @@ def task_names(query):
     return TaskNames(query, found, len(found))
 
 
+def endpoint_check(fields, tasks):
+    if not fields.url or not fields.models:
+        return EndpointCheck(problem="An endpoint needs its address and the name of the model.")
+    likely = tuple(name for name in tasks if "perplexity" in name or name == "arc_easy")
+    far = f"endpoint:{fields.url}{'/chat' if fields.chat else ''}/completions#{fields.models}"
+    problem = "world_perplexity need log-likelihoods, which a chat endpoint does not give." if fields.chat and likely else ""
+    note = "Without a key, as local servers take it (OPENAI_API_KEY is not set)."
+    return EndpointCheck((far,), f"tokenizer={fields.tokenizer}" if fields.tokenizer else "", problem, note, likely)
+
+
 def job(state="running", done=30, total=100):
     return Job("job-1", "/runs/job-1", "eval", "Evaluate 3 checkpoints", state, done, total, "world_questions", 0.0, 12.0,
                ("triptych", "eval", "/models/demo/sft"))  # fmt: skip
@@ -397,6 +408,7 @@ ANSWERS = {
     "evaluations": lambda want: (run_progress(),),
     "receipt": lambda want: receipt(),
     "task_names": lambda want: task_names(want.params["query"]),
+    "endpoint_check": lambda want: endpoint_check(want.params["fields"], want.params["tasks"]),
     "encode": lambda want: encoded(want.params["text"], want.column),
     "render": lambda want: rendered(want.params["messages"], want.column),
     "vocabulary": lambda want: vocabulary_rows(want.params["start"], want.params["count"], seed=want.column),

@@ -63,7 +63,7 @@ def item(want: Any) -> Any:
 
 SCORES: dict[str, Any] = {
     "results": made.cells(), "jobs": (), "compare": made.comparisons(), "items": items, "item": item, "receipt": made.receipt(),
-    "task_names": lambda want: made.task_names(want.params["query"]),
+    "task_names": lambda want: made.task_names(want.params["query"]), "endpoint_check": made.ANSWERS["endpoint_check"],
 }  # fmt: skip
 
 
@@ -121,6 +121,23 @@ def to_be_run(view: Any) -> None:
     answer_all(view, SCORES)
 
 
+def an_endpoint(view: Any) -> None:
+    to_be_run(view)
+    view.form.chosen = ["world_questions", "world_perplexity", "arc_easy"]
+    view.form.far.setChecked(True)
+    view.form.endpoint.url.setText("http://localhost:8000/v1")
+    view.form.endpoint.models.setText("Qwen/Qwen3-8B")
+    view.form.endpoint.tokenizer.setText("/models/Qwen3-8B")
+    view.form.refresh()
+    answer_all(view, SCORES)
+
+
+def a_chat_endpoint(view: Any) -> None:
+    an_endpoint(view)
+    view.form.endpoint.kind.setCurrentIndex(1)
+    answer_all(view, SCORES)
+
+
 def unread(view: Any) -> None:
     want = next(want for want in view.wants() if want.op == "results")
     view.set_failure(want, Failure("user", "/results/old cannot be read: Permission denied.", "Give yourself the right to."))
@@ -137,7 +154,8 @@ def filtered(view: Any) -> None:
 EVALUATE = {
     "empty": lambda view: answer_all(view, SCORES | {"results": ()}),
     "reading": lambda view: view.redraw(),
-    "unread": unread, "run": to_be_run, "running": running, "finished": scored, "failed": failed_cells, "baseline": baseline,
+    "unread": unread, "run": to_be_run, "endpoint": an_endpoint, "chat": a_chat_endpoint,
+    "running": running, "finished": scored, "failed": failed_cells, "baseline": baseline,
     "item": an_item, "receipt": a_receipt, "no_samples": no_samples, "filtered": filtered,
 }  # fmt: skip
 
@@ -238,12 +256,45 @@ def no_question(view: Any) -> None:
     view.page("question").redraw()
 
 
+TRIALS: dict[str, Any] = {
+    "cutoff_runs": answers.cutoff_runs(), "jobs": (), "cutoff_places": lambda want: answers.cutoff_places(want.params),
+}  # fmt: skip
+
+
+def cutoff(view: Any, **more: Any) -> Any:
+    view.show_page("cutoff")
+    shown = view.page("cutoff")
+    shown.set_columns(COLUMNS)
+    answer_all(shown, TRIALS | more)
+    return shown
+
+
+def cutoff_form(view: Any) -> None:
+    cutoff(view).start.setChecked(True)
+    answer_all(view.page("cutoff"), TRIALS)
+
+
+def cutoff_without_world(view: Any) -> None:
+    shown = cutoff(view, cutoff_runs=())
+    shown.set_columns(COLUMNS[:1])
+    shown.start.setChecked(True)
+    answer_all(shown, TRIALS | {"cutoff_runs": ()})
+
+
+def cutoff_running(view: Any) -> None:
+    one = Job("c", "/runs/c", "cutoff", "Cutoff of ppo", "running", 0.4, 1, "adapter: step 40", 0.0, 30.0, ("triptych", "cutoff"))
+    cutoff(view, jobs=(one,))
+
+
 HALLUCINATION = {
     "empty": lambda view: answer_all(view.page("runs"), RUNS | {"hallucination_runs": ()}),
     "reading": lambda view: view.page("runs").redraw(),
     "unread": unread_runs, "run": to_be_asked, "running": under_way, "finished": asked,
     "kinds": lambda view: asked(view, 1), "curves": lambda view: asked(view, 2), "scores": lambda view: asked(view, 3),
     "failed": lambda view: asked(view, hallucination_runs=a_run(True)).grid.scrollToBottom(),
+    "cutoff": lambda view: cutoff(view).grid.clicked.emit(view.page("cutoff").grid.rows.index(3, 0)), "cutoff_form": cutoff_form,
+    "cutoff_empty": lambda view: cutoff(view, cutoff_runs=()), "cutoff_no_world": cutoff_without_world,
+    "cutoff_running": cutoff_running,
     "no_question": no_question, "streaming": streaming, "answered": answered, "refused": refused,
 }  # fmt: skip
 

@@ -181,7 +181,7 @@ class RunsPage(ViewWidget):
 
     def set_selection(self, selection: dict[str, Any]) -> None:
         """Show a run that was opened elsewhere."""
-        run = selection.get("run")
+        run = selection.get("run") or selection.get("answers")
         if isinstance(run, str) and run and run != self._wanted_run:
             self._wanted_run = run
             self._forget_answers()

@@ -108,7 +108,7 @@ class EvaluateView(ViewWidget):
             found.append(Want("compare", "compare", where | {"baseline": self.scores.baseline_name()}, fresh=self._revision))
         found += self.items.wants(self.matrix(), self._revision)
         if self.form.isVisibleTo(self):
-            found.append(Want("tasks", "task_names", {"query": self.form.query()}))
+            found += [Want(slot, op, params) for slot, op, params in self.form.asks()]
         return [*found, *self._pressed.values(), *self.export.wants()]
 
     def set_answer(self, want: Want, value: Any) -> None:
@@ -130,12 +130,15 @@ class EvaluateView(ViewWidget):
         elif slot == "compare":
             self.comparisons, self._asked_baseline = tuple(value), str(want.params["baseline"])
         else:
-            self._take_other(slot, value)
+            self._take_other(want, value)
         self._redraw_soon()
 
-    def _take_other(self, slot: str, value: Any) -> None:
+    def _take_other(self, want: Want, value: Any) -> None:
+        slot = want.slot
         if slot == "tasks":
             self.form.set_tasks(value)
+        elif slot == "endpoint":
+            self.form.set_endpoint(want.params, value)
         elif slot == "export":
             self.message.emit(self.export.taken(value))
         elif slot in {"start", "stop"}:

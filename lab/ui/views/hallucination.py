@@ -1,8 +1,9 @@
-"""Hallucination: runs with verdicts, uncertainty and remedies; and one question asked now."""
+"""Hallucination: runs with verdicts, uncertainty and remedies; one question asked now; and the knowledge cutoff."""
 
 from __future__ import annotations
 
 from lab.ui.view import View, ViewWidget
+from lab.ui.views._hallucination_cutoff import CutoffPage
 from lab.ui.views._hallucination_question import QuestionPage
 from lab.ui.views._hallucination_runs import RunsPage
 from lab.ui.widgets.pages import Page, PagedView
@@ -13,6 +14,7 @@ def _make() -> ViewWidget:
     pages = (
         Page("runs", _runs, _runs_tip, RunsPage),
         Page("question", _question, _question_tip, QuestionPage),
+        Page("cutoff", _cutoff, _cutoff_tip, CutoffPage),
     )
     return PagedView(pages, _("Pages of hallucination"))
 
@@ -31,6 +33,14 @@ def _question() -> str:
 
 def _question_tip() -> str:
     return _("The prompt as a question: the answer token by token, other answers by meaning, how sure the model is")
+
+
+def _cutoff() -> str:
+    return _("Knowledge cutoff")
+
+
+def _cutoff_tip() -> str:
+    return _("What happened after a checkpoint's texts: remedies, what each teaches, and what each forgets")
 
 
 def _title() -> str:

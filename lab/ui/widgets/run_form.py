@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPalette
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -23,10 +23,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from lab.ui.widgets.endpoint_form import EndpointForm
 from lab.ui.widgets.flow import ToolRow
 from lab.ui.widgets.panel import Elided
 from lab.ui.widgets.score_matrix import seconds_text
 from models.columns import Column
+from models.records.endpoints import EndpointCheck
 from models.records.evaluations import TaskNames
 from models.records.scores import Job
 from models.words import _
@@ -119,14 +121,15 @@ class RunForm(QFrame):
         self.columns: tuple[Column, ...] = ()
         self.chosen: list[str] = []
         self.search, self.found, self.picked = QLineEdit(self), NameList(self), NameList(self)
-        self.note = Elided(_("Reading the names of benchmarks…"), parent=self)
+        self.note, self.heading = Elided(_("Reading the names of benchmarks…"), parent=self), QLabel(self)
         self.shots, self.limit, self.template = QSpinBox(self), QSpinBox(self), QComboBox(self)
         self.line = Elided(parent=self)
+        self.endpoint, self.far = EndpointForm(self), QPushButton(_("Endpoint…"), self)
         self.start, self.copy = QPushButton(_("Start"), self), QPushButton(_("Copy as command line"), self)
         self.start.setProperty("primary", True)
+        self._typing = timer(self, TYPING_MILLISECONDS, self._on_search, single=True)
         self._set_up()
         self._lay_out()
-        self._typing = timer(self, TYPING_MILLISECONDS, self._on_search, single=True)
         self.search.textChanged.connect(self._typing.start)
         self.search.returnPressed.connect(self._on_return)
         self.found.taken.connect(self._on_found)
@@ -134,6 +137,8 @@ class RunForm(QFrame):
         self.limit.valueChanged.connect(self.refresh)
         self.shots.valueChanged.connect(self.refresh)
         self.template.currentIndexChanged.connect(self.refresh)
+        self.far.toggled.connect(self._on_endpoint)
+        self.endpoint.changed.connect(self._on_endpoint)
         self.start.clicked.connect(self.started)
         self.copy.clicked.connect(self.copied)
         self.refresh()
@@ -158,6 +163,9 @@ class RunForm(QFrame):
         self.shots.setSpecialValueText(_("as the task says"))
         self.limit.setRange(0, 10**6)
         self.limit.setSpecialValueText(_("all items"))
+        self.far.setCheckable(True)
+        self.far.setToolTip(_("Evaluate a model that is only an OpenAI-compatible address"))
+        self.endpoint.hide()
         for text, flag in zip((_("as the benchmark says"), _("applied"), _("not applied")), TEMPLATES, strict=True):
             self.template.addItem(text, flag)
 
@@ -165,8 +173,7 @@ class RunForm(QFrame):
         left, right, lists = QVBoxLayout(), QVBoxLayout(), QHBoxLayout()
         left.addWidget(self.search)
         left.addWidget(self.found)
-        heading = QLabel(_("Evaluate the open columns on"), self)
-        right.addWidget(heading)
+        right.addWidget(self.heading)
         right.addWidget(self.picked)
         lists.addLayout(left, 3)
         lists.addLayout(right, 2)
@@ -174,19 +181,35 @@ class RunForm(QFrame):
         settings.labelled(_("Few-shot"), self.shots, _("Solved examples before each item"))
         settings.labelled(_("Chat template"), self.template, _("Whether prompts are given as a user's message"))
         settings.labelled(_("Limit"), self.limit, _("At most so many items of each benchmark"))
-        settings.add(self.start, self.copy)
+        settings.add(self.far, self.start, self.copy)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 8, 10, 8)
         layout.setSpacing(6)
         layout.addLayout(lists)
         layout.addWidget(self.note)
+        layout.addWidget(self.endpoint)
         layout.addWidget(settings)
         layout.addWidget(self.line)
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The checkpoints to evaluate."""
-        return tuple(dict.fromkeys(column.checkpoint for column in self.columns))
+        far = self.far.isChecked()
+        own = self.columns if not far or self.endpoint.columns.isChecked() else ()
+        more = self.endpoint.check.checkpoints if far and self.endpoint.ready else ()
+        return tuple(dict.fromkeys([*(column.checkpoint for column in own), *more]))
+
+    def asks(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return what the form has to be told: (slot, operation, its parameters)."""
+        found: list[tuple[str, str, dict[str, Any]]] = [("tasks", "task_names", {"query": self.query()})]
+        if self.far.isChecked():
+            found.append(("endpoint", "endpoint_check", {"fields": self.endpoint.fields(), "tasks": self.endpoint.tasks}))
+        return found
+
+    def set_endpoint(self, params: Mapping[str, Any], check: EndpointCheck) -> None:
+        """Show what the engine says of the endpoint that was typed."""
+        self.endpoint.take(params["fields"], tuple(params["tasks"]), check)
+        self._show()
 
     def set_columns(self, columns: tuple[Column, ...]) -> None:
         """Take the columns whose checkpoints are to be evaluated."""
@@ -222,15 +245,18 @@ class RunForm(QFrame):
 
     def command(self) -> tuple[str, ...]:
         """Return the arguments of ``triptych``, empty when nothing is chosen."""
-        if not self.chosen or not self.paths:
+        far = self.far.isChecked()
+        if not self.chosen or not self.paths or (far and not self.endpoint.ready):
             return ()
         more: list[str] = []
         if self.shots.value() >= 0:
             more += ["--num-fewshot", str(self.shots.value())]
         more += [flag for flag in (str(self.template.currentData()),) if flag]
+        if far and self.endpoint.check.arguments:
+            more += ["--model-args", self.endpoint.check.arguments]
         for flag in ("device", "dtype", "quantize"):
             values = {getattr(column, flag) for column in self.columns}
-            value = values.pop()
+            value = values.pop() if values else ""
             if not values and value not in ("", "auto"):
                 more += [f"--{flag}", value]
         return eval_command(self.paths, self.chosen, self.limit.value(), more)
@@ -240,18 +266,47 @@ class RunForm(QFrame):
         return shlex.join(("triptych", *self.command())) if self.command() else ""
 
     def refresh(self) -> None:
-        """Show what is chosen, the command, and whether it can run."""
-        self.picked.clear()
-        self.picked.addItems(self.chosen)
+        """Show what is chosen, the command, and whether it can run; an endpoint is looked at anew for what is chosen."""
+        if self.picked_names() != self.chosen:
+            self.picked.clear()
+            self.picked.addItems(self.chosen)
+            self.endpoint.tasks = tuple(self.chosen)
+            if self.far.isChecked():
+                self._typing.start()
+        self._show()
+
+    def picked_names(self) -> list[str]:
+        """Return the names that the list shows."""
+        return [self.picked.item(row).text() for row in range(self.picked.count())]
+
+    def _show(self) -> None:
+        self.endpoint.show_said()
+        self._grey()
+        both = _("Evaluate the endpoint and the open columns on")
+        far = both if self.endpoint.columns.isChecked() else _("Evaluate the endpoint on")
+        self.heading.setText(far if self.far.isChecked() else _("Evaluate the open columns on"))
         line = self.command_line()
-        self.line.set_whole(line or _("Open a checkpoint and choose a benchmark."))
+        hint = _("Open a checkpoint and choose a benchmark.") if not self.far.isChecked() else _("Choose a benchmark.")
+        waiting = self.chosen and self.far.isChecked()
+        self.line.set_whole(line or (_("The line about the endpoint says what is missing.") if waiting else hint))
         self.line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.start.setEnabled(bool(line))
         self.copy.setEnabled(bool(line))
 
+    def _grey(self) -> None:
+        """Grey what an endpoint of messages cannot answer."""
+        lacking = self.endpoint.check.likelihoods if self.far.isChecked() and self.endpoint.fields().chat else ()
+        for row in range(self.picked.count()):
+            item = self.picked.item(row)
+            grey = item.text() in lacking
+            item.setForeground(self.palette().brush(QPalette.ColorGroup.Disabled if grey else QPalette.ColorGroup.Active,
+                                                    QPalette.ColorRole.Text))  # fmt: skip
+            item.setToolTip(_("It asks for log-likelihoods, which a chat endpoint does not give") if grey else "")
+
     def state(self) -> dict[str, Any]:
         """Return what to remember."""
         return {
+            "far": self.far.isChecked(), "endpoint": self.endpoint.state(),
             "chosen": list(self.chosen), "limit": self.limit.value(), "shots": self.shots.value(),
             "template": self.template.currentIndex(),
         }  # fmt: skip
@@ -265,12 +320,22 @@ class RunForm(QFrame):
             value = state.get(name)
             if isinstance(value, int):
                 box.setValue(value)
+        far, endpoint = state.get("far"), state.get("endpoint")
+        if isinstance(endpoint, Mapping):
+            self.endpoint.restore(endpoint)
+        self.far.setChecked(far is True)
         index = state.get("template")
         if isinstance(index, int) and 0 <= index < len(TEMPLATES):
             self.template.setCurrentIndex(index)
         self.refresh()
 
     # slots -----------------------------------------------------------------------------------------------------------
+    def _on_endpoint(self) -> None:
+        """Show the fields of an endpoint, and have them looked at when nothing is typed for a moment."""
+        self.endpoint.setVisible(self.far.isChecked())
+        self._typing.start()
+        self._show()
+
     def _on_search(self) -> None:
         self._typing.stop()
         self.searched.emit()

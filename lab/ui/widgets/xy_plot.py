@@ -27,6 +27,7 @@ class Curve:
         name: What it is. ``color``: of the line.
         weights: (n,) sizes of dots, 0 to 1; empty for a line without dots.
         dashed: Whether it is set apart. ``tips``: what the tool tips of its points say besides.
+        label: Written beside its last point.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Curve:
     weights: Array | None = None
     dashed: bool = False
     tips: tuple[str, ...] = ()
+    label: str = ""
 
 
 class XyPlot(QWidget):
@@ -120,6 +122,12 @@ class XyPlot(QWidget):
             for place, weight in zip(points, curve.weights[known], strict=True):
                 size = 2.0 + 5.0 * float(np.sqrt(weight))
                 painter.drawEllipse(place, size, size)
+        if curve.label and points:
+            left = points[-1].x() > self.width() - 40  # else it would leave the frame
+            side = QRectF(points[-1].x() - (33 if left else -9), points[-1].y() - 8, 24, 16)
+            align = Qt.AlignmentFlag.AlignRight if left else Qt.AlignmentFlag.AlignLeft
+            painter.setPen(qcolor(scheme(self.palette()).text))
+            painter.drawText(side, align | Qt.AlignmentFlag.AlignVCenter, curve.label)
 
     def point_at(self, place: QPointF) -> tuple[Curve, int] | None:
         """Return the curve and the point nearest to a place, None if none is near."""

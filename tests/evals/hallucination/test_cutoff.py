@@ -12,11 +12,11 @@ import pytest
 from evals.cutoff import running, table
 from evals.cutoff.options import RETRIEVAL, WAYS, CutoffSettings, explanation, title
 from evals.cutoff.preparing import recipe
-from evals.cutoff.table import CutoffRow
 from evals.hallucination import files
 from evals.report.cutoff import cells, header, short_rows, write_report
 from models.errors import UserError
 from models.events import Progress, Saved
+from models.records.cutoff import CutoffRow
 from models.records.hallucination import QuestionAnswer
 from models.world.news import BENCHMARK
 

@@ -16,7 +16,7 @@ from evals.hallucination.running import Clock, run
 from evals.hallucination.tables import Who
 from evals.store import ResponseStore
 from models.errors import UserError
-from models.events import Partial, Progress, Saved
+from models.events import Note, Partial, Progress, Saved
 from models.records.hallucination import AnswerColumn
 
 SMALL = HallucinationSettings(benchmarks=("world_unknown", "world_questions"), limit=5, samples=2, max_new_tokens=4, device="cpu")
@@ -168,6 +168,47 @@ def test_an_encoder_has_columns_with_the_reason(tiny, small_world, tmp_path, dra
     assert "fills masks" in columns[0].error
     assert not columns[1].error
     assert files.read_table(tmp_path).columns[0].error == columns[0].error
+
+
+def test_a_checkpoint_that_computes_nan_is_not_counted_as_inventing(tiny, tmp_path, drain):
+    """Its columns have the reason, the other checkpoint goes on."""
+    from safetensors.torch import load_file, save_file
+
+    from tests.fakes import write_model
+
+    broken = write_model(tmp_path / "broken", "llama", 1)
+    weights = load_file(broken / "model.safetensors")
+    next(value for name, value in weights.items() if "down_proj" in name)[0, 0] = math.nan
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    path = tmp_path / "q.jsonl"
+    path.write_text("".join(json.dumps({"question": f"What is {n}?", "answer": str(n)}) + "\n" for n in range(3)), "utf-8")
+    settings = replace(SMALL, benchmarks=(str(path),), remedies=("fewshot",), limit=0)
+    _events, columns = drain(run([str(broken), str(tiny("llama"))], settings, tmp_path / "out"))
+    assert [(one.checkpoint, one.remedy, one.n) for one in columns if not one.error] == [
+        ("llama-0", "plain", 3), ("llama-0", "fewshot", 3)
+    ]  # fmt: skip
+    reasons = {one.error for one in columns if one.error}
+    assert len(reasons) == 1
+    assert "broken computes NaN: 9 of 9 answers are invalid" in reasons.pop()
+    assert [one.remedy for one in columns if one.error] == ["plain", "fewshot"]
+
+
+def test_what_was_cut_is_told_once(tiny, tmp_path, drain):
+    """P(True) and answers come in many batches; prompts that are too long are counted over all of them."""
+    path = tmp_path / "q.jsonl"
+    path.write_text("".join(json.dumps({"question": f"{n} " + "word " * n, "answer": "a"}) + "\n" for n in (1, 2, 150)), "utf-8")
+    settings = replace(SMALL, benchmarks=(str(path),), limit=0, samples=0, p_true=False)
+    events, (column,) = drain(run([str(tiny("llama"))], settings, tmp_path / "out"))
+    told = [event.text for event in events if isinstance(event, Note) and "cut on the left" in event.text]
+    assert told == ["1 contexts were longer than the model takes and were cut on the left"]
+    assert column.n == 3
+
+
+def test_an_empty_file_is_said(tiny, tmp_path, drain):
+    path = tmp_path / "empty.jsonl"
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match=r"empty\.jsonl has no rows"):
+        drain(run([str(tiny("llama"))], replace(SMALL, benchmarks=(str(path),)), tmp_path / "out"))
 
 
 def test_encoder_decoders_answer_too(tiny, tmp_path, drain):
