@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from evals import asked, paired, stats
+from evals import asked, paired, replicates, stats
 from evals.metrics._spec import pool_ratio
+from evals.replicates import Replicates
 from evals.scores import Scored
 from models.records.scores import Cell, Comparison
 
@@ -29,6 +30,8 @@ class Table:
     categories: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parts: Mapping[str, Table] = field(default_factory=dict)
     even: bool = False
+    replicates: Replicates | None = None
+    """Scores of drawn corpora, of a metric whose items have no scores of their own; ``scored`` is empty then."""
 
 
 def paired_rows(a: Table, b: Table) -> tuple[Scored, Scored]:
@@ -87,6 +90,9 @@ def difference(a: Table, b: Table, test: str = "bootstrap") -> tuple[paired.Outc
 
     ``test`` is that of corpus scores: ``bootstrap`` or ``randomisation``.
     """
+    if a.replicates is not None and b.replicates is not None:
+        drawn = replicates.difference((a.cell, a.replicates), (b.cell, b.replicates))
+        return None if drawn is None else (drawn, None)
     left, right = paired_rows(a, b)
     if not left.ids:
         return None

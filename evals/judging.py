@@ -22,6 +22,7 @@ from evals import (
     harness,
     known,
     pseudo,
+    replicates,
     rescoring,
     scores,
     tasks,
@@ -79,7 +80,7 @@ def run(
         cells = [replace(cell, signature=cell.signature + pseudo.SIGNATURE) for cell in cells]
     overlaps = yield from trained.of_tasks(base.path, samples, planned.tasks)
     cells = trained.beside(cells, overlaps, results.get("group_subtasks") or {})
-    cells, samples = yield from rescoring.with_metrics(cells, samples, settings.metric)
+    cells, samples, drawn = yield from rescoring.with_metrics(cells, samples, settings.metric)
     whole = _whole(results, samples, model.config(), settings, base)
     receipt = {
         "computed": computed,
@@ -92,6 +93,7 @@ def run(
         "overlap": {name: trained.row(found) for name, found in overlaps.items()},
         "score_keys": _score_keys(cells, model.keys, whole, planned),
         "cells": [files.cell_row(cell, folder) for cell in cells],
+        **({replicates.KEY: drawn} if any(drawn.values()) else {}),
     }
     target = files.write_run(folder, whole | {files.OURS: receipt}, samples)
     yield Saved(str(target))

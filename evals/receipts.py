@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evals import files
+from evals import files, replicates
 from models.records.evaluations import Receipt
 from models.records.scores import Cell
 from models.words import N_, _
@@ -133,11 +133,16 @@ def _ours(content: Mapping[str, Any], cell: Cell) -> Iterator[Fact]:
     identity = ours.get("identity")
     for key, value in identity.items() if isinstance(identity, Mapping) else ():
         yield ("model" if key in ("dtype", "quantize", "device_kind") else "identity"), str(key), str(value)
+    if (drawn := replicates.read(cell)) is not None:
+        yield "score", _("paired comparisons"), replicates.told(drawn)
     settings = ours.get("settings")
     for key, value in settings.items() if isinstance(settings, Mapping) else ():
         if value not in (None, "", 0, False, "auto"):
             yield "run", str(key), str(value)
-    known = {"chat_template", "computed", "seconds", "score_keys", "fingerprint", "identity", "settings", "cells", "overlap"}
+    known = {
+        "chat_template", "computed", "seconds", "score_keys", "fingerprint", "identity", "settings", "cells", "overlap",
+        replicates.KEY,
+    }  # fmt: skip
     for key, value in ours.items():
         if key not in known and isinstance(value, str | int | float | bool):
             yield "prompt", str(key), str(value)

@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evals import by_name, files, results, scores, tasks
+from evals import by_name, files, replicates, results, scores, tasks
 from evals.by_name import Metric
+from evals.replicates import Replicates
 from evals.stats import LEVEL
 from models.errors import UserError
 from models.events import Note, Progress, Saved, Work
 from models.records.scores import Cell
 from models.words import _
 
-RESAMPLES, FEWER, MANY, LEAST = 1000, 200, 2000, 50
-"""Drawn samples; as many where there are more items than ``MANY``; fewer than ``LEAST`` that have a score make no interval."""
+RESAMPLES, FEWER, MANY = 1000, 200, 2000
+"""Drawn corpora; as many where there are more items than ``MANY``."""
 SECONDS = 120.0
 """A metric that takes longer than this for all items one by one, or for its interval, goes without."""
 Row = dict[str, Any]
+Drawn = dict[str, dict[str, Any]]
+"""Name of a corpus score → its drawn corpora, as the results file keeps them."""
 
 
 def rescore(folders: Sequence[Path], names: str, allow_code: bool, only: Sequence[str] = (), seed: int = 0) -> Work[list[Cell]]:
@@ -54,8 +57,8 @@ def rescore(folders: Sequence[Path], names: str, allow_code: bool, only: Sequenc
         rows = [dict(row) for row in results.raw_samples(run, task)]
         if rows and by_name.pairs(rows) is not None:
             base = replace(cell, seed=seed, value=math.nan, low=math.nan, high=math.nan)
-            found, rows = yield from scored(base, rows, metrics)
-            made += _written(run, task, found, rows)
+            found, rows, drawn = yield from scored(base, rows, metrics)
+            made += _written((run, task), found, rows, drawn)
             yield Saved(made[-1].run if made else run)
     if not made:
         raise UserError(
@@ -66,8 +69,9 @@ def rescore(folders: Sequence[Path], names: str, allow_code: bool, only: Sequenc
     return made
 
 
-def _written(run: str, task: str, found: Sequence[Cell], rows: Sequence[Row]) -> list[Cell]:
-    """Write new scores beside the run that they were made of, as lm-eval lays results out."""
+def _written(which: tuple[str, str], found: Sequence[Cell], rows: Sequence[Row], drawn: Drawn) -> list[Cell]:
+    """Write new scores of (run, task) beside the run that they were made of, as lm-eval lays results out."""
+    run, task = which
     source, folder = Path(run), Path(run).parent
     content = files.read_results(source)
     same = ("config", "model_name", "model_name_sanitized", "lm_eval_version")
@@ -80,6 +84,7 @@ def _written(run: str, task: str, found: Sequence[Cell], rows: Sequence[Row]) ->
     names = ("chat_template", "chat_template_text", "identity", "settings", "overlap")
     told: dict[str, Any] = {name: ours[name] for name in names if name in ours}
     told.update({"scored_from": source.name, "computed": 0, "cells": [files.cell_row(cell, folder) for cell in found]})
+    told[replicates.KEY] = {task: drawn}
     whole = {"results": {task: values}, "higher_is_better": {task: better}, "date": time.time(), **kept, files.OURS: told}
     target = files.write_run(folder, whole, {task: rows})
     return [replace(cell, run=str(target)) for cell in found]
@@ -87,39 +92,49 @@ def _written(run: str, task: str, found: Sequence[Cell], rows: Sequence[Row]) ->
 
 def with_metrics(
     cells: Sequence[Cell], samples: Mapping[str, Sequence[Row]], names: str
-) -> Work[tuple[list[Cell], dict[str, list[Row]]]]:
-    """Return cells and items of a run with further metrics, if there are names of any; tasks without texts have none."""
+) -> Work[tuple[list[Cell], dict[str, list[Row]], dict[str, Drawn]]]:
+    """Return cells and items of a run with further metrics, if there are names of any, and drawn corpora by task.
+
+    Tasks without texts have none.
+    """
     metrics = [by_name.load(name) for name in by_name.names_in(names)]
     made, kept = list(cells), {task: list(rows) for task, rows in samples.items()}
+    drawn: dict[str, Drawn] = {}
     for task, rows in samples.items():
         like = next((cell for cell in cells if cell.benchmark == task), None)
         if metrics and like is not None and by_name.pairs(rows) is not None:
-            found, kept[task] = yield from scored(replace(like, state="done"), rows, metrics)
+            found, kept[task], drawn[task] = yield from scored(replace(like, state="done"), rows, metrics)
             made += found
-    return made, kept
+    return made, kept, drawn
 
 
-def scored(base: Cell, rows: Sequence[Row], metrics: Sequence[Metric]) -> Work[tuple[list[Cell], list[Row]]]:
-    """Return the scores of one task's items by these metrics, and the items with what each of them scores, where it is a mean.
+def scored(base: Cell, rows: Sequence[Row], metrics: Sequence[Metric]) -> Work[tuple[list[Cell], list[Row], Drawn]]:
+    """Return the scores of one task's items by these metrics, the items with their own scores, and drawn corpora by score.
 
-    A metric that fails is a failed cell; the others go on.
+    Items have scores where the metric is the mean of those, else corpora are drawn of them. A metric that fails is a failed
+    cell; the others go on.
     """
     made: list[Cell] = []
+    drawn: Drawn = {}
     every = [dict(row) for row in rows]
     for metric in metrics:
         for name in dict.fromkeys(str(row.get("filter", "none")) for row in every):
             own = [row for row in every if str(row.get("filter", "none")) == name]
             more = "" if name == "none" else f",{name}"
             try:
-                made += yield from _by(metric, base, own, more)
+                made += yield from _by(metric, base, own, (more, drawn))
             except UserError as error:
                 made.append(replace(base, metric=metric.label(metric.name) + more, state="failed", signature=str(error)))
                 yield Note(f"{base.checkpoint} × {base.benchmark}: {error}", "error")
-    return made, every
+    return made, every, drawn
 
 
-def _by(metric: Metric, base: Cell, rows: list[Row], more: str) -> Work[list[Cell]]:
-    """Return the cells of one metric over the items of one filter; their own scores are added to the items."""
+def _by(metric: Metric, base: Cell, rows: list[Row], into: tuple[str, Drawn]) -> Work[list[Cell]]:
+    """Return the cells of one metric over the items of one filter; their own scores are added to the items.
+
+    ``into``: what the name of a score ends with, and where drawn corpora go.
+    """
+    more, drawn = into
     given = by_name.pairs(rows)
     if given is None:
         raise UserError("metric.form", _("{task} has no texts or choices to compare.").format(task=base.benchmark))
@@ -149,7 +164,11 @@ def _by(metric: Metric, base: Cell, rows: list[Row], more: str) -> Work[list[Cel
             scored = scores.cell_of(cell, rows, label, value, benchmark)
             cells.append(replace(scored, signature=metric.signature(key, "items")))
             continue
-        low, high, how = yield from _bootstrap(compute, key, scores.clusters_of(rows, benchmark), (len(rows), base.seed))
+        clusters = scores.clusters_of(rows, benchmark)
+        values, why = yield from _bootstrap(compute, key, clusters, (len(rows), base.seed))
+        low, high, how = _interval(values, why)
+        kept = Replicates(values, replicates.drawn_from(rows, clusters, base.seed), metric.script, len(rows), why)
+        drawn[label + more] = replicates.to_json(kept)
         state = "invalid" if failed else "done"
         value, low, high = (math.nan,) * 3 if failed else (value, low, high)
         cells.append(replace(cell, value=value, low=low, high=high, state=state, signature=metric.signature(key, how)))
@@ -178,31 +197,35 @@ def _items(
 
 def _bootstrap(
     compute: Callable[[Sequence[int]], Any], key: str, clusters: Sequence[str] | None, size: tuple[int, int]
-) -> Work[tuple[float, float, str]]:
-    """Return a 95 % interval by drawing items (or their clusters) again, and how it was made; NaN where that takes too long.
+) -> Work[tuple[NDArray[np.float64], str]]:
+    """Return the scores of drawn corpora, and in words why there are none.
 
     ``size``: number of items, and seed.
     """
     n, seed = size
     count, began = RESAMPLES if n <= MANY else FEWER, time.monotonic()
-    groups: dict[Any, list[int]] = {}
-    for place in range(n):
-        groups.setdefault(clusters[place] if clusters else place, []).append(place)
-    kinds = list(groups.values())
-    generator, drawn = np.random.default_rng(seed), []
-    for number in range(count):
-        chosen = generator.integers(len(kinds), size=len(kinds))
+    drawn: list[float] = []
+    if n < 2:
+        return np.zeros(0), replicates.ONE
+    for number, places in enumerate(replicates.draws(n, clusters, seed, count)):
         try:
-            found = by_name.numbers(compute([place for kind in chosen for place in kinds[kind]]))
+            found = by_name.numbers(compute(places))
         except Exception:  # noqa: BLE001 - a script from outside may not take every sample
             found = {}
         drawn.append(found.get(key, math.nan))
         if time.monotonic() - began > SECONDS:
-            return math.nan, math.nan, "none, it takes too long"
+            return np.zeros(0), replicates.LONG
         yield Progress(number, count, _("interval"))
     values: NDArray[np.float64] = np.asarray(drawn, dtype=np.float64)
-    values = values[np.isfinite(values)]
-    if n < 2 or len(values) < LEAST:
-        return math.nan, math.nan, "none"
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high), f"bootstrap {len(values)}"
+    if int(np.isfinite(values).sum()) < replicates.LEAST:
+        return values, replicates.FEW
+    return values, ""
+
+
+def _interval(values: NDArray[np.float64], why: str) -> tuple[float, float, str]:
+    """Return the 95 % interval of drawn corpora, and how it was made; NaN where there are none."""
+    if why:
+        return math.nan, math.nan, f"none, {why}"
+    known = values[np.isfinite(values)]
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high), f"bootstrap {len(known)}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evals import files, foreign, groups, index, scores, tasks
+from evals import by_name, files, foreign, groups, index, replicates, scores, tasks
 from evals.comparing import Table, compare_tables, difference
 from evals.metrics import chrf
 from evals.metrics._spec import unlogged
@@ -273,7 +273,8 @@ def table(cell: Cell) -> Table | None:
         return _table_of_group(cell)
     found = scores.scored(rows, metric, tasks.benchmarks().get(cell.benchmark), cell.value)
     if found is None:
-        return None
+        drawn = replicates.read(cell)
+        return Table(cell, scores.NO_ITEMS, (), replicates=drawn) if drawn is not None else None
     chosen_rows = [row for row in rows if metric in row]
     hashes = tuple(str(row.get("doc_hash", "")) for row in chosen_rows)
     return Table(cell, found, hashes, scores.categories(chosen_rows))
@@ -309,6 +310,29 @@ def compare(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap") 
         )
     first = baseline or names[0]
     return compare_pairs(found, [(first, name) for name in names if name != first], test)
+
+
+def not_compared(paths: Sequence[Path], found: Sequence[Comparison], baseline: str = "") -> list[str]:
+    """Return a sentence for each score by a metric of the library evaluate that has no paired comparison, and why.
+
+    Args:
+        paths: Folders of runs.
+        found: What ``compare`` made of them.
+        baseline: Its baseline.
+    """
+    every = [cell for cell in cells(paths) if cell.state == "done" and cell.run]
+    known = {(cell.checkpoint, cell.benchmark, cell.metric): cell for cell in every}
+    done = {(one.b, one.benchmark, one.metric) for one in found}
+    first = baseline or (every[0].checkpoint if every else "")
+    said: list[str] = []
+    for (name, benchmark, metric), b in known.items():
+        a = known.get((first, benchmark, metric))
+        if name != first and a is not None and metric.startswith(by_name.PREFIX) and (name, benchmark, metric) not in done:
+            mixed = len({bool(one.scored.ids) for one in (table(a), table(b)) if one is not None}) > 1
+            why = replicates.obstacle(a, replicates.read(a), b, replicates.read(b))
+            why = _("The score of one is the mean of its items, that of the other is not: score more items.") if mixed else why
+            said.append(f"{benchmark}, {metric}, {first} × {name}: {why}")
+    return said
 
 
 def compare_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]], test: str = "bootstrap") -> list[Comparison]:

@@ -46,6 +46,10 @@ class Scored:
     mean: bool
 
 
+NO_ITEMS = Scored((), np.zeros((0, 1)), None, None, mean=False)
+"""Of a metric that scores whole corpora only."""
+
+
 def scored(
     samples: Sequence[Mapping[str, Any]], metric: str, benchmark: Benchmark | None, value: float = math.nan
 ) -> Scored | None:

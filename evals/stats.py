@@ -267,10 +267,14 @@ def paired_bootstrap(
     if len(sums) < 2:
         return Interval(value, math.nan, math.nan, len(a))
     drawn, width = resampled(sums, seed, samples), a.shape[1]
-    delta = pool(drawn[:, width:]) - pool(drawn[:, :width])
+    return of_resamples(value, pool(drawn[:, width:]) - pool(drawn[:, :width]), len(a))
+
+
+def of_resamples(value: float, delta: Array, n: int) -> Interval:
+    """Return a difference with its percentile interval and p from (B,) differences of resamples; ``n``: items."""
     low, high = np.quantile(delta, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     beyond = int((np.abs(delta - delta.mean()) >= abs(value)).sum())
-    return Interval(value, float(low), float(high), len(a), (beyond + 1) / (len(delta) + 1))
+    return Interval(value, float(low), float(high), n, (beyond + 1) / (len(delta) + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

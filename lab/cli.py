@@ -275,7 +275,8 @@ def compare(
     import dataclasses
 
     from evals.results import compare as paired
-    from lab.describing import FLIP_HEADER, flip_rows, print_comparisons
+    from evals.results import not_compared
+    from lab.describing import FLIP_HEADER, flip_rows, print_comparisons, print_lines
     from lab.places import result_folders
 
     if test not in ("bootstrap", "randomisation"):
@@ -292,10 +293,11 @@ def compare(
         raise UserError(
             "compare.nothing",
             _("No two checkpoints with the same benchmark in {names}.").format(names=", ".join(map(str, folders))),
-            _("Run `triptych eval` for both first."),
+            " ".join(not_compared(folders, found, baseline)[:3]) or _("Run `triptych eval` for both first."),
         )
     else:
         print_comparisons(found)
+        print_lines("Not compared:", not_compared(folders, found, baseline))
         print("Tests: " + "; ".join(sorted({row.test for row in found if row.test})) + ". p is Holm-adjusted over the table.")
         if by:
             show_table(f"Flips by {by}", FLIP_HEADER, flip_rows(found, by))

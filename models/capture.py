@@ -154,14 +154,28 @@ def keeping(model: Any, adapter: float = True) -> Iterator[Kept]:
             yield kept
         return
     _register()
-    before = model.config._attn_implementation
+    before, others = model.config._attn_implementation, _configs(model)
     model.set_attn_implementation(NAME)
+    for config, _own in others:
+        config._attn_implementation = NAME
     _keeping = kept
     try:
         yield kept
     finally:
         _keeping = None
         model.set_attn_implementation(before)
+        for config, own in others:
+            config._attn_implementation = own
+
+
+def _configs(model: Any) -> list[tuple[Any, str]]:
+    """Return the configurations that stacks have of their own, such as T5's, and their attention: some versions miss them."""
+    found = {id(config): config for module in model.modules() if (config := getattr(module, "config", None)) is not None}
+    return [
+        (config, config._attn_implementation)
+        for config in found.values()
+        if config is not model.config and hasattr(config, "_attn_implementation")
+    ]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import importlib
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -27,6 +28,8 @@ TRACES = 16
 TRACE_BYTES = 1_500_000_000
 """Of all remembered forwards together; the newest is always kept."""
 _SHARE_OF_MEMORY = 0.7
+_SHARE_OF_CARD = 0.9
+"""Of what is free on a card that a model may take: a forward needs some too."""
 _HEAVY = (
     "transformers.modeling_utils",
     "transformers.models.auto.modeling_auto",
@@ -168,14 +171,24 @@ class Shelf:
         from models.library import forecast
 
         needed = forecast(place, column.dtype, column.quantize)
-        while self._models and self.used() + needed > self.budget:
-            key = next(iter(self._models))
+        while (key := self._in_the_way(column, needed)) is not None:
             yield Note(_("{name} was closed to make room in memory").format(name=key[0]))
             self._drop(key)
 
-    def used(self) -> int:
-        """Return the bytes of all open models."""
-        return sum(int(opened.loaded.actual_bytes) for opened in self._models.values())
+    def _in_the_way(self, column: Column, needed: int) -> Key | None:
+        """Return which open model has to go: the oldest of the device whose memory is short; None if there is room."""
+        from models import devices
+
+        where = devices.pick(column.device)
+        there = [key for key, opened in self._models.items() if opened.device == where]
+        if where.startswith("cuda"):  # a card has its own memory
+            return there[0] if there and needed > _SHARE_OF_CARD * devices.memory(where)[0] else None
+        here = [key for key, opened in self._models.items() if not opened.device.startswith("cuda")]
+        return here[0] if here and self.used(here) + needed > self.budget else None
+
+    def used(self, keys: Sequence[Key] = ()) -> int:
+        """Return the bytes of these open models; of all if none is named."""
+        return sum(int(self._models[key].loaded.actual_bytes) for key in keys or self._models)
 
     def remembered(self, key: Hashable, work: Callable[[], Work[Any]]) -> Work[Any]:
         """Return the result of work, done at most once for a key while all models stay open.
@@ -202,7 +215,12 @@ class Shelf:
         self._results.clear()
         for trace_key in [known for known in self._traces if known[0] == key]:
             del self._traces[trace_key]
-        gc.collect()
+        if "torch" in sys.modules:
+            from models.memory import release
+
+            release()
+        else:
+            gc.collect()
 
     def forget(self) -> None:
         """Forget what was remembered of finished work; models and traces stay."""

@@ -95,7 +95,7 @@ class Loop:
 
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-        seed_all(self.settings.seed)
+        seed_all(self.settings.seed, self.device)
 
     def _start(self, resume: bool) -> Iterator[Event]:
         if self.world.main:

@@ -96,11 +96,12 @@ def undisturbed() -> Iterator[None]:
     """Put torch's threads and every random generator back afterwards: the engine goes on with other things."""
     import torch
 
-    threads, before = torch.get_num_threads(), random_state()
+    threads, before, order = torch.get_num_threads(), random_state(), torch.are_deterministic_algorithms_enabled()
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(order, warn_only=True)
         set_random_state(*before)
 
 

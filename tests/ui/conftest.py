@@ -169,5 +169,10 @@ def open_app(qtbot: Any, home: Path, messages: Messages) -> Iterator[Callable[..
 def _quiet_engine() -> None:
     """Engines that tests start use one thread each and leave no compiled files."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _young() -> None:
+    """What imports and the tests of other files made is not looked at again: the leak fixture collects nine times a test."""
     gc.collect()
-    gc.freeze()  # what the imports made is not looked at again: the leak fixture collects several times per test
+    gc.freeze()
