@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from evals import paired, replicates, stats
+from evals import asked, paired, replicates, stats
 from evals.metrics._spec import pool_ratio
 from evals.replicates import Replicates
 from evals.scores import Scored
@@ -139,7 +139,7 @@ def _row(a: Table, b: Table, outcome: paired.Outcome, flips: stats.Flips | None,
         benchmark=cell.benchmark, metric=cell.metric, a=cell.checkpoint, b=b.cell.checkpoint, difference=result.value,
         low=result.low, high=result.high, p_adjusted=p_adjusted, n=result.n, p=result.p, test=outcome.test,
         detectable=paired.detectable(outcome.error, n_tests=n_tests), n_needed=max(needed, result.n + 1) if needed else 0,
-        verdict=verdict,
+        verdict=verdict, unlike=asked.unlike(asked.of(cell), asked.of(b.cell)),
     )  # fmt: skip
     if flips is None:
         return row
