@@ -57,8 +57,14 @@ class Batch:
     last: Tensor
 
     def to(self, device: str) -> Batch:
-        """Return the batch on a device."""
-        return self if device == "cpu" else Batch(*(getattr(self, name).to(device) for name in self.__annotations__))
+        """Return the batch on a device, taken there as one piece: each transfer waits for the device."""
+        if device == "cpu":
+            return self
+        import torch
+
+        fields: list[Tensor] = [getattr(self, name) for name in self.__annotations__]
+        pieces = torch.split(torch.cat([field.flatten() for field in fields]).to(device), [field.numel() for field in fields])
+        return Batch(*(piece.view(field.shape) for piece, field in zip(pieces, fields, strict=True)))
 
 
 def read_rows(path: Path, limit: int = 0) -> list[dict[str, Any]]:

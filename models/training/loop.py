@@ -157,7 +157,9 @@ class Loop:
             weights = [self.task.weight(batch) for batch in batches]
             total = max(sum(weights), 1e-9)
             found = self._try(batches, weights, total)
-            parts = self.world.exchange(None if found is None else [found.loss, dict(found.values)])
+            parts: list[Any] = [None] if found is None else []
+            if self.world.size > 1:
+                parts = self.world.exchange(None if found is None else [found.loss, dict(found.values)])
             if found is not None and None not in parts:
                 break
             notes.append(self._back_off())
@@ -165,8 +167,9 @@ class Loop:
         self._share_gradients()
         if self.ranks:
             self.ranks.penalise(self.scaler)
-        norm = self._norm()
-        loss = sum(part[0] for part in parts) / total
+        clipped = self._norm()
+        parts = parts or [[found.loss, found.values]]  # read behind all that a step computes: a card is waited for once
+        norm, loss = float(clipped), sum(part[0] for part in parts) / total
         yield from notes
         yield from self._apply(loss, norm, found.suspect)
         self.step += 1
@@ -187,13 +190,11 @@ class Loop:
                 losses.append(loss)
                 for name, value in metrics.items():
                     values[name] = values.get(name, 0.0) + value * weight
-            numbers = [float(loss) for loss in losses]  # behind all of them: a card is waited for once
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return None
-        broken = [batch for (batch, _weight), number in zip(share, numbers, strict=True) if not math.isfinite(number)]
-        return Gradients(sum(numbers), values, (broken or [batch for batch, _weight in share] or [None])[0])
+        return Gradients(losses, values, [batch for batch, _weight in share])
 
     def _learn(self, batch: Any, total: float) -> tuple[Any, Mapping[str, float]]:
         """Add the gradients of a micro-batch, whose loss is divided by ``total``; returns its loss and metrics."""
@@ -221,12 +222,13 @@ class Loop:
         text = _("Memory ran out at step {step}: micro-batches of {n} from here, as many more of them; the losses stay the same.")
         return Note(text.format(step=self.step + 1, n=self.task.micro), "warning")
 
-    def _norm(self) -> float:
+    def _norm(self) -> Any:
+        """Clip the gradients; returns their norm before, as the device has it."""
         import torch
 
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
-        return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or math.inf))
+        return torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or math.inf)
 
     def _apply(self, loss: float, norm: float, suspect: Any) -> Iterator[Event]:
         """Step the optimizer, unless something is not finite: then stop the run or skip the step, never hide it."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from models.events import Event
@@ -48,11 +50,33 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Gradients:
-    """What one pass over a step's micro-batches gave, besides the gradients: sums over this process's share."""
+    """What one pass over a step's micro-batches gave, besides the gradients: of this process's share.
 
-    loss: float
+    Args:
+        losses: Of each micro-batch, as the device has them: reading them waits for it.
+        values: Sums of metrics.
+        batches: Micro-batches.
+    """
+
+    losses: Sequence[Any]
     values: Mapping[str, float]
-    suspect: Any = None
+    batches: Sequence[Any]
+
+    @cached_property
+    def numbers(self) -> list[float]:
+        """The losses, read."""
+        return [float(loss) for loss in self.losses]
+
+    @property
+    def loss(self) -> float:
+        """Their sum."""
+        return sum(self.numbers)
+
+    @property
+    def suspect(self) -> Any:
+        """The first micro-batch whose loss is not finite, else the first one; ``None`` if there is none."""
+        broken = [batch for batch, number in zip(self.batches, self.numbers, strict=True) if not math.isfinite(number)]
+        return next(iter([*broken, *self.batches]), None)
 
 
 def means(parts: Sequence[tuple[float, Mapping[str, float]]], total: float) -> dict[str, float]:
