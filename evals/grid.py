@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -159,8 +160,11 @@ def _checkpoint(
                 cells = [replace(base, state="failed", signature=str(error))]
                 yield Note(f"{row.name} × {name}: {error}", "error")
             except Exception as error:  # noqa: BLE001 - one failing cell must not end the others
-                cells = [replace(base, state="failed", signature=f"{type(error).__name__}: {error}")]
-                yield Note(_traceback(row.name, name), "error")
+                full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+                why = _("The disk is full. Make room and start again: what is answered is kept.")
+                said = why if full else f"{type(error).__name__}: {error}"
+                cells = [replace(base, state="failed", signature=said)]
+                yield Note(f"{row.name} × {name}: {why}" if full else _traceback(row.name, name), "error")
             for cell in cells:
                 yield Partial(cell)
             done += cells
