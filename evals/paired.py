@@ -49,8 +49,10 @@ def mcnemar(gained: int, lost: int) -> float:
     n = gained + lost
     if n == 0:
         return 1.0
-    tail = sum(math.comb(n, k) for k in range(min(gained, lost) + 1))
-    return min(1.0, float(2 * tail / 2**n))
+    k = np.arange(1, min(gained, lost) + 1, dtype=np.float64)
+    ways = np.concatenate([[0.0], np.cumsum(np.log((n - k + 1) / k))])  # ln of n over 0 … k; as whole numbers they take minutes
+    most = float(ways.max())
+    return min(1.0, 2 * math.exp(most + math.log(float(np.exp(ways - most).sum())) - n * math.log(2)))
 
 
 def randomisation(
