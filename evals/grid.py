@@ -61,9 +61,17 @@ def run(
 
 def _checked(benchmarks: Sequence[str], settings: EvalSettings) -> Work[dict[str, UserError]]:
     """Return what is wrong with which names or their data, said at once rather than at their turn in the night."""
-    wrong = {}
+    wrong: dict[str, UserError] = {}
+    first: dict[str, str] = {}
     for name in benchmarks:
+        task = needed.called(name)
         try:
+            if first.setdefault(task, name) != name:
+                raise UserError(
+                    "task.twins",
+                    _("{a} and {b} both call their task {task}.").format(a=first[task], b=name, task=task),
+                    _("Give one another name: its results would take the place of the other's."),
+                )
             needed.check(name, settings.include_path)
         except UserError as error:
             wrong[name] = error

@@ -64,8 +64,12 @@ def failures(cells: Iterable[Cell]) -> list[str]:
 
 
 def conventions(cells: Iterable[Cell]) -> list[str]:
-    """Return the signatures of the scores, each once; they begin with the name of the metric."""
-    return list(dict.fromkeys(c.signature for c in cells if c.state != "failed" and c.signature))
+    """Return the signatures of the scores, each once; metrics that differ by their names alone share a line."""
+    found: dict[str, list[str]] = {}
+    for signature in dict.fromkeys(c.signature for c in cells if c.state != "failed" and c.signature):
+        name, _bar, rest = signature.partition("|")
+        found.setdefault(rest, []).append(name)
+    return [f"{', '.join(names)}|{rest}" if rest else ", ".join(names) for rest, names in found.items()]
 
 
 def print_cells(cells: Sequence[Cell]) -> None:
