@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from evals import paired, replicates, stats
+from evals import asked, paired, replicates, stats
 from evals.metrics._spec import pool_ratio
 from evals.replicates import Replicates
 from evals.scores import Scored
+from models.events import Progress, Work, finish
 from models.records.scores import Cell, Comparison
+from models.words import _
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,17 @@ def difference(a: Table, b: Table, test: str = "bootstrap") -> tuple[paired.Outc
 
 def compare_tables(pairs: Sequence[tuple[Table, Table]], test: str = "bootstrap") -> list[Comparison]:
     """Return one comparison per pair (a, b), p adjusted by Holm over all of them, and the verdict."""
-    found = [(a, b, one) for a, b in pairs if (one := difference(a, b, test)) is not None]
+    return finish(comparing(pairs, test))
+
+
+def comparing(pairs: Sequence[tuple[Table, Table]], test: str = "bootstrap") -> Work[list[Comparison]]:
+    """Do :func:`compare_tables`, telling how far it is."""
+    found = []
+    for place, (a, b) in enumerate(pairs):
+        yield Progress(place, len(pairs), _("comparing"))
+        one = difference(a, b, test)
+        if one is not None:
+            found.append((a, b, one))
     adjusted = stats.holm([outcome.found.p for _a, _b, (outcome, _flips) in found])
     n_tests = sum(not math.isnan(p) for p in adjusted)
     return [_row(a, b, outcome, flips, (p, n_tests)) for (a, b, (outcome, flips)), p in zip(found, adjusted, strict=True)]
@@ -127,7 +139,7 @@ def _row(a: Table, b: Table, outcome: paired.Outcome, flips: stats.Flips | None,
         benchmark=cell.benchmark, metric=cell.metric, a=cell.checkpoint, b=b.cell.checkpoint, difference=result.value,
         low=result.low, high=result.high, p_adjusted=p_adjusted, n=result.n, p=result.p, test=outcome.test,
         detectable=paired.detectable(outcome.error, n_tests=n_tests), n_needed=max(needed, result.n + 1) if needed else 0,
-        verdict=verdict,
+        verdict=verdict, unlike=asked.unlike(asked.of(cell), asked.of(b.cell)),
     )  # fmt: skip
     if flips is None:
         return row

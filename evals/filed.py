@@ -161,3 +161,28 @@ def pairs(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
             _("Line by line they must belong together."),
         )
     return [(one.strip(), other.strip()) for one, other in zip(left, right, strict=True) if one.strip() and other.strip()]
+
+
+def two_sided(paths: tuple[Path, ...], fields: tuple[tuple[str, ...], tuple[str, ...]], lacks: str) -> list[tuple[str, str]]:
+    """Return the pairs of two files side by side, or of two columns of a table; pairs of which one is blank are left out.
+
+    Args:
+        paths: Two text files, or one table.
+        fields: What the table's columns may be called, the usual name first.
+        lacks: What a text file alone does not have, in words.
+
+    Raises:
+        UserError: If a text file stands alone, or the table lacks a column.
+    """
+    if len(paths) == 2:
+        return pairs(paths)
+    if form_of(paths[0]) == "text":
+        raise UserError(
+            "benchmark.files",
+            _("{path} alone has no {what}.").format(path=paths[0], what=lacks),
+            _("Name a second text file, or a table with the fields {a} and {b}.").format(a=fields[0][0], b=fields[1][0]),
+        )
+    first = named(paths[0])[0]
+    left, right = (next((name for name in options if name in first), options[0]) for options in fields)
+    found = [(str(row[left]), str(row[right])) for row in named(paths[0], left, right)]
+    return [(one, other) for one, other in found if one.strip() and other.strip()]

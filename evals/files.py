@@ -6,6 +6,7 @@ relative to it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -117,3 +118,14 @@ def absolute(path: str, folder: Path) -> str:
         return path
     found = os.path.normpath(os.path.join(os.path.realpath(folder), path))
     return found if os.path.exists(found) else path
+
+
+def folders_with(name: str, folders: Sequence[Path], depth: int = 2) -> list[Path]:
+    """Return the folders that hold a file of this name, among these and as many levels below them; the newest file's first."""
+    found: dict[Path, tuple[float, Path]] = {}
+    for place in folders:
+        for level in range(depth + 1):
+            for path in place.glob("/".join(["*"] * level + [name])):
+                with contextlib.suppress(OSError):
+                    found[path.parent.resolve()] = (path.stat().st_mtime, path.parent.absolute())
+    return [folder for _time, folder in sorted(found.values(), key=lambda row: -row[0])]

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evals import by_name, files, foreign, groups, index, replicates, scores, tasks
-from evals.comparing import Table, compare_tables, difference
+from evals.comparing import Table, difference
+from evals.comparing import comparing as comparing_tables
 from evals.metrics import chrf
 from evals.metrics._spec import unlogged
+from evals.sample_rows import kept, lines, reading
 from evals.stats import Flips
 from models.errors import UserError
-from models.places import cache_folder
+from models.events import Work, finish
+from models.places import bundled_root, cache_folder
 from models.records.scores import Cell, Comparison, Sample
 from models.words import _
 
@@ -27,6 +30,7 @@ STAGES = ("pretrain", "sft", "reward", "rlhf", "dpo", "other")
 ALIVE_SECONDS = 30.0
 """A journal that was written less than this ago belongs to a run that is still going on."""
 Key = tuple[str, str, str]
+
 
 
 def cells(paths: Sequence[Path]) -> list[Cell]:
@@ -37,7 +41,7 @@ def cells(paths: Sequence[Path]) -> list[Cell]:
     folders = [Path(path) for path in paths]
     found = index.refreshed(_place(), folders)
     try:
-        newest = {_identity(cell): cell for cell in found.cells(folders)}
+        newest = {_identity(cell): cell for cell in sorted(found.cells(folders), key=_is_own)}
     finally:
         found.close()
     for cell in _unfinished(folders):
@@ -45,6 +49,11 @@ def cells(paths: Sequence[Path]) -> list[Cell]:
         if not scored or cell.state == "running":
             newest[_identity(cell)] = cell
     return sorted(_told_apart(foreign.told_apart(list(newest.values()))), key=_order)
+
+
+def _is_own(cell: Cell) -> bool:
+    """Return whether a score was computed here: those that are bundled, whatever their files' times, give way to it."""
+    return not Path(cell.run).is_relative_to(os.path.realpath(bundled_root()))
 
 
 def _identity(cell: Cell) -> tuple[str, ...]:
@@ -103,7 +112,7 @@ def _is_evaluation(folder: Path) -> bool:
 def _from_journal(journal: Path) -> Iterator[Cell]:
     last: dict[tuple[str, str], Cell] = {}
     alive = time.time() - journal.stat().st_mtime < ALIVE_SECONDS
-    for row in _lines(journal):
+    for row in lines(journal):
         if row.get("event") == "ended":
             alive = False
         if row.get("event") == "started":
@@ -122,23 +131,6 @@ def _from_journal(journal: Path) -> Iterator[Cell]:
             yield cell
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the mappings of a file of JSON lines; a last line that is not whole yet is left for later."""
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    row = json.loads(line.decode("utf-8", "surrogatepass"))
-                except ValueError:
-                    continue
-                if isinstance(row, dict):
-                    yield row
-    except OSError:
-        return
-
-
 def raw_samples(run: str, benchmark: str) -> list[dict[str, Any]]:
     """Return the logged items of one task of one run, as lm-eval's samples file has them.
 
@@ -147,7 +139,7 @@ def raw_samples(run: str, benchmark: str) -> list[dict[str, Any]]:
         benchmark: The task.
     """
     path = samples_file(run, benchmark)
-    rows = _kept(path) if path is not None else []
+    rows = kept(path) if path is not None else []
     label = labels(run, benchmark) if any("filter" not in row for row in rows) else None
     return rows if label is None else [{**row, "filter": label.of(row)} for row in rows]
 
@@ -164,19 +156,6 @@ def samples_file(run: str, benchmark: str) -> Path | None:
         matching = sorted(path.rglob(f"samples_{files.sanitised(benchmark)}_*.jsonl"), key=lambda file: file.name)
         return matching[-1] if matching else None
     return foreign.samples_path(path, benchmark)
-
-
-def _kept(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a samples file, from memory if it is as it was."""
-    if not path.is_file():
-        return []
-    stat = path.stat()
-    return list(_rows(path, stat.st_mtime_ns, stat.st_size))
-
-
-@lru_cache(maxsize=16)
-def _rows(path: Path, _changed: int, _size: int) -> tuple[dict[str, Any], ...]:
-    return tuple(_lines(path))
 
 
 def samples(run: str, benchmark: str, checkpoint: str = "") -> list[Sample]:
@@ -298,6 +277,11 @@ def compare(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap") 
     Raises:
         UserError: If no checkpoint has the baseline's name.
     """
+    return finish(comparing(paths, baseline, test))
+
+
+def comparing(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap") -> Work[list[Comparison]]:
+    """Do :func:`compare`, telling how far it is: the items of every score are read, which takes long where they are many."""
     found = [cell for cell in cells(paths) if cell.state == "done" and cell.run]
     names = list(dict.fromkeys(cell.checkpoint for cell in found))
     if not names:
@@ -309,7 +293,8 @@ def compare(paths: Sequence[Path], baseline: str = "", test: str = "bootstrap") 
             _("Choose among {names}.").format(names=", ".join(names)),
         )
     first = baseline or names[0]
-    return compare_pairs(found, [(first, name) for name in names if name != first], test)
+    pairs = [(first, name) for name in names if name != first]
+    return (yield from _comparing_pairs(found, pairs, test))
 
 
 def not_compared(paths: Sequence[Path], found: Sequence[Comparison], baseline: str = "") -> list[str]:
@@ -335,23 +320,24 @@ def not_compared(paths: Sequence[Path], found: Sequence[Comparison], baseline: s
     return said
 
 
-def compare_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]], test: str = "bootstrap") -> list[Comparison]:
-    """Return the comparisons of these pairs (a, b) on every benchmark and metric that both have, Holm-adjusted over all."""
+def _comparing_pairs(found: Sequence[Cell], pairs: Sequence[tuple[str, str]], test: str) -> Work[list[Comparison]]:
+    """Compare these pairs (a, b) on every benchmark and metric that both have, Holm-adjusted over all."""
     by_key = {(cell.checkpoint, cell.benchmark, cell.metric): cell for cell in found}
     tables: dict[Key, Table | None] = {}
-
-    def get(key: Key) -> Table | None:
-        if key not in tables:
-            tables[key] = table(by_key[key]) if key in by_key else None
-        return tables[key]
-
     rows = []
     for benchmark, metric in dict.fromkeys((cell.benchmark, cell.metric) for cell in found):
         for a, b in pairs:
-            left, right = get((a, benchmark, metric)), get((b, benchmark, metric))
+            keys = (a, benchmark, metric), (b, benchmark, metric)
+            if not all(key in by_key for key in keys):  # what has no partner is not read
+                continue
+            for key in keys:
+                if key not in tables:
+                    yield from reading(samples_file(by_key[key].run, benchmark))
+                    tables[key] = table(by_key[key])
+            left, right = (tables[key] for key in keys)
             if left is not None and right is not None:
                 rows.append((left, right))
-    return compare_tables(rows, test)
+    return (yield from comparing_tables(rows, test))
 
 
 def flips(a: Cell, b: Cell) -> Flips:

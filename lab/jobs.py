@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lab.job_commands import output_of, with_output
 from lab.runs import find_runs, last_line, lock_held, read_config, summarise
 from lab.settings import home, runs_root
 from models.errors import UserError
@@ -28,7 +30,6 @@ from models.records.scores import Job
 from models.words import _, current_language
 
 KINDS = ("train", "eval", "hallucination", "cutoff", "demo")
-OUTPUT = ("--output-path", "--output_path", "--output", "-o")
 N_STARTED = 50
 STARTED = {"path": str, "pid": int, "made": float, "time": float, "title": str, "kind": str}
 SAME_SECONDS = 2.0
@@ -109,25 +110,6 @@ def read_started() -> list[Started]:
 
 def _write_queue(rows: list[Queued]) -> None:
     write_json(_queue_path(), [row.__dict__ | {"argv": list(row.argv)} for row in rows])
-
-
-def output_option(argv: tuple[str, ...]) -> str:
-    """Return the option by which a command takes its output folder."""
-    return "--output-path" if argv and argv[0] == "eval" else "--output"
-
-
-def with_output(argv: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    """Return the command with its output folder, its own if it names one."""
-    return argv if output_of(argv) is not None else (*argv, output_option(argv), str(path))
-
-
-def output_of(argv: tuple[str, ...]) -> Path | None:
-    """Return the output folder that a command names, if it does."""
-    for place, word in enumerate(argv):
-        name, equals, value = word.partition("=")
-        if name in OUTPUT and (equals or place + 1 < len(argv)):
-            return Path(value if equals else argv[place + 1])
-    return None
 
 
 def spawn(argv: tuple[str, ...], run: Path) -> int:
@@ -229,6 +211,18 @@ def listed(roots: tuple[Path, ...] = ()) -> list[Job]:
     return [*waiting, *running_jobs(roots)]
 
 
+def _ended_before_it_began(job_id: str) -> bool:
+    """End the process of a job that has not locked its run folder yet, and forget it; False if there is none."""
+    rows = read_started()
+    early = [row for row in rows if row.path == job_id and row.is_alive()]
+    if not early or lock_held(Path(job_id)):
+        return False
+    with contextlib.suppress(OSError):
+        os.kill(early[0].pid, signal.SIGTERM)
+    write_json(home() / "started.json", [asdict(row) for row in rows if row not in early])
+    return True
+
+
 def stop(job_id: str) -> None:
     """Ask a job to finish its step, save and end; takes a waiting one out of the queue.
 
@@ -239,6 +233,8 @@ def stop(job_id: str) -> None:
         waiting = read_queue()
         if any(row.path == job_id for row in waiting):
             _write_queue([row for row in waiting if row.path != job_id])
+            return
+        if _ended_before_it_began(job_id):
             return
     run = Path(job_id)
     if not read_config(run):

@@ -119,10 +119,9 @@ def samples(run: str, benchmark: str, checkpoint: str = "") -> Work[tuple[Sample
 
 def compare(paths: tuple[str, ...] = (), baseline: str = "", more: tuple[str, ...] = ()) -> Work[tuple[Comparison, ...]]:
     """Return paired comparisons of every checkpoint with the baseline."""
-    yield from _nothing()
-    from evals.results import compare as paired
+    from evals.results import comparing
 
-    return tuple(paired(result_folders(paths, more), baseline))
+    return tuple((yield from comparing(result_folders(paths, more), baseline)))
 
 
 def operations() -> Mapping[str, Callable[..., Work[Any]]]:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from evals.benchmark import Answer, Benchmark, Measure, Outcome
-from evals.filed import FileBenchmark, form_of, named, pairs
+from evals.filed import FileBenchmark, two_sided
 from evals.metrics.rouge1 import METRIC as ROUGE1
 from evals.metrics.rouge2 import METRIC as ROUGE2
 from evals.metrics.rougel import METRIC as ROUGEL
 from evals.metrics.rougelsum import METRIC as ROUGELSUM
-from models.errors import UserError
 from models.words import _
 
 MEASURES = (Measure(ROUGEL), Measure(ROUGE1), Measure(ROUGE2), Measure(ROUGELSUM))
@@ -35,24 +34,9 @@ def judge(item: Mapping[str, Any], answer: Answer) -> Outcome:
     return Outcome({measure.name: measure.metric.item(given, [str(item["target"])]) for measure in MEASURES})
 
 
-def _documents(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
-    if len(paths) == 2:
-        return pairs(paths)
-    if form_of(paths[0]) == "text":
-        raise UserError(
-            "benchmark.files",
-            _("{path} alone has no summaries.").format(path=paths[0]),
-            _("Name a second text file, or a table with the fields document and summary."),
-        )
-    rows = named(paths[0])
-    names = [next((name for name in options if name in rows[0]), options[0]) for options in FIELDS]
-    rows = named(paths[0], *names)
-    return [(str(row[names[0]]), str(row[names[1]])) for row in rows]
-
-
 def build(paths: tuple[Path, ...]) -> Benchmark:
     """Return the benchmark over two files, or over a table."""
-    found = _documents(paths)
+    found = two_sided(paths, FIELDS, _("summaries"))
     return Benchmark(
         name="@".join(["summaries", *(path.name for path in paths)]),
         title="Summaries",

@@ -14,7 +14,7 @@ from typing import Any
 
 from evals.benchmark import Benchmark, Measure
 from evals.benchmarks.perplexity import MEASURES, judge
-from evals.filed import FileBenchmark, form_of, named, pairs
+from evals.filed import FileBenchmark, two_sided
 from models.errors import UserError
 from models.words import _
 
@@ -46,21 +46,6 @@ def _reads_apart(checkpoint: str) -> bool:
         return False
 
 
-def _pairs(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
-    if len(paths) == 2:
-        return pairs(paths)
-    if form_of(paths[0]) == "text":
-        raise UserError(
-            "benchmark.files",
-            _("{path} alone has no targets.").format(path=paths[0]),
-            _("Name a second text file, or a table with the fields source and target."),
-        )
-    rows = named(paths[0])
-    names = [next((name for name in options if name in rows[0]), options[0]) for options in FIELDS]
-    found = [(str(row[names[0]]), str(row[names[1]])) for row in named(paths[0], *names)]
-    return [(source, target) for source, target in found if source.strip() and target.strip()]
-
-
 def build(paths: tuple[Path, ...]) -> Benchmark:
     """Return the benchmark over two files, or over a table."""
     return Benchmark(
@@ -69,7 +54,7 @@ def build(paths: tuple[Path, ...]) -> Benchmark:
         description="How well each target is predicted from its source.",
         output_type="loglikelihood",
         measures=GIVEN,
-        items=partial(items, _pairs(paths)),
+        items=partial(items, two_sided(paths, FIELDS, _("targets"))),
         judge=judge,
         chat=False,
         cluster="",

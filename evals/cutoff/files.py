@@ -10,13 +10,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from evals.files import folders_with
 from models.errors import UserError
 from models.records.cutoff import CutoffRow, CutoffRun
 from models.records.hallucination import Rate
 from models.words import _
 
 TABLE = "cutoff.json"
-DEPTH = 2
 
 
 def read_run(folder: Path) -> CutoffRun:
@@ -42,14 +42,8 @@ def read_run(folder: Path) -> CutoffRun:
 
 def runs_in(folders: Sequence[Path]) -> list[CutoffRun]:
     """Return the trials in these folders and two levels below them, newest first; damaged ones are left out."""
-    found: dict[Path, tuple[float, Path]] = {}
-    for place in folders:
-        for level in range(DEPTH + 1):
-            for path in place.glob("/".join(["*"] * level + [TABLE])):
-                with contextlib.suppress(OSError):
-                    found[path.parent.resolve()] = (path.stat().st_mtime, path.parent.absolute())
     runs = []
-    for _time, folder in sorted(found.values(), key=lambda row: -row[0]):
+    for folder in folders_with(TABLE, folders):
         with contextlib.suppress(UserError):
             runs.append(read_run(folder))
     return runs

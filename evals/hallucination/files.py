@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from evals.files import absolute, plain, relative, sanitised
+from evals.files import absolute, folders_with, plain, relative, sanitised
 from evals.hallucination.abstention import CLASSES
 from evals.store import FILE as RESPONSES
 from models.errors import UserError
@@ -179,14 +179,8 @@ def page(folder: Path, checkpoint: str, remedy: str, start: int) -> AnswerPage:
 
 def runs_in(folders: Sequence[Path], depth: int = 2) -> list[HallucinationRun]:
     """Return the runs in these folders and (``depth`` levels) below them, newest first; damaged ones are left out."""
-    found: dict[Path, tuple[float, Path]] = {}
-    for place in folders:
-        for level in range(depth + 1):
-            for path in place.glob("/".join(["*"] * level + [TABLE])):
-                with contextlib.suppress(OSError):
-                    found[path.parent.resolve()] = (path.stat().st_mtime, path.parent.absolute())
     runs = []
-    for _time, folder in sorted(found.values(), key=lambda row: -row[0]):
+    for folder in folders_with(TABLE, folders, depth):
         with contextlib.suppress(UserError):
             runs.append(read_table(folder))
     return runs

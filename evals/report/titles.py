@@ -71,7 +71,17 @@ def _known() -> dict[str, str]:
 
 
 def verdict_of(row: Comparison) -> str:
-    """Return what a comparison says: better, worse, or how many samples it would take and what these could show."""
+    """Return what a comparison says: better, worse, or how many samples it would take; and whether the two were asked alike."""
+    text = _verdict(row)
+    return f"{text}; {unlike_text(row)}" if text and row.unlike else text
+
+
+def unlike_text(row: Comparison) -> str:
+    """Return in what two scores were asked differently, in words."""
+    return _("asked differently: {settings}").format(settings=", ".join(row.unlike))
+
+
+def _verdict(row: Comparison) -> str:
     if row.n_needed:
         least = f"{row.detectable:.2g}" if math.isfinite(row.detectable) else "?"
         text = _("not enough samples: {n} needed ({here} could show {least})")

@@ -58,6 +58,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("columns.settings_3", "columns", N_("Settings of column 3 …"), "Ctrl+Alt+3"),
     ActionSpec("columns.settings_4", "columns", N_("Settings of column 4 …"), "Ctrl+Alt+4"),
     ActionSpec("looks.refresh", "view", N_("Ask everything again"), "F5"),
+    ActionSpec("looks.go_back", "view", N_("Back to where this was opened from"), "Alt+Left"),
     ActionSpec("looks.zoom_in", "view", N_("Larger"), "Ctrl++", True),
     ActionSpec("looks.zoom_out", "view", N_("Smaller"), "Ctrl+-"),
     ActionSpec("looks.zoom_reset", "view", N_("Usual size"), "Ctrl+0"),

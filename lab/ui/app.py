@@ -10,7 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from PySide6.QtCore import QObject, QTimer, QtMsgType, Signal, Slot, qInstallMessageHandler
+from PySide6.QtCore import (
+    QCoreApplication,
+    QLibraryInfo,
+    QObject,
+    QTimer,
+    QtMsgType,
+    QTranslator,
+    Signal,
+    Slot,
+    qInstallMessageHandler,
+)
 from PySide6.QtWidgets import QApplication
 
 from lab import settings as settings_file
@@ -42,6 +52,8 @@ class App(QObject):
         super().__init__()
         settings, problem = settings_file.load(settings_path)
         language = set_language(settings.language)
+        self._qt_words: QTranslator | None = None
+        self._speak_qt()
         store = Store(settings, settings_path)
         client = EngineClient(command, {**ENGINE_ENVIRONMENT, "TRIPTYCH_LANGUAGE": language})
         self.context = Context(client, Session(client), MessageHub(), store, Catalogue(client, store))
@@ -107,6 +119,7 @@ class App(QObject):
         old = self.window
         old.remember()
         language = set_language(self.context.store.settings.language)
+        self._speak_qt()
         self.context.client.environment["TRIPTYCH_LANGUAGE"] = language
         self.context.session.detach_all()
         self.context.session.forget_words()
@@ -117,6 +130,15 @@ class App(QObject):
         self.window.show()
         old.close()
         old.deleteLater()
+
+    def _speak_qt(self) -> None:
+        """Have Qt's own buttons and menus (Cancel, Copy, Paste) speak the window's language, where it has the words."""
+        if self._qt_words is not None:
+            QCoreApplication.removeTranslator(self._qt_words)
+        self._qt_words = QTranslator(self)
+        folder = QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)
+        if self._qt_words.load(f"qtbase_{current_language()}", folder):
+            QCoreApplication.installTranslator(self._qt_words)
 
     def _tell_language(self) -> None:
         """Have the engine, wherever it is, speak the window's language."""

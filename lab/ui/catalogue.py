@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
+from lab.job_commands import resumed
 from lab.ui.engine import EngineClient, Handlers
 from lab.ui.store import Store
 from lab.ui.view import Failure
@@ -77,6 +78,13 @@ class Catalogue(QObject):
     def stop_job(self, job_id: str) -> None:
         """Ask a job to stop; what it has done is kept."""
         self._client.ask("stop_job", {"id": job_id}, Handlers(self._on_job_changed, self.failed.emit))
+
+    def resume_job(self, job: Job) -> None:
+        """Start a job again where it stopped, in its own folder."""
+        argv = resumed(job)
+        if argv:
+            asked = {"argv": argv, "title": job.title}
+            self._client.ask("start_job", asked, Handlers(self._on_job_changed, self.failed.emit))
 
     @Slot(str)
     def _on_engine_state(self, state: str) -> None:

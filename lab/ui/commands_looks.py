@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QApplication, QMenu
 
 from lab.ui import theme
+from models.columns import Column
 from models.words import _
 
 if TYPE_CHECKING:
     from lab.ui.window import Window
 
+MOST_PLACES = 50
 ZOOMS = (0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something was opened from."""
+
+    view: str
+    columns: tuple[Column, ...]
+    text: str
 
 
 class EditCommands:
@@ -55,11 +67,27 @@ class LookCommands:
     def __init__(self, window: Window) -> None:
         self._window = window
         self.view_menu: QMenu | None = None
+        self._places: list[Place] = []
 
     def refresh(self) -> None:
         """Ask everything again."""
         self._window.context.catalogue.refresh()
         self._window.context.session.refresh()
+
+    def remember_place(self) -> None:
+        """Keep view, columns and text: something is about to be opened from here in another view."""
+        session = self._window.context.session
+        self._places = [*self._places[1 - MOST_PLACES :], Place(self._window.centre.current, session.columns, session.text)]
+        self._window.actions_by_id["looks.go_back"].setEnabled(True)
+
+    def go_back(self) -> None:
+        """Show again what was shown before something was opened from there."""
+        if self._places:
+            place, session = self._places.pop(), self._window.context.session
+            session.set_columns(place.columns)
+            session.set_text(place.text)
+            self._window.centre.show_view(place.view)
+        self._window.actions_by_id["looks.go_back"].setEnabled(bool(self._places))
 
     def zoom_in(self) -> None:
         """Make everything larger."""

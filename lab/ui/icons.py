@@ -20,6 +20,7 @@ _SHAPES = {
     '<path d="M12 10.5v5.5M9.2 13.2h5.6"/>',
     "refresh": '<path d="M19.5 12a7.5 7.5 0 1 1-2.2-5.3M19.5 4v4h-4"/>',
     "run": '<path d="M7 5l11 7-11 7z" fill="{c}"/>',
+    "resume": '<path d="M8 5.8v12.4l10-6.2z" fill="{c}"/>',
     "stop": '<rect x="6.5" y="6.5" width="11" height="11" rx="1.5" fill="{c}"/>',
     "down": '<path d="M6 9.5l6 6 6-6"/>',
     "right": '<path d="M9.5 6l6 6-6 6"/>',

@@ -8,6 +8,7 @@ import time
 from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
+from lab.job_commands import resumed
 from lab.ui.formats import duration
 from lab.ui.parts import Elided, label, tool
 from lab.ui.rail_rows import badge_text
@@ -50,6 +51,8 @@ class JobRow(QFrame):
     """One job."""
 
     stop_requested = Signal(str)
+    resume_requested = Signal(object)
+    """The ``Job``."""
     open_requested = Signal(str)
     copy_requested = Signal(str)
 
@@ -63,9 +66,11 @@ class JobRow(QFrame):
         self.bar.setFixedHeight(5)
         self.bar.setMaximumWidth(220)
         self.stop = tool("stop", _("Stop this job; what it has done is kept"), 15)
+        self.resume = tool("resume", _("Go on where this job stopped; what it has done is not done again"), 15)
         self.show_results = tool("table", _("Open results"), 15)
         self.copy = tool("copy", _("Copy as command line"), 15)
         self.stop.clicked.connect(self._on_stop)
+        self.resume.clicked.connect(self._on_resume)
         self.show_results.clicked.connect(self._on_open)
         self.copy.clicked.connect(self._on_copy)
         row = QHBoxLayout(self)
@@ -74,7 +79,7 @@ class JobRow(QFrame):
         row.addWidget(self.title, 3)
         row.addWidget(self.bar, 2)
         row.addWidget(self.state, 4)
-        for each in (self.stop, self.show_results, self.copy):
+        for each in (self.stop, self.resume, self.show_results, self.copy):
             row.addWidget(each)
 
     def set_job(self, job: Job) -> None:
@@ -94,6 +99,7 @@ class JobRow(QFrame):
             self.bar.setRange(0, 0 if job.state == "running" else 1)
             self.bar.setValue(0)
         self.stop.setVisible(job.state in ALIVE)
+        self.resume.setVisible(bool(resumed(job)))
         self.copy.setVisible(bool(job.command))
         self.setToolTip(f"{job.path}\n{command_line(job)}\n{job.error}".strip())
 
@@ -101,6 +107,12 @@ class JobRow(QFrame):
     def _on_stop(self) -> None:
         if self.job is not None:
             self.stop_requested.emit(self.job.id)
+
+    @Slot()
+    def _on_resume(self) -> None:
+        if self.job is not None:
+            self.resume.setVisible(False)  # until the list says how it is now: twice would be two jobs
+            self.resume_requested.emit(self.job)
 
     @Slot()
     def _on_open(self) -> None:
@@ -117,6 +129,8 @@ class JobsPanel(QScrollArea):
     """All jobs, those that are alive first."""
 
     stop_requested = Signal(str)
+    resume_requested = Signal(object)
+    """The ``Job``."""
     open_requested = Signal(str)
     copy_requested = Signal(str)
     count_changed = Signal(int)
@@ -159,6 +173,7 @@ class JobsPanel(QScrollArea):
     def _add_row(self) -> None:
         row = JobRow()
         row.stop_requested.connect(self.stop_requested)
+        row.resume_requested.connect(self.resume_requested)
         row.open_requested.connect(self.open_requested)
         row.copy_requested.connect(self.copy_requested)
         self._column.insertWidget(len(self.rows), row)

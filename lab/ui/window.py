@@ -156,6 +156,7 @@ class Window(QMainWindow):
         self.centre.table_requested.connect(self.commands.files.save_table_of)
         self.centre.copy_requested.connect(self.commands.files.copy_picture_of)
         self.jobs.stop_requested.connect(context.catalogue.stop_job)
+        self.jobs.resume_requested.connect(context.catalogue.resume_job)
         self.jobs.open_requested.connect(self.commands.files.open_run)
         self.jobs.copy_requested.connect(self.copy_text)
         self.jobs.count_changed.connect(self._on_job_count)
@@ -178,6 +179,7 @@ class Window(QMainWindow):
 
     def _fill(self) -> None:
         """Show what is known already, as after a change of language."""
+        self.actions_by_id["looks.go_back"].setEnabled(False)
         self._on_columns(self.context.session.columns)
         self._on_history()
         if self.context.catalogue.lineages:
@@ -216,6 +218,7 @@ class Window(QMainWindow):
     def _on_open_requested(self, view: str, text: str, columns: tuple[Column, ...]) -> None:
         """Show a text in another view, as one view asked."""
         session = self.context.session
+        self.commands.looks.remember_place()
         if columns:
             session.set_columns(columns)
         if text:

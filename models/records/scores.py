@@ -87,7 +87,7 @@ class Comparison:
     by category: (field, value, items, gained, lost). ``test`` names what gave ``p``. ``detectable`` is the smallest
     difference that so many items would show (80 % power, 5 % level), ``n_needed`` how many would show this one (0 where that
     cannot be said). ``verdict``: better, worse, different (where neither direction is better) or
-    unclear; empty if nobody has judged.
+    unclear; empty if nobody has judged. ``unlike``: settings in which the two were asked differently.
     """
 
     benchmark: str
@@ -107,6 +107,7 @@ class Comparison:
     n_needed: int = 0
     verdict: str = ""
     by: tuple[tuple[str, str, int, int, int], ...] = ()
+    unlike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals import foreign, items, results
+from evals import foreign, items, results, sample_rows
 from evals.item_tables import Asked
 from models.events import finish
 from models.records.scores import Cell
@@ -144,3 +144,28 @@ def test_a_file_that_is_no_results_file_holds_no_scores(content: Any, tmp_path_f
     from evals.index import read_cells
 
     assert all(isinstance(one, Cell) for one in read_cells(path))
+
+
+def test_a_comparison_tells_how_far_it_is_and_reads_nothing_without_a_partner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the engine can answer others meanwhile; a large file that nothing is compared with costs nothing."""
+    for name, task in (("one", "quiz"), ("two", "quiz"), ("alone", "other")):
+        rows = [{"doc_id": i, "doc_hash": f"h{i}", "filter": "none", "acc": float(i % 3 == 0)} for i in range(25)]
+        content = {"results": {task: {"acc,none": 9 / 25}}, "model_name": name, "n-samples": {task: {"effective": 25}}}
+        write(tmp_path / name, content, **{f"samples_{task}_{STAMP}": rows})
+    read: list[str] = []
+    lines = sample_rows.lines
+    monkeypatch.setattr(sample_rows, "lines", lambda path: read.append(path.name) or lines(path))
+    monkeypatch.setattr(sample_rows, "READ_AT_ONCE", 10)
+    work = results.comparing([tmp_path], "one")
+    events = []
+    while True:
+        try:
+            events.append(next(work))
+        except StopIteration as end:
+            (row,) = end.value
+            break
+    assert (row.a, row.b, row.n, row.difference) == ("one", "two", 25, 0.0)
+    assert len(events) == 2 * 3 + 1  # rows 0, 10 and 20 of two files, and one comparison
+    assert read == [f"samples_quiz_{STAMP}.jsonl"] * 2

@@ -9,10 +9,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from evals import comparing, decoding, explaining, files, grid, groups, harness, known, needed, results, scores, stats, yaml_tasks
+from evals import (
+    asked,
+    comparing,
+    decoding,
+    explaining,
+    filed,
+    files,
+    grid,
+    groups,
+    harness,
+    known,
+    needed,
+    results,
+    scores,
+    stats,
+    tasks,
+    yaml_tasks,
+)
 from evals.identity import identity
 from evals.metrics._spec import pool_ratio
 from evals.options import EvalSettings
+from evals.report import titles
+from lab import cli
 from models import devices
 from models.errors import UserError
 from models.events import Note, Partial, finish
@@ -373,3 +392,36 @@ def test_weights_of_a_group_are_those_of_the_items_that_are_paired():
     assert np.array_equal(left.statistics, right.statistics)
     assert groups.table(Cell("a", "sft", "g", "acc", 0.9, 0.0, 0.0, 24, True), a.parts) is None
     assert groups.table(Cell("a", "sft", "g", "acc", 0.75, 0.0, 0.0, 0, True), {}) is None
+
+
+def test_scores_that_were_asked_differently_are_said_to_be(write_task, tiny, drain, tmp_path, capsys):
+    path = write_task("mc", CHOICES, QUESTIONS)
+    path.write_text(path.read_text("utf-8") + "fewshot_split: test\n", encoding="utf-8")
+    models = [str(tiny("llama", seed)) for seed in (0, 1)]
+    for model, shots in zip(models, (0, 2), strict=True):
+        drain(grid.run([model], [str(path)], EvalSettings(num_fewshot=shots), tmp_path / "run"))
+    rows = results.compare([tmp_path / "run"])
+    assert {row.unlike for row in rows} == {("num_fewshot: 0 / 2",)}
+    assert all(titles.verdict_of(row).endswith("; asked differently: num_fewshot: 0 / 2") for row in rows)
+    assert cli.run(["compare", str(tmp_path / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["unlike"] == ["num_fewshot: 0 / 2"]
+    drain(grid.run(models, [str(path)], EvalSettings(num_fewshot=2), tmp_path / "alike"))
+    assert {row.unlike for row in results.compare([tmp_path / "alike"])} == {()}
+    assert asked.unlike({"a": "1", "b": ""}, {"b": "x", "c": "2"}) == ("b: - / x",)
+
+
+def test_a_checkpoint_that_is_gone_is_said_before_the_others_are_asked(small_world, drain, tmp_path):
+    events, cells = drain(grid.run([str(small_world / "sft"), "/gone"], ["world_unknown"], EvalSettings(limit=2), tmp_path))
+    assert notes(events)[0] == "There is no checkpoint /gone."
+    assert {cell.checkpoint: cell.state for cell in cells} == {"sft": "done", "gone": "failed"}
+
+
+def test_tables_leave_out_what_has_no_partner_and_summaries_say_how_sentences_are_split(tmp_path):
+    table = tmp_path / "rows.jsonl"
+    rows = [{"document": "A fox.", "summary": "Fox."}, {"document": "A dog.", "summary": " "}, {"document": "", "summary": "?"}]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for family in ("summaries", "target_perplexity"):
+        made = filed.build(f"{family}@{table}")
+        assert [item["target"] for item in made.items(str(tmp_path))] == [rows[0]["summary"]]
+    signatures = {name: tasks.metrics()[name].signature() for name in ("rougeL", "rougeLsum")}
+    assert ["split:newline" in text for text in signatures.values()] == [False, True]

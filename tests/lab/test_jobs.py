@@ -11,11 +11,13 @@ import psutil
 import pytest
 
 from lab import jobs
+from lab.job_commands import resumed
 from lab.runs import RunFolder
 from lab.settings import runs_root
 from models import priority
 from models.errors import UserError
 from models.events import Progress
+from models.records.scores import Job
 
 
 @pytest.fixture(autouse=True)
@@ -157,3 +159,40 @@ def test_a_real_job_outlives_its_starter_and_says_why_it_failed() -> None:
     while time.monotonic() < deadline and jobs._children:
         jobs.reap()
     assert jobs._children == []
+
+
+def test_a_job_that_has_not_begun_yet_is_stopped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process runs but has not locked its folder: a STOP file would be swept away when it does."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def spawn(argv: tuple[str, ...], run: Path) -> int:
+        run.mkdir(parents=True)
+        children.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]))
+        return children[-1].pid
+
+    monkeypatch.setattr(jobs, "spawn", spawn)
+    job = jobs.start(("eval", "ckpt", "--tasks", "a"))
+    try:
+        assert [one.state for one in jobs.listed()] == ["queued"]
+        jobs.stop(job.id)
+        assert children[0].wait(timeout=60) != 0
+    finally:
+        end(children[0])
+    assert jobs.listed() == []
+    with pytest.raises(UserError, match="is not a run"):
+        jobs.stop(job.id)
+
+
+def test_what_goes_on_where_it_stopped_and_what_does_not() -> None:
+    def job(state: str, *words: str) -> Job:
+        return Job("/runs/x", "/runs/x", words[0] if words else "", "x", state, command=("triptych", *words) if words else ())
+
+    eval_words = ("eval", "ckpt", "--tasks", "a", "--output-path", "/runs/x")
+    for state in ("stopped", "crashed", "failed"):
+        assert resumed(job(state, *eval_words)) == eval_words
+    assert resumed(job("stopped", "hallucination", "ckpt")) == ("hallucination", "ckpt", "--output", "/runs/x")
+    train = ("train", "r.yaml", "--output", "/runs/x", "--resume")
+    assert resumed(job("stopped", *train)) == resumed(job("stopped", *train[:-1])) == train
+    for nothing in (job("done", *eval_words), job("running", *eval_words), job("stopped"), job("stopped", "demo"),
+                    job("stopped", "eval", "ckpt", "-o", "there")):  # fmt: skip
+        assert resumed(nothing) == ()

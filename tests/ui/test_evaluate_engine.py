@@ -159,10 +159,14 @@ def test_what_is_copied_computes_what_is_shown(view: tuple[App, EvaluateView], q
     assert {(c.benchmark, c.metric, c.b): (c.difference, c.p_adjusted) for c in rows} == differences
 
 
-def test_an_edited_text_is_no_longer_the_exact_tokens(view: tuple[App, EvaluateView], qtbot: Any) -> None:
+def test_an_edited_text_is_no_longer_the_exact_tokens_and_the_way_back(view: tuple[App, EvaluateView], qtbot: Any) -> None:
     app, shown = view
+    back = app.window.actions_by_id["looks.go_back"]
+    before = app.context.session.columns, app.context.session.text
+    assert not back.isEnabled()
     click_score(qtbot, shown, "ppo")
     wait(app, qtbot, lambda: shown.items.card.item is not None)
+    item = shown.items.card.item
     qtbot.mouseClick(shown.items.card.buttons["tokens"], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: app.window.centre.current == "tokens", timeout=SECONDS * 1000)
     tokens: Any = app.window.centre.view_widget("tokens")
@@ -172,6 +176,11 @@ def test_an_edited_text_is_no_longer_the_exact_tokens(view: tuple[App, EvaluateV
     assert n_rows > 4
     app.context.session.set_text("Hello")
     wait(app, qtbot, lambda: len(tokens.table()[1]) < len(exact))
+    qtbot.keyClick(app.window, Qt.Key.Key_Left, Qt.KeyboardModifier.AltModifier)  # and back to the item, as it was
+    assert app.window.centre.current == "evaluate"
+    assert (app.context.session.columns, app.context.session.text) == before
+    assert shown.items.card.item is item
+    assert not back.isEnabled()
 
 
 def test_a_folder_of_other_peoples_results_is_dropped(view: tuple[App, EvaluateView], qtbot: Any, tmp_path: Path) -> None:

@@ -365,7 +365,7 @@ def test_a_run_opened_elsewhere_is_looked_for_and_shown(page: RunsPage) -> None:
     assert want.params["more"] == ("/elsewhere/run",)
     page.set_answer(want, (*made.runs(), replace(made.runs()[0], path="/elsewhere/run", title="elsewhere")))
     page.redraw()
-    assert page.run.currentText() == "elsewhere"
+    assert page.run.currentData() == "/elsewhere/run"
     assert {want.params["run"] for want in page.wants() if want.op == "hallucination_answers"} == {"/elsewhere/run"}
 
 

@@ -106,6 +106,21 @@ def test_jobs_are_listed_with_those_alive_first(qtbot: Any) -> None:
     assert run_rows([job()])[0].badge == "running"
 
 
+def test_a_job_that_stopped_is_resumed_once(qtbot: Any) -> None:
+    panel = JobsPanel()
+    qtbot.addWidget(panel)
+    stopped = job(state="crashed", command=("triptych", "eval", "ckpt", "--output-path", "/runs/1"))
+    panel.set_jobs((stopped, job(id="2", state="done")))
+    asked: list[Any] = []
+    panel.resume_requested.connect(asked.append)
+    first, second = panel.rows[0].resume, panel.rows[1].resume
+    assert first.isVisibleTo(panel)
+    assert not second.isVisibleTo(panel)
+    first.click()
+    assert asked == [stopped]
+    assert not first.isVisibleTo(panel)
+
+
 def test_the_form_returns_the_column_it_was_given(qtbot: Any) -> None:
     column = Column("/m", "cuda:3", "float16", "int8", "template", "Be brief.", False, Sampler(0.7, 40, 0.9, 32, 11), "mine")
     form = ColumnForm(column, ("auto", "cpu"))

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PySide6.QtGui import QColor
 
+from evals.hallucination.tables import Who, failed
 from evals.stats import items_needed
+from lab.ui.views._hallucination_tools import run_name
 from lab.ui.widgets.bars import bar_length
 from lab.ui.widgets.chat_log import step_texts, step_tip
 from lab.ui.widgets.colors import colorize, ink, levels, luminance, ramp, scheme_for
@@ -35,7 +37,9 @@ from lab.ui.widgets.score_matrix import (
     with_live,
 )
 from lab.ui.widgets.strip_layout import Glyph, glyphs, segments, wrap
+from lab.ui.widgets.tensor_detail import Histogram
 from lab.ui.widgets.text import MAX_MARKS, percent, plain, shorten, tooltip, visible
+from models.records.hallucination import HallucinationRun
 from models.records.scores import Cell, Comparison, verdict
 from models.records.tokens import Token
 from tests.ui import samples as made
@@ -49,6 +53,16 @@ def test_visible_shows_what_cannot_be_seen():
     assert visible("a\u202eb") == "a⟨202E⟩b"
     assert visible("\x1b[31m") == "␛[31m"
     assert visible("\u0301x") == "◌\u0301x"
+    assert visible("a\u200db") == "a⟨200D⟩b"
+    assert visible("👩\u200d") == "👩⟨200D⟩"
+
+
+def test_one_picture_of_several_stays_one():
+    family, astronaut = "👩\u200d👩\u200d👧\u200d👦", "👩🏽\u200d🚀"
+    assert visible(f"{family} x") == f"{family}·x"
+    assert visible(astronaut) == astronaut
+    assert visible("❤\ufe0f\u200d🔥") == "❤\ufe0f\u200d🔥"
+    assert visible(f"{family}abc", 5).endswith("a…")
 
 
 def test_visible_is_short_whatever_comes():
@@ -405,3 +419,21 @@ def test_long_names_break_in_the_inspector():
     whole = breakable("decoder.layer.0.SelfAttention.k")
     assert whole.replace("\u200b", "") == "decoder.layer.0.SelfAttention.k"
     assert max(map(len, whole.split("\u200b"))) <= len("SelfAttention.")
+
+
+def test_the_ends_of_a_narrow_histogram_do_not_meet(qtbot):
+    chart = Histogram()
+    qtbot.addWidget(chart)
+    chart.set_counts(np.ones(4, np.int64), np.array([-0.0332, -0.01, 0, 0.01, 0.0367], np.float32))
+    wide = chart.fontMetrics().horizontalAdvance("-0.0332  0.0367")
+    assert chart.ends(wide) == ("-0.0332", "0.0367")
+    assert chart.ends(wide - 1) == ("-0.033", "0.037")
+    assert chart.ends(1) == ("-0.03", "0.04")
+
+
+def test_runs_of_the_same_checkpoints_are_told_apart():
+    run = HallucinationRun("/runs/evening", "Hallucination: sft, ppo", {}, ())
+    assert run_name(run) == "Hallucination: sft, ppo · evening"
+    asked = [failed(Who(name, "sft", "", remedy), "") for remedy in ("plain", "cite") for name in ("a", "b")]
+    whole = replace(run, columns=tuple(asked))
+    assert run_name(whole) == "a, b · evening"

@@ -233,6 +233,8 @@ def test_the_language_is_switched_with_everything_kept(app: App, qtbot: Any) -> 
     app.window.actions_by_id["looks.chinese"].trigger()
     qtbot.waitUntil(lambda: app.window is not before and bool(app.window.centre.docks), timeout=20_000)
     assert current_language() == "zh_CN"
+    close = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)  # Qt's own words follow
+    assert close.buttons()[0].text() == "关闭"
     ready(app, qtbot)
     assert app.context.session.columns == columns
     assert app.window.prompt_bar.text() == "a b c"

@@ -53,6 +53,7 @@ class MatrixPane(QWidget):
         self.origin.setToolTip(_("The results of all runs, or of one that was opened from the list of jobs"))
         self.origin.setAccessibleName(_("Show"))
         self.tools.add(self.origin)
+        self.origin.hide()  # until there is something to choose
         tip = _("Paired differences from this checkpoint on the same items; p adjusted for all comparisons (Holm)")
         self.tools.labelled(_("Baseline"), self.baseline, tip)
         self.tools.add(self.search, *self.buttons.values())
@@ -117,6 +118,7 @@ class MatrixPane(QWidget):
         if self.origin.findData(run) < 0:
             self.origin.addItem(run.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1], run)
         self.origin.setCurrentIndex(self.origin.findData(run))
+        self.origin.setVisible(self.origin.count() > 1)
         self.origin.blockSignals(False)
 
     def take_baseline(self, name: str) -> None:

@@ -52,8 +52,15 @@ class RunTools(ToolRow):
             names: Remedies of that run; ``remedy`` is the chosen one.
             remedy: Its name.
         """
-        fill_box(self.run, [(one.title, one.path, one.path) for one in runs], path)
+        fill_box(self.run, [(run_name(one), one.path, one.path) for one in runs], path)
         fill_box(self.remedy, [(remedies.title(name), name, remedies.explanation(name)) for name in names], remedy)
+
+
+def run_name(run: HallucinationRun) -> str:
+    """Return which checkpoints a run asked, and its folder: the same ones are asked again and again."""
+    names = dict.fromkeys(one.checkpoint for one in run.columns)
+    folder = run.path.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    return f"{', '.join(names) or run.title} · {folder}"
 
 
 def fill_box(box: QComboBox, entries: Sequence[tuple[str, str, str]], current: str) -> None:

@@ -18,8 +18,8 @@ from models.words import _
 MARKS = {"good": "✓", "bad": "✗", "other": "○"}
 OPENED = ("tokens", "attention", "residual")
 EXPECTED = "\0expected"
-LONGEST = 20_000
-"""Characters of one text that are written out; ``ItemCard.whole`` has the rest."""
+LONGEST = 6_000
+"""Characters of one text that are written out (one word of so many takes 15 ms to break); ``ItemCard.whole`` has the rest."""
 
 
 def outcome_color(outcome: str, colors: Scheme) -> Rgb:
@@ -164,7 +164,7 @@ class ItemCard(QWidget):
         for name, button in self.buttons.items():
             button.setText(f"{titles[name]} →")
             button.setProperty("flat", True)
-            button.setToolTip(tips[name])
+            button.setToolTip(f"{tips[name]}\n{_('Alt+Left comes back here.')}")
             button.clicked.connect(_Open(self, name))
             tools.add(button)
         tools.labelled(_("Against"), self.against, _("Underlay the words that this text does not have"))

@@ -327,6 +327,8 @@ def _comparison_tip(comparison: Comparison | None, cell: Cell) -> list[str]:
         rows.append(_("test: {name}").format(name=comparison.test))
     if math.isfinite(comparison.detectable):
         rows.append(_("so many items show differences from {d} on").format(d=score_text(comparison.detectable)))
+    if comparison.unlike:
+        rows.append(_("asked differently: {settings}").format(settings=", ".join(comparison.unlike)))
     if comparison.gained >= 0:
         rows.append(_("wrong → right {gained}, right → wrong {lost}").format(gained=comparison.gained, lost=comparison.lost))
     return rows

@@ -63,6 +63,15 @@ class Histogram(QWidget):
         """Return where the bars stand."""
         return QRect(6, 6, max(self.width() - 12, 1), max(self.height() - 12 - self.fontMetrics().height(), 1))
 
+    def ends(self, width: int) -> tuple[str, str]:
+        """Return the lowest and the highest value, with as many digits (three at most) as stand beside each other."""
+        found = "", ""
+        for digits in (3, 2, 1):
+            found = f"{float(self.edges[0]):.{digits}g}", f"{float(self.edges[-1]):.{digits}g}"
+            if self.fontMetrics().horizontalAdvance("  ".join(found)) <= width:
+                break
+        return found
+
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Draw bars, zero, and both ends."""
         if not self.counts.size:
@@ -79,8 +88,9 @@ class Histogram(QWidget):
         painter.drawLine(area.left(), area.bottom() + 1, area.right(), area.bottom() + 1)
         painter.setPen(qcolor(colors.muted))
         line = QRect(area.x(), area.bottom() + 3, area.width(), self.fontMetrics().height() + 2)
-        painter.drawText(line, Qt.AlignmentFlag.AlignLeft, f"{low:.3g}")
-        painter.drawText(line, Qt.AlignmentFlag.AlignRight, f"{high:.3g}")
+        left, right = self.ends(line.width())
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft, left)
+        painter.drawText(line, Qt.AlignmentFlag.AlignRight, right)
         if low < 0 < high:
             x = area.x() - low / (high - low) * area.width()
             painter.setPen(QPen(qcolor(colors.muted), 1, Qt.PenStyle.DotLine))

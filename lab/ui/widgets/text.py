@@ -7,6 +7,8 @@ import unicodedata
 from functools import lru_cache
 
 SYMBOLS = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\u00a0": "⍽", "\u3000": "□", "\ufeff": "⟨BOM⟩"}
+JOINER, PICTURE_ENDS = "\u200d", ("\ufe0f", *map(chr, range(0x1F3FB, 0x1F400)))
+"""What makes one picture of two, and what may stand before it: a way of drawing, five colours of skin."""
 MAX_MARKS = 4
 """More combining marks than this on one letter are left out (they would paint over the neighbours)."""
 
@@ -19,8 +21,11 @@ def visible(text: str, limit: int = 48, space: str = "·") -> str:
     """
     shown: list[str] = []
     marks = 0
-    for character in text[: limit * (MAX_MARKS + 1)]:
+    for place, character in enumerate(text[: limit * (MAX_MARKS + 1)]):
         category = unicodedata.category(character)
+        if character == JOINER and shown and _joins(text, place):
+            shown[-1] += character
+            continue
         if category.startswith("M"):
             marks += 1
             if marks <= MAX_MARKS:
@@ -34,10 +39,18 @@ def visible(text: str, limit: int = 48, space: str = "·") -> str:
     return seen + "…" if len(text) > limit * (MAX_MARKS + 1) or len(shown) < _without_marks(text, limit) else seen
 
 
+def _joins(text: str, place: int) -> bool:
+    """Return whether a zero-width joiner makes one picture of two, and is not to be seen itself."""
+    first = place - 2 if text[place - 1 : place] in PICTURE_ENDS else place - 1
+    pair = text[max(first, 0) : first + 1], text[place + 1 : place + 2]
+    return all(one and unicodedata.category(one) == "So" for one in pair)
+
+
 def _without_marks(text: str, limit: int) -> int:
     count = 0
-    for character in text:
-        count += not unicodedata.category(character).startswith("M")
+    for place, character in enumerate(text):
+        joins = character == JOINER and place > 0 and _joins(text, place)
+        count += not joins and not unicodedata.category(character).startswith("M")
         if count > limit:
             break
     return count
