@@ -70,3 +70,10 @@ def test_the_baseline_stands_in_the_title(capsys: pytest.CaptureFixture[str]) ->
     assert "+0.125" in printed
     describing.print_comparisons([*rows, Comparison("mine", "acc", "ppo", "dpo", 0.0, -0.1, 0.1, 1.0, 12)])
     assert "from" not in capsys.readouterr().out
+
+
+def test_a_table_that_is_wide_gives_up_its_margins(capsys: pytest.CaptureFixture[str]) -> None:
+    describing.print_table("", ["one", "two"], [["a" * 20, "b" * 20]])
+    assert f"│ {'a' * 20} │ {'b' * 20} │" in capsys.readouterr().out
+    describing.print_table("", ["one", "two"], [["a" * 38, "b" * 38]])
+    assert f"│{'a' * 38}│{'b' * 38}│" in capsys.readouterr().out
