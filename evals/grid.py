@@ -64,12 +64,20 @@ def _checked(
     rows: Sequence[CheckpointRef], benchmarks: Sequence[str], settings: EvalSettings
 ) -> Work[dict[str, UserError]]:  # fmt: skip
     """Return what is wrong with which benchmarks; that, and which checkpoints are gone, is said now, not at their turn."""
-    wrong = {}
+    wrong: dict[str, UserError] = {}
+    first: dict[str, str] = {}
     for row in rows:
         if not (endpoints.is_endpoint(row.path) or row.path.startswith(hub.PREFIX) or Path(row.path).exists()):
             yield Note(_("There is no checkpoint {path}.").format(path=row.path), "error")
     for name in benchmarks:
+        task = needed.called(name)
         try:
+            if first.setdefault(task, name) != name:
+                raise UserError(
+                    "task.twins",
+                    _("{a} and {b} both call their task {task}.").format(a=first[task], b=name, task=task),
+                    _("Give one another name: its results would take the place of the other's."),
+                )
             needed.check(name, settings.include_path)
         except UserError as error:
             wrong[name] = error
