@@ -425,3 +425,17 @@ def test_tables_leave_out_what_has_no_partner_and_summaries_say_how_sentences_ar
         assert [item["target"] for item in made.items(str(tmp_path))] == [rows[0]["summary"]]
     signatures = {name: tasks.metrics()[name].signature() for name in ("rougeL", "rougeLsum")}
     assert ["split:newline" in text for text in signatures.values()] == [False, True]
+
+
+def test_json_for_other_programs_holds_no_word_that_is_no_json(capsys):
+    from dataclasses import asdict
+
+    cell = Cell("a", "sft", "b", "", float("nan"), float("-inf"), float("nan"), 0, True)
+    cli.show([asdict(cell), {"low": (1.5, float("inf"))}])
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    found = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert (found[0]["value"], found[0]["low"], found[0]["higher_is_better"]) == (None, None, True)
+    assert found[1] == {"low": [1.5, None]}
