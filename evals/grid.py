@@ -15,6 +15,7 @@ from evals.endpoints import Endpoint
 from evals.options import EvalSettings
 from evals.shards import Others, Shard
 from evals.store import FILE, ResponseStore
+from models import hub
 from models.errors import UserError
 from models.events import Note, Partial, Progress, Work
 from models.opened import OpenModel
@@ -52,7 +53,7 @@ def run(
     for row in rows:
         for name in benchmarks:
             yield Partial(replace(_blank(row, name, settings), state="queued"))
-    wrong = yield from _checked(benchmarks, settings)
+    wrong = yield from _checked(rows, benchmarks, settings)
     for place, row in enumerate(rows):
         yield Progress(place * len(benchmarks), len(rows) * len(benchmarks), row.name)
         done += yield from _checkpoint(row, {name: wrong.get(name) for name in benchmarks}, settings, output, shard)
@@ -60,11 +61,24 @@ def run(
     return done
 
 
-def _checked(benchmarks: Sequence[str], settings: EvalSettings) -> Work[dict[str, UserError]]:
-    """Return what is wrong with which names or their data, said at once rather than at their turn in the night."""
-    wrong = {}
+def _checked(
+    rows: Sequence[CheckpointRef], benchmarks: Sequence[str], settings: EvalSettings
+) -> Work[dict[str, UserError]]:  # fmt: skip
+    """Return what is wrong with which benchmarks; that, and which checkpoints are gone, is said now, not at their turn."""
+    wrong: dict[str, UserError] = {}
+    first: dict[str, str] = {}
+    for row in rows:
+        if not (endpoints.is_endpoint(row.path) or row.path.startswith(hub.PREFIX) or Path(row.path).exists()):
+            yield Note(_("There is no checkpoint {path}.").format(path=row.path), "error")
     for name in benchmarks:
+        task = needed.called(name)
         try:
+            if first.setdefault(task, name) != name:
+                raise UserError(
+                    "task.twins",
+                    _("{a} and {b} both call their task {task}.").format(a=first[task], b=name, task=task),
+                    _("Give one another name: its results would take the place of the other's."),
+                )
             needed.check(name, settings.include_path)
         except UserError as error:
             wrong[name] = error

@@ -66,7 +66,7 @@ def randomisation(
         pool: (..., k) sums → (...) scores.
         clusters: n names that change places together; None for single items.
         seed: Of the exchanges.
-        samples: How many are tried; p is (as extreme + 1) / (samples + 1).
+        samples: How many are tried (fewer for very many clusters); p is (as extreme + 1) / (samples + 1).
 
     Raises:
         ValueError: If the two have not the same items.
@@ -78,6 +78,7 @@ def randomisation(
     if not math.isfinite(observed):
         return math.nan
     generator, extreme, done = np.random.default_rng(seed), 0, 0
+    samples = stats.affordable(samples, len(left))
     while done < samples:
         n = min(samples - done, max(1, _AT_A_TIME // len(left)))
         swapped = generator.integers(0, 2, size=(n, len(left))).astype(np.float64)
