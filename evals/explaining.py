@@ -94,7 +94,17 @@ def explain(run: Path, task: str, doc: str) -> Work[Explanation]:
         model = harness.CheckpointLM(opened, who, store, seed, template=own, whole_text=_by_lm_eval(cell))
         requests = list(_requests(model, row, bool(ours.get("chat_template"))))
     explained = tuple(_explained(model, request, kept) for request in requests)
-    return Explanation(tuple(_facts(cell, row, content, opened)), explained)
+    others = _others(run, task, results)
+    told = [(_("also scored in this folder"), _("{names}: name the folder of one to explain it").format(names=", ".join(others)))]
+    return Explanation((*_facts(cell, row, content, opened), *(told if others else ())), explained)
+
+
+def _others(run: Path, task: str, results: Path) -> list[str]:
+    """Return the names of the other checkpoints' folders below a run that hold the same task."""
+    if run.is_file():
+        return []
+    found = {path.parent for path in run.rglob(f"samples_{files.sanitised(task)}_*.jsonl")} - {results.parent}
+    return sorted(path.name for path in found)
 
 
 def find(run: Path, task: str) -> tuple[Path, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,6 +15,7 @@ from evals.endpoints import Endpoint
 from evals.options import EvalSettings
 from evals.shards import Others, Shard
 from evals.store import FILE, ResponseStore
+from models import hub
 from models.errors import UserError
 from models.events import Note, Partial, Progress, Work
 from models.opened import OpenModel
@@ -51,7 +53,7 @@ def run(
     for row in rows:
         for name in benchmarks:
             yield Partial(replace(_blank(row, name, settings), state="queued"))
-    wrong = yield from _checked(benchmarks, settings)
+    wrong = yield from _checked(rows, benchmarks, settings)
     for place, row in enumerate(rows):
         yield Progress(place * len(benchmarks), len(rows) * len(benchmarks), row.name)
         done += yield from _checkpoint(row, {name: wrong.get(name) for name in benchmarks}, settings, output, shard)
@@ -59,11 +61,24 @@ def run(
     return done
 
 
-def _checked(benchmarks: Sequence[str], settings: EvalSettings) -> Work[dict[str, UserError]]:
-    """Return what is wrong with which names or their data, said at once rather than at their turn in the night."""
-    wrong = {}
+def _checked(
+    rows: Sequence[CheckpointRef], benchmarks: Sequence[str], settings: EvalSettings
+) -> Work[dict[str, UserError]]:  # fmt: skip
+    """Return what is wrong with which benchmarks; that, and which checkpoints are gone, is said now, not at their turn."""
+    wrong: dict[str, UserError] = {}
+    first: dict[str, str] = {}
+    for row in rows:
+        if not (endpoints.is_endpoint(row.path) or row.path.startswith(hub.PREFIX) or Path(row.path).exists()):
+            yield Note(_("There is no checkpoint {path}.").format(path=row.path), "error")
     for name in benchmarks:
+        task = needed.called(name)
         try:
+            if first.setdefault(task, name) != name:
+                raise UserError(
+                    "task.twins",
+                    _("{a} and {b} both call their task {task}.").format(a=first[task], b=name, task=task),
+                    _("Give one another name: its results would take the place of the other's."),
+                )
             needed.check(name, settings.include_path)
         except UserError as error:
             wrong[name] = error
@@ -159,8 +174,11 @@ def _checkpoint(
                 cells = [replace(base, state="failed", signature=str(error))]
                 yield Note(f"{row.name} × {name}: {error}", "error")
             except Exception as error:  # noqa: BLE001 - one failing cell must not end the others
-                cells = [replace(base, state="failed", signature=f"{type(error).__name__}: {error}")]
-                yield Note(_traceback(row.name, name), "error")
+                full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+                why = _("The disk is full. Make room and start again: what is answered is kept.")
+                said = why if full else f"{type(error).__name__}: {error}"
+                cells = [replace(base, state="failed", signature=said)]
+                yield Note(f"{row.name} × {name}: {why}" if full else _traceback(row.name, name), "error")
             for cell in cells:
                 yield Partial(cell)
             done += cells

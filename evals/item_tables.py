@@ -143,7 +143,9 @@ def _read(asked: Asked) -> Work[Table]:
         else _shared_prefix([next(iter(one.values())).prompt for one in joined.values()])
     )
     made = []
-    for doc_id, found in joined.items():
+    for count, (doc_id, found) in enumerate(joined.items()):
+        if count % STEP == 0:
+            yield Progress(count, len(joined), _("comparing"))
         first = next(iter(found.values()))
         outcomes = {name: outcome(sample, task, asked.up) for name, sample in found.items()}
         made.append(Item(doc_id, first.prompt[same:], first.target, found, outcomes, reference, fields[doc_id]))

@@ -47,7 +47,21 @@ def expanded(names: Sequence[str], include_path: str = "") -> list[str]:
         if not matching:
             raise tasks.unknown(name)
         found += matching
-    return list(dict.fromkeys(found))
+    kept: dict[str, str] = {}
+    for name in found:
+        kept.setdefault(_place(name), name)
+    return list(kept.values())
+
+
+def _place(name: str) -> str:
+    """Return a name, of a file where it lies: one file is one task, however its path is written."""
+    return str(Path(name).expanduser().resolve()) if name.endswith((".yaml", ".yml")) else name
+
+
+def called(name: str) -> str:
+    """Return what a task calls itself in results: a file's ``task``, else its name."""
+    own = settings(Path(name).expanduser()).get("task") if name.endswith((".yaml", ".yml")) else None
+    return own if isinstance(own, str) and own else name
 
 
 def check(name: str, include_path: str = "") -> None:

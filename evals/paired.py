@@ -49,8 +49,10 @@ def mcnemar(gained: int, lost: int) -> float:
     n = gained + lost
     if n == 0:
         return 1.0
-    tail = sum(math.comb(n, k) for k in range(min(gained, lost) + 1))
-    return min(1.0, float(2 * tail / 2**n))
+    k = np.arange(1, min(gained, lost) + 1, dtype=np.float64)
+    ways = np.concatenate([[0.0], np.cumsum(np.log((n - k + 1) / k))])  # ln of n over 0 … k; as whole numbers they take minutes
+    most = float(ways.max())
+    return min(1.0, 2 * math.exp(most + math.log(float(np.exp(ways - most).sum())) - n * math.log(2)))
 
 
 def randomisation(
@@ -64,7 +66,7 @@ def randomisation(
         pool: (..., k) sums → (...) scores.
         clusters: n names that change places together; None for single items.
         seed: Of the exchanges.
-        samples: How many are tried; p is (as extreme + 1) / (samples + 1).
+        samples: How many are tried (fewer for very many clusters); p is (as extreme + 1) / (samples + 1).
 
     Raises:
         ValueError: If the two have not the same items.
@@ -76,6 +78,7 @@ def randomisation(
     if not math.isfinite(observed):
         return math.nan
     generator, extreme, done = np.random.default_rng(seed), 0, 0
+    samples = stats.affordable(samples, len(left))
     while done < samples:
         n = min(samples - done, max(1, _AT_A_TIME // len(left)))
         swapped = generator.integers(0, 2, size=(n, len(left))).astype(np.float64)

@@ -11,7 +11,7 @@ from typing import Any
 from models.events import Progress, Work, finish
 from models.words import _
 
-READ_AT_ONCE, KEPT_FILES, KEPT_ROWS = 1000, 16, 300_000
+READ_AT_ONCE, KEPT_FILES, KEPT_ROWS = 1000, 16, 120_000
 _rows: OrderedDict[tuple[str, int, int], tuple[dict[str, Any], ...]] = OrderedDict()
 """Samples files that were read lately: name, time and size → rows."""
 

@@ -196,6 +196,11 @@ def newcombe(share_a: float, share_b: float, n: float) -> tuple[float, float]:
     return max(-1.0, low), min(1.0, high)
 
 
+def affordable(samples: int, n: int) -> int:
+    """Return how many samples of n clusters are drawn where so many are wanted: fewer for very many, at least ``FEWEST``."""
+    return min(samples, max(FEWEST, MOST_DRAWS // n))
+
+
 def resampled(sums: Array, seed: int, samples: int = RESAMPLES) -> Array:
     """Return (samples, k) sums of bootstrap samples: as many clusters as there are, drawn with replacement.
 
@@ -205,7 +210,7 @@ def resampled(sums: Array, seed: int, samples: int = RESAMPLES) -> Array:
         samples: How many; fewer, down to ``FEWEST``, where they would draw more than ``MOST_DRAWS`` clusters.
     """
     n, generator = len(sums), np.random.default_rng(seed)
-    samples = min(samples, max(FEWEST, MOST_DRAWS // n))
+    samples = affordable(samples, n)
     made = np.empty((samples, sums.shape[1]))
     step = max(1, _AT_A_TIME // n)
     for start in range(0, samples, step):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -104,8 +105,16 @@ def follow(work: Any) -> Any:
 
 
 def show(value: Any) -> None:
-    """Print JSON."""
-    print(json.dumps(value, ensure_ascii=False, indent=1))
+    """Print JSON that every reader takes: a number that is none is null."""
+    print(json.dumps(_strict(value), ensure_ascii=False, indent=1, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _strict(part) for key, part in value.items()}
+    return [_strict(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def show_table(title: str, header: list[str], rows: list[list[str]]) -> None:

@@ -64,8 +64,12 @@ def failures(cells: Iterable[Cell]) -> list[str]:
 
 
 def conventions(cells: Iterable[Cell]) -> list[str]:
-    """Return the signatures of the scores, each once; they begin with the name of the metric."""
-    return list(dict.fromkeys(c.signature for c in cells if c.state != "failed" and c.signature))
+    """Return the signatures of the scores, each once; metrics that differ by their names alone share a line."""
+    found: dict[str, list[str]] = {}
+    for signature in dict.fromkeys(c.signature for c in cells if c.state != "failed" and c.signature):
+        name, _bar, rest = signature.partition("|")
+        found.setdefault(rest, []).append(name)
+    return [f"{', '.join(names)}|{rest}" if rest else ", ".join(names) for rest, names in found.items()]
 
 
 def print_cells(cells: Sequence[Cell]) -> None:
@@ -158,13 +162,17 @@ def job_rows(jobs: Iterable[Job]) -> list[list[str]]:
 
 def print_table(title: str, header: list[str], rows: list[list[str]], whole: Collection[str] = ()) -> None:
     """Print a table on standard output; nothing in it is taken for markup. ``whole``: columns that are never broken."""
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    console = Console()
+    natural = sum(max(cell_len(row[at]) for row in [header, *rows]) + 3 for at in range(len(header))) + 1
+    padding = (0, 1) if natural <= console.width else (0, 0)  # each blank counts on a narrow terminal
+    table = Table(title=title or None, title_justify="left", header_style="bold", padding=padding)
     for name in header:
         table.add_column(name, overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*[Text(cell) for cell in row])
-    Console().print(table)
+    console.print(table)

@@ -100,7 +100,7 @@ def _fit(opened: OpenModel, prompts: Sequence[Sequence[int]], sampler: Sampler) 
             _("The model takes {most} tokens; an answer of {n} leaves no room for a prompt.").format(
                 most=most, n=sampler.max_new_tokens
             ),
-            _("Ask for fewer tokens."),
+            _("Ask for fewer tokens (of a benchmark: --gen-kwargs max_gen_toks=…)."),
         )
     for number, prompt in enumerate(prompts):
         ids = list(prompt)

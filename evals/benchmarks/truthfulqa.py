@@ -23,14 +23,16 @@ NAMES = {
 
 
 def row_of(row: Mapping[str, Any], path: Path, number: int) -> dict[str, Any]:
-    """Return a question as lm-eval's tasks want it, from a row of the published CSV or of such JSON.
+    """Return a question as lm-eval's tasks want it, from a row of the published CSV, of such JSON, or of the Hub's data set.
 
     Raises:
         UserError: If it has no question, no correct or no incorrect answer.
     """
     given = {name: row.get(name, row.get(column)) for name, column in NAMES.items()}
-    correct, wrong = _listed(given["correct_answers"]), _listed(given["incorrect_answers"])
-    best = str(given["best_answer"] or (correct[0] if correct else "")).strip()
+    mc1, mc2 = _targets(row.get("mc1_targets")), _targets(row.get("mc2_targets"))
+    correct = _listed(given["correct_answers"]) or [text for text, label in mc2 if label]
+    wrong = _listed(given["incorrect_answers"]) or [text for text, label in mc2 if not label]
+    best = str(given["best_answer"] or next((text for text, label in mc1 if label), correct[0] if correct else "")).strip()
     if not given["question"] or not best or not wrong:
         raise UserError(
             "data.row",
@@ -47,9 +49,23 @@ def row_of(row: Mapping[str, Any], path: Path, number: int) -> dict[str, Any]:
         "correct_answers": correct,
         "incorrect_answers": wrong,
         "category": str(given["category"] or ""),
-        "mc1_targets": {"choices": [best, *wrong], "labels": [1] + [0] * len(wrong)},
-        "mc2_targets": {"choices": [*correct, *wrong], "labels": [1] * len(correct) + [0] * len(wrong)},
+        "mc1_targets": _labelled(mc1) if mc1 else {"choices": [best, *wrong], "labels": [1] + [0] * len(wrong)},
+        "mc2_targets": _labelled(mc2)
+        if mc2
+        else {"choices": [*correct, *wrong], "labels": [1] * len(correct) + [0] * len(wrong)},
     }
+
+
+def _targets(value: Any) -> list[tuple[str, int]]:
+    """Return choices with their labels, the true ones first (lm-eval's MC1 takes the first for the right one)."""
+    if not isinstance(value, Mapping):
+        return []
+    found = [(str(text), int(label)) for text, label in zip(value.get("choices") or (), value.get("labels") or (), strict=False)]
+    return sorted(found, key=lambda one: -one[1])
+
+
+def _labelled(pairs: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
+    return {"choices": [text for text, _label in pairs], "labels": [label for _text, label in pairs]}
 
 
 def _listed(value: Any) -> list[str]:

@@ -186,7 +186,8 @@ def spec(kind: str, title: str, description: str) -> MetricSpec:
     def signature() -> str:
         from importlib.metadata import version
 
-        return f"{kind}|stem:yes|tok:latin+cjk|agg:mean-F1|rouge-score:{version('rouge-score')}"
+        split = "|split:newline" if kind == "rougeLsum" else ""
+        return f"{kind}|stem:yes|tok:latin+cjk{split}|agg:mean-F1|rouge-score:{version('rouge-score')}"
 
     return MetricSpec(
         name=kind,

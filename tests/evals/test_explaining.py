@@ -46,6 +46,14 @@ def test_windows_bos_and_truncation_are_said(run):
     assert any("BOS" in note and note.endswith("1") for note in request.notes)
 
 
+def test_the_other_checkpoints_of_the_folder_are_named(run):
+    """Without a name the newest is explained; that there are others is said."""
+    (said,) = [text for name, text in finish(explaining.explain(run[0], "l_boolq", "1")).facts if "also" in name]
+    assert said.startswith("bert-0: name the folder")  # t5 came last
+    for path, task in ((run[0] / "bert-0", "l_boolq"), (run[0], "l_triviaqa")):
+        assert not [name for name, _text in finish(explaining.explain(path, task, "1")).facts if "also" in name]
+
+
 def test_pieces_can_be_read(run):
     (request,) = finish(explaining.explain(run[0], "l_triviaqa", "0")).requests
     assert not any(set("ĠĊ▁ ") & set(piece) for piece in request.pieces)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from evals import answering, grid, guard, known
+from evals import answering, files, grid, guard, known
 from evals.benchmark import Answer
 from evals.options import EvalSettings
 from evals.store import Request
@@ -439,3 +439,26 @@ def test_checkpoints_of_one_name_are_told_apart_by_as_much_of_the_path_as_it_tak
     assert [row.name for row in twice] == ["other"]
     near = [tmp_path / run / "step-1" for run in ("a", "b")]
     assert [row.name for row in grid.named([str(place) for place in near])] == ["a/step-1", "b/step-1"]
+
+
+def test_a_full_disk_is_a_sentence_and_costs_no_answer(small_world, drain, tmp_path, monkeypatch):
+    """The samples of the second benchmark find no room: its cell says so, and started again nothing is asked twice."""
+    written = files.write_run
+
+    def write(folder, content, samples):
+        if "world_refusal" in samples:
+            raise OSError(28, "No space left on device")
+        return written(folder, content, samples)
+
+    asked = [str(small_world / "sft")], ["world_questions", "world_refusal"], EvalSettings(limit=3, device="cpu"), tmp_path / "r"
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_run", write)
+        events, cells = drain(grid.run(*asked))
+    assert [cell.state for cell in cells if cell.benchmark == "world_questions"][:1] == ["done"]
+    (failed,) = [cell for cell in cells if cell.benchmark == "world_refusal"]
+    assert (failed.state, failed.signature.partition(".")[0]) == ("failed", "The disk is full")
+    assert not [event for event in events if isinstance(event, Note) and "Traceback" in event.text]
+    _events, again = drain(grid.run(*asked))
+    assert {cell.state for cell in again} == {"done"}
+    told = json.loads(max((tmp_path / "r").rglob("results_*.json"), key=lambda path: path.name).read_text("utf-8"))
+    assert told["triptych"]["computed"] == 0

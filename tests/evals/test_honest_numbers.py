@@ -14,6 +14,7 @@ from evals import (
     comparing,
     decoding,
     explaining,
+    filed,
     files,
     grid,
     groups,
@@ -23,6 +24,7 @@ from evals import (
     results,
     scores,
     stats,
+    tasks,
     yaml_tasks,
 )
 from evals.identity import identity
@@ -406,3 +408,34 @@ def test_scores_that_were_asked_differently_are_said_to_be(write_task, tiny, dra
     drain(grid.run(models, [str(path)], EvalSettings(num_fewshot=2), tmp_path / "alike"))
     assert {row.unlike for row in results.compare([tmp_path / "alike"])} == {()}
     assert asked.unlike({"a": "1", "b": ""}, {"b": "x", "c": "2"}) == ("b: - / x",)
+
+
+def test_a_checkpoint_that_is_gone_is_said_before_the_others_are_asked(small_world, drain, tmp_path):
+    events, cells = drain(grid.run([str(small_world / "sft"), "/gone"], ["world_unknown"], EvalSettings(limit=2), tmp_path))
+    assert notes(events)[0] == "There is no checkpoint /gone."
+    assert {cell.checkpoint: cell.state for cell in cells} == {"sft": "done", "gone": "failed"}
+
+
+def test_tables_leave_out_what_has_no_partner_and_summaries_say_how_sentences_are_split(tmp_path):
+    table = tmp_path / "rows.jsonl"
+    rows = [{"document": "A fox.", "summary": "Fox."}, {"document": "A dog.", "summary": " "}, {"document": "", "summary": "?"}]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for family in ("summaries", "target_perplexity"):
+        made = filed.build(f"{family}@{table}")
+        assert [item["target"] for item in made.items(str(tmp_path))] == [rows[0]["summary"]]
+    signatures = {name: tasks.metrics()[name].signature() for name in ("rougeL", "rougeLsum")}
+    assert ["split:newline" in text for text in signatures.values()] == [False, True]
+
+
+def test_json_for_other_programs_holds_no_word_that_is_no_json(capsys):
+    from dataclasses import asdict
+
+    cell = Cell("a", "sft", "b", "", float("nan"), float("-inf"), float("nan"), 0, True)
+    cli.show([asdict(cell), {"low": (1.5, float("inf"))}])
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    found = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert (found[0]["value"], found[0]["low"], found[0]["higher_is_better"]) == (None, None, True)
+    assert found[1] == {"low": [1.5, None]}

@@ -52,6 +52,23 @@ def test_truthfulqa_by_hand(tmp_path, tiny):
     assert found["truthfulqa_mc2", "acc"].value == pytest.approx(sum(expected) / 2, rel=1e-9)
 
 
+def test_truthfulqa_as_the_hub_has_it(tmp_path):
+    row = {
+        "question": "Who jumps?",
+        "mc1_targets": {"choices": ["The dog.", "The fox."], "labels": [0, 1]},
+        "mc2_targets": {"choices": ["The fox.", "The dog.", "A fox."], "labels": [1, 0, 1]},
+    }
+    path = tmp_path / "validation.jsonl"
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    built = filed.build(f"truthfulqa@{path}")
+    doc = built["truthfulqa_mc1"].eval_docs[0]
+    assert doc["mc1_targets"] == {"choices": ["The fox.", "The dog."], "labels": [1, 0]}
+    assert doc["mc2_targets"] == {"choices": ["The fox.", "A fox.", "The dog."], "labels": [1, 1, 0]}
+    doc = built["truthfulqa_gen"].eval_docs[0]
+    assert doc["best_answer"] == "The fox."
+    assert [text.rstrip(".") for text in doc["incorrect_answers"] if text] == ["The dog"]
+
+
 def test_mc2_of_answers_that_are_too_improbable_for_a_float():
     doc = {"mc2_targets": {"labels": [1, 0]}}
     assert truthfulqa.mc2(doc, [(-2000.0, False), (-2000.0 - math.log(3), False)])["acc"] == pytest.approx(0.75)

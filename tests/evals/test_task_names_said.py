@@ -43,3 +43,15 @@ def test_items_that_are_not_there(write_task, tiny, tmp_path) -> None:
     (cell,) = finish(grid.run([str(tiny("llama"))], [task], settings, tmp_path / "out"))
     assert cell.state == "failed"
     assert cell.signature == f"--samples names item 50 of gen, which has {len(QUESTIONS)}. Items are counted from 0."
+
+
+def test_two_files_that_call_their_task_alike(write_task, tiny, tmp_path) -> None:
+    """The second one would take the place of the first in every table; one file under two paths is one task."""
+    first = write_task("gen", WRITING, QUESTIONS)
+    (tmp_path / "other").mkdir()
+    second = tmp_path / "other" / "gen.yaml"
+    second.write_text(first.read_text("utf-8").replace("gen.jsonl", "../gen.jsonl"), "utf-8")
+    names = [str(first), str(second), str(tmp_path / "other" / ".." / "gen.yaml")]
+    one, two = finish(grid.run([str(tiny("llama"))], names, EvalSettings(), tmp_path / "out"))
+    assert (one.benchmark, one.state, two.state) == ("gen", "done", "failed")
+    assert f"{first} and {second} both call their task gen. Give one another name" in two.signature

@@ -49,6 +49,13 @@ def test_an_invalid_score_is_said_and_columns_without_entries_are_left_out(capsy
     assert "2/12" in capsys.readouterr().out
 
 
+def test_conventions_are_told_in_few_lines() -> None:
+    signatures = ("bleu|v1", "rouge|v1", "acc|ties:1/k|v1", "bleu|v1", "plain", "odd")
+    cells = [cell("one", signature=signature) for signature in signatures]
+    assert describing.conventions(cells) == ["bleu, rouge|v1", "acc|ties:1/k|v1", "plain, odd"]
+    assert describing.conventions([missing("one", "b", "why")]) == []
+
+
 def test_nothing_in_a_failure_is_markup(capsys: pytest.CaptureFixture[str]) -> None:
     describing.print_cells([missing("[red]", "b", "[bold]no[/bold]")])
     assert "[red] × b: [bold]no[/bold]" in capsys.readouterr().out
@@ -63,3 +70,10 @@ def test_the_baseline_stands_in_the_title(capsys: pytest.CaptureFixture[str]) ->
     assert "+0.125" in printed
     describing.print_comparisons([*rows, Comparison("mine", "acc", "ppo", "dpo", 0.0, -0.1, 0.1, 1.0, 12)])
     assert "from" not in capsys.readouterr().out
+
+
+def test_a_table_that_is_wide_gives_up_its_margins(capsys: pytest.CaptureFixture[str]) -> None:
+    describing.print_table("", ["one", "two"], [["a" * 20, "b" * 20]])
+    assert f"│ {'a' * 20} │ {'b' * 20} │" in capsys.readouterr().out
+    describing.print_table("", ["one", "two"], [["a" * 38, "b" * 38]])
+    assert f"│{'a' * 38}│{'b' * 38}│" in capsys.readouterr().out

@@ -23,7 +23,7 @@ from tests.evals.serving import Server, serving
 
 pytest.importorskip("tenacity", reason="the extra 'endpoints' is not installed")
 pytestmark = pytest.mark.slow
-SECONDS = 120
+SECONDS = 240
 NAME, SECRET = "TRIPTYCH_TEST_KEY", "sk-very-secret-1147"
 TASK = """task: {name}
 dataset_path: json
@@ -67,7 +67,9 @@ def opened(
     view = app.window.centre.view_widget("evaluate")
     assert isinstance(view, EvaluateView)
     qtbot.mouseClick(view.scores.buttons["run"], Qt.MouseButton.LeftButton)
+    settle(app, qtbot, lambda: view.form.found.count() > 0)  # ours are chosen when the names arrive
     view.form.chosen = []
+    view.form.refresh()
     return app, view
 
 

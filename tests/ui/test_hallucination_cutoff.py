@@ -84,6 +84,11 @@ def test_a_row_is_told_and_handed_on(page: CutoffPage, qtbot: Any) -> None:
     assert said.args[0]["answers"] == made.cutoff_runs()[0].path  # the page of runs shows its answers
     assert "run" not in said.args[0]  # and no other view goes elsewhere
     assert "texts and questions from before" in page.note.whole()
+    page.grid.clicked.emit(page.grid.rows.index(6, 0))
+    assert "An adapter is trained to answer from a passage" in page.note.whole()
+    assert "passages of the news by BM25" in page.note.whole()
+    page.grid.clicked.emit(page.grid.rows.index(0, 0))
+    assert "asked without the news" in page.note.whole()
 
 
 def test_every_number_is_in_the_file(page: CutoffPage) -> None:

@@ -117,7 +117,8 @@ def tip(one: CutoffRow, column: int) -> str:
 
 def said(one: CutoffRow) -> str:
     """Return a row in a sentence, and where its answers lie."""
-    what = explanation(one.way) or explanation(one.remedy) or _("The checkpoint as it was, asked without the news.")
+    what = " ".join(filter(None, (explanation(one.way), explanation(one.remedy))))
+    what = what or _("The checkpoint as it was, asked without the news.")
     places = " · ".join(f"{name}: {path}" for name, path in one.receipts.items())
     return f"{what}  {places}".strip()
 
