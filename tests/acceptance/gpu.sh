@@ -2,8 +2,9 @@
 # Run the tests of a card and the bench on it: sh tests/acceptance/gpu.sh [tests] [bench]. Nothing stops at a failure.
 #   OUT     folder for logs, tests.xml, memory.xml and bench.json (default .)
 #   PYTHON  the Python that has torch for CUDA (default python3)
-#   TESTS_SECONDS, BENCH_SECONDS   most that each part may take (default 170 and 240)
-#   PYTEST_ARGS  more arguments, such as -k bf16
+#   TESTS_SECONDS, MEMORY_SECONDS, BENCH_SECONDS   most that each part may take (default 110, 60 and 240)
+#   WORKERS, THREADS   processes of the tests, and threads of each (default half of the cores, and 2)
+#   PYTEST_ARGS, BENCH_ARGS   more arguments, such as -k bf16; sections of the bench (default p2 p3 p4)
 # Needs of the project's packages: torch, transformers, tokenizers, safetensors, accelerate, lm-eval with its own needs,
 # datasets, evaluate, rapidfuzz, sqlalchemy, platformdirs, msgpack, typer, rich; peft, torchao and trl if there. No Qt.
 set -u
@@ -31,26 +32,29 @@ print("cuda", torch.version.cuda, torch.cuda.is_available(), "TF32", torch.backe
 PY
 }
 
-run_tests() {  # NAME ARGUMENTS...: those that fill the card's memory run by themselves, behind the others
-    name="$1"; shift
-    timeout -s INT "${TESTS_SECONDS:-170}" "$PYTHON" -m pytest -c tests/acceptance/gpu.ini --rootdir . --confcutdir . -p no:cacheprovider -q \
-        --tb=short --durations=12 --junitxml "$OUT/$name.xml" $limit "$@" ${PYTEST_ARGS:-} >"$OUT/$name.log" 2>&1
-    echo "$name: exit code $?, $((SECONDS - started)) s" | tee -a "$OUT/summary.txt"
-    grep -E "^(FAILED|ERROR)|passed|failed" "$OUT/$name.log" | cut -c1-300 | tail -60 | tee -a "$OUT/summary.txt"
+run_tests() {  # NAME SECONDS ARGUMENTS...
+    name="$1" seconds="$2"; shift 2; begun=$SECONDS
+    timeout -s INT -k 10 "$seconds" env OMP_NUM_THREADS="${THREADS:-2}" MKL_NUM_THREADS="${THREADS:-2}" "$PYTHON" -m pytest \
+        -c tests/acceptance/gpu.ini --rootdir . --confcutdir . -p no:cacheprovider -v --tb=short --durations=12 \
+        --junitxml "$OUT/$name.xml" $limit "$@" ${PYTEST_ARGS:-} >"$OUT/$name.log" 2>&1
+    echo "$name: exit code $?, $((SECONDS - begun)) s" | tee -a "$OUT/summary.txt"
+    grep -E "^(FAILED|ERROR) |^=.* (passed|failed|error)" "$OUT/$name.log" | cut -c1-300 | tail -60 | tee -a "$OUT/summary.txt"
 }
 
-tests() {
+tests() {  # those that fill the card's memory run by themselves, behind the others
     workers="" limit=""
-    "$PYTHON" -c 'import xdist' 2>/dev/null && workers="-n ${WORKERS:-6} --dist load"
-    "$PYTHON" -c 'import pytest_timeout' 2>/dev/null && limit="--timeout 90"
-    run_tests tests $workers tests/gpu --ignore tests/gpu/test_memory.py
-    run_tests memory tests/gpu/test_memory.py
+    cores=$(nproc 2>/dev/null || echo 4)
+    "$PYTHON" -c 'import xdist' 2>/dev/null && workers="-n ${WORKERS:-$(((cores + 1) / 2))} --dist load --maxschedchunk 1"
+    "$PYTHON" -c 'import pytest_timeout' 2>/dev/null && limit="--timeout 75"
+    run_tests tests "${TESTS_SECONDS:-110}" $workers tests/gpu/test_training.py tests/gpu/test_engine.py tests/gpu/test_scoring.py \
+        tests/gpu/test_devices.py tests/gpu/test_operations.py
+    run_tests memory "${MEMORY_SECONDS:-60}" tests/gpu/test_memory.py
 }
 
 bench() {
     begun=$SECONDS
     timeout -s INT "${BENCH_SECONDS:-240}" "$PYTHON" -m tests.bench --device "${TRIPTYCH_TEST_DEVICE}" --output "$OUT/bench.json" \
-        ${BENCH_ARGS:-p4 p2 p3 p1} >"$OUT/bench.log" 2>&1
+        ${BENCH_ARGS:-p2 p3 p4} >"$OUT/bench.log" 2>&1
     echo "bench: exit code $?, $((SECONDS - begun)) s" | tee -a "$OUT/summary.txt"
     grep -E "^(PASS|MISS|skipped)|broke off|Error" "$OUT/bench.log" | tee -a "$OUT/summary.txt"
 }

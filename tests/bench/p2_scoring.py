@@ -15,9 +15,11 @@ from tests.bench import subject, where
 from tests.bench.p6_metrics import WORDS
 from tests.bench.rows import Row, alternate, timed
 
-CONTEXTS, CHOICES, REPEATS = (256 if where.on_card() else 8), 4, 3
-TEXTS, TEXT_WORDS, WINDOW = (64 if where.on_card() else 8), 300, 1024
-"""Eight texts are about 2,400 tokens, which lm-eval scores in one batch; a card needs more to be filled."""
+CONTEXTS, CHOICES, REPEATS = (64, 4, 5) if where.on_card() else (8, 4, 3)
+TEXTS, TEXT_WORDS, WINDOW = (64, 1023, 1024) if where.on_card() else (8, 300, 1024)
+"""Eight texts are about 2,400 tokens, which lm-eval scores in one batch; a card needs more to be busy."""
+PEER_ROWS = {"choices": 256, "texts": 32} if where.on_card() else {"choices": 8, "texts": 8}
+"""Rows of lm-eval's batches: on a card all answers at once, and texts of 6 GB of logits; ours are chosen by the scorer."""
 FLOOR = "a bare bfloat16 forward with cross-entropy, times lm-eval's speed"
 
 
@@ -37,7 +39,7 @@ def requests(opened: Any, mixed: bool) -> list[tuple[tuple[str, str], list[int],
 
 
 def texts(n: int = TEXTS) -> list[str]:
-    """Return n texts of 300 words."""
+    """Return n texts of ``TEXT_WORDS`` words."""
     generator = random.Random(1)
     return [" ".join(generator.choice(WORDS) for _ in range(TEXT_WORDS)) for _ in range(n)]
 
@@ -49,17 +51,20 @@ class Peer:
         from lm_eval.models.huggingface import HFLM
 
         self.model = HFLM(
-            pretrained=opened.model, tokenizer=opened.tokenizer, batch_size=TEXTS, max_length=WINDOW, device=where.device()
-        )
+            pretrained=opened.model, tokenizer=opened.tokenizer, batch_size=PEER_ROWS["texts"], max_length=WINDOW,
+            device=where.device(),
+        )  # fmt: skip
 
     def score(self, asked: Any) -> Any:
         """Return log-likelihoods of continuations."""
+        self.model.batch_size_per_gpu = PEER_ROWS["choices"]
         return self.model._loglikelihood_tokens(asked, disable_tqdm=True)
 
     def rolling(self, wanted: list[str]) -> list[float]:
         """Return log-likelihoods of texts."""
         from lm_eval.api.instance import Instance
 
+        self.model.batch_size_per_gpu = PEER_ROWS["texts"]
         made = [Instance("loglikelihood_rolling", {}, (text,), i) for i, text in enumerate(wanted)]
         return list(self.model.loglikelihood_rolling(made, disable_tqdm=True))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,10 +33,12 @@ def rows() -> Iterator[Row]:
     small = ModelShape(layers=2, width=128, heads=2, feed_forward=512)
     shapes = {"256 wide": ModelShape(layers=4, width=256, heads=4, feed_forward=1024), "128 wide": small}
     bf16 = uses_bf16("auto", where.device())
-    if where.on_card():
+    if where.on_card():  # smaller models wait for the processor there
         yield from large()
+        yield from medium(shapes["256 wide"])
+        return
     for name, shape in shapes.items():
-        repeats = MANY if shape is small and not where.on_card() else FEW
+        repeats = MANY if shape is small else FEW
         a, b = alternate(lambda s=shape: ours_packed(s, "fp32"), lambda s=shape: bare(s, False), repeats)
         yield row(f"P4 pretrain {name}", "pretraining, fp32, packed documents", a, b, 0.95, "bare loop")
         if bf16:
@@ -56,7 +60,7 @@ def rows() -> Iterator[Row]:
     yield row("P4 journal, watched", "with the journal, read each second as the Train view reads it", a, b, 0.98, "without")
 
 
-LARGE_BLOCK, LARGE_BATCH, TWICE = 1024, 8, 2
+LARGE_BLOCK, LARGE_BATCH, LARGE_STEPS, TWICE = 1024, 32, 10, 2
 
 
 def large() -> Iterator[Row]:
@@ -65,13 +69,27 @@ def large() -> Iterator[Row]:
 
     shape = ModelShape(layers=12, width=768, heads=12, feed_forward=2048, context=LARGE_BLOCK)
     size = (LARGE_BATCH, LARGE_BLOCK)
-    for how in ("bf16", "fp32"):
-        a, b = alternate(lambda p=how: ours_packed(shape, p, size=size), lambda p=how: bare(shape, p == "bf16", size), TWICE)
-        yield row(f"P4 pretrain {how} 768 wide", f"pretraining, {how}, 12 layers, rows of 1,024", a, b, 0.95, f"bare loop, {how}")
-    a, b = alternate(lambda: ours_packed(shape, "auto", size=size), lambda: bare(shape, False, size), TWICE)
-    yield row("P4 auto 768 wide", "the precision chosen by itself", a, b, 1.9, "bare loop, fp32")
-    a, b = alternate(lambda: ours_packed(shape, "bf16", size=size, mixed=True), lambda: bare(shape, True, size), TWICE)
+
+    def ours(precision: str, mixed: bool = False) -> float:
+        return ours_packed(shape, precision, size=size, mixed=mixed, steps=LARGE_STEPS)
+
+    def peer(half: bool) -> float:
+        return bare(shape, half, size, LARGE_STEPS)
+
+    a, b = alternate(lambda: ours("bf16"), lambda: peer(True), TWICE)
+    yield row("P4 pretrain bf16 768 wide", "pretraining, bf16, 12 layers, rows of 1,024", a, b, 0.95, "bare loop, bf16")
+    c, d = alternate(lambda: ours("fp32"), lambda: peer(False), TWICE)
+    yield row("P4 pretrain fp32 768 wide", "pretraining, fp32, 12 layers, rows of 1,024", c, d, 0.95, "bare loop, fp32")
+    a, d = alternate(lambda: ours("auto"), lambda: peer(False), 1)
+    yield row("P4 auto 768 wide", "the precision chosen by itself", a, d, 1.9, "bare loop, fp32")
+    a, b = alternate(lambda: ours("bf16", mixed=True), lambda: peer(True), TWICE)
     yield row("P4 packed bf16 768 wide", "short documents packed into rows of 1,024, kept apart", a, b, 0.95, "bare loop, bf16")
+
+
+def medium(shape: Any) -> Iterator[Row]:
+    """Measure, on a card, what a model costs that does not fill it."""
+    a, b = alternate(lambda: ours_packed(shape, "bf16"), lambda: bare(shape, True), TWICE)
+    yield row("P4 pretrain bf16 256 wide", "pretraining, bf16, packed documents", a, b, 0.95, "bare loop, bf16")
 
 
 def row(id: str, what: str, ours: tuple[float, ...], peer: tuple[float, ...], bar: float, name: str) -> Row:
@@ -88,11 +106,18 @@ def documents(count: int, answers: bool = False, block: int = BLOCK) -> list[Any
     return [Document(generator.integers(8, VOCAB, block), trained) for _ in range(count)]
 
 
+@lru_cache(2)
+def _written(shape: Any, seed: int) -> Any:
+    from models.training.llama import new_llama
+
+    return new_llama(shape, VOCAB, (1, 2, 0), seed)
+
+
 def model_of(shape: Any, seed: int = 0) -> Any:
     """Return a new model, on a card with the attention that is best there."""
-    from models.training.llama import new_llama, place
+    from models.training.llama import place
 
-    return place(new_llama(shape, VOCAB, (1, 2, 0), seed), where.device())
+    return place(copy.deepcopy(_written(shape, seed)), where.device())
 
 
 def speed(step: Callable[[], object], steps: int = STEPS) -> float:
@@ -103,17 +128,17 @@ def speed(step: Callable[[], object], steps: int = STEPS) -> float:
 
 def ours_packed(
     shape: Any, precision: str, answers: bool = False, journal: bool = False, watched: bool = False,
-    size: tuple[int, int] = (BATCH, BLOCK), mixed: bool = False,
+    size: tuple[int, int] = (BATCH, BLOCK), mixed: bool = False, steps: int = STEPS,
 ) -> float:  # fmt: skip
     """Return our steps a second on packed rows; ``mixed`` packs documents of a quarter of a row."""
     from models.training.packed import PackedTask
     from models.training.stage import TrainSettings
 
     batch, block = size
-    settings = TrainSettings(steps=STEPS + 1, batch_size=batch, block=block, precision=precision, device=where.device())
-    count = batch * (STEPS + 1) * (4 if mixed else 1)
+    settings = TrainSettings(steps=steps + 1, batch_size=batch, block=block, precision=precision, device=where.device())
+    count = batch * (steps + 1) * (4 if mixed else 1)
     task = PackedTask(model_of(shape), documents(count, answers, block // 4 if mixed else block), [], settings, 0)
-    return run_loop(task, settings, journal, watched=watched)
+    return run_loop(task, settings, journal, steps, watched=watched)
 
 
 READER = """
@@ -170,7 +195,7 @@ def optimizer_of(model: Any) -> Any:
     return torch.optim.AdamW(model.parameters(), lr=3e-4, fused=True)
 
 
-def bare(shape: Any, bf16: bool, size: tuple[int, int] = (BATCH, BLOCK)) -> float:
+def bare(shape: Any, bf16: bool, size: tuple[int, int] = (BATCH, BLOCK), steps: int = STEPS) -> float:
     """Return steps a second of the shortest loop there is."""
     import torch
 
@@ -187,7 +212,7 @@ def bare(shape: Any, bf16: bool, size: tuple[int, int] = (BATCH, BLOCK)) -> floa
         optimizer.step()
         optimizer.zero_grad()
 
-    return speed(step)
+    return speed(step, steps)
 
 
 def pairs() -> list[Any]:

@@ -27,7 +27,8 @@ CLOSE = 1e-6
 def reference(folder: Path, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what lm-eval makes of each job (see ``hf_reference``), all in one child process that starts in ``folder``."""
     (folder / "jobs.json").write_text(json.dumps({"jobs": list(jobs), "folder": str(folder)}), encoding="utf-8")
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": os.getcwd()}
+    places = os.pathsep.join(filter(None, (os.getcwd(), os.environ.get("PYTHONPATH", ""))))
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": places}
     command = [sys.executable, "-W", "ignore", "-m", "tests.evals.hf_reference", "jobs.json", "out.json"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

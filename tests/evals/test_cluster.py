@@ -73,7 +73,7 @@ def test_two_workers_one_lost_in_the_middle(write_task, tiny, drain, tmp_path, m
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    monkeypatch.setenv("PYTHONPATH", os.getcwd(), prepend=os.pathsep)
     monkeypatch.setenv("RAY_health_check_timeout_ms", "3000")
     names = [str(write_task("mc", CHOICES, QUESTIONS)), str(write_task("other", CHOICES, QUESTIONS[:4]))]
     checkpoint = str(tiny("llama"))
