@@ -143,3 +143,19 @@ def test_a_running_evaluation_counts_its_cells_not_the_items_of_one(tmp_path: Pa
     finally:
         run.end("done")
     assert summarise(tmp_path / "r").state == "done"
+
+
+def test_a_long_comparison_says_that_it_goes_on(qtbot: Any) -> None:
+    view = evaluate.VIEW.make()
+    qtbot.addWidget(view)
+    view.set_columns(made.COLUMNS[:2])
+    view.set_answer(next(want for want in view.wants() if want.op == "results"), made.cells())
+    view.redraw()
+    view.scores.take_baseline("pretrain")
+    want = next(want for want in view.wants() if want.op == "compare")
+    view.set_progress(want, Progress(3, 10, "reading items"))
+    view.redraw()
+    assert view.scores.status.whole() == "Comparing the items of every score…"
+    view.set_answer(want, ())
+    view.redraw()
+    assert not view.scores.status.whole()

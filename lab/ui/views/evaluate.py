@@ -40,7 +40,7 @@ class EvaluateView(ViewWidget):
         self.jobs: tuple[Job, ...] = ()
         self.runs: tuple[RunProgress, ...] = ()
         self.failures: dict[str, Failure] = {}
-        self._asked_baseline, self._answered = "", False
+        self._asked_baseline, self._answered, self._comparing = "", False, False
         self._tick = self._revision = self._starts = 0
         self._pressed: dict[str, Want] = {}
         """What buttons ask, by slot, until it is answered: pressing one of them asks nothing of another again."""
@@ -128,7 +128,7 @@ class EvaluateView(ViewWidget):
         elif slot == "evaluations":
             self.runs = tuple(value)
         elif slot == "compare":
-            self.comparisons, self._asked_baseline = tuple(value), str(want.params["baseline"])
+            self.comparisons, self._asked_baseline, self._comparing = tuple(value), str(want.params["baseline"]), False
         else:
             self._take_other(want, value)
         self._redraw_soon()
@@ -154,7 +154,7 @@ class EvaluateView(ViewWidget):
     def set_failure(self, want: Want, failure: Failure) -> None:
         """Show why there is no answer."""
         if not self.items.fail(want, failure):
-            self.failures[want.slot] = failure
+            self.failures[want.slot], self._comparing = failure, False
         self._pressed.pop(want.slot, None)
         if want.slot == "export":
             self.export.failed()
@@ -164,6 +164,9 @@ class EvaluateView(ViewWidget):
         """Show how far an answer is."""
         if want.slot == "results" and not self._answered:
             self.scores.busy.set_share(min(progress.done / progress.total, 1) if progress.total > 0 else 2)
+        elif want.slot == "compare":
+            self._comparing = True
+            self._redraw_soon()
         self.items.progress(want, progress)
 
     def set_selection(self, selection: dict[str, Any]) -> None:
@@ -244,8 +247,9 @@ class EvaluateView(ViewWidget):
         self._show_upper(matrix)
         asked = ("start", "compare", "stop", "export") if self.scores.baseline_name() else ("start", "stop", "export")
         failed = next((self.failures[name] for name in asked if name in self.failures), None)
+        waiting = _("Comparing the items of every score…") if self._comparing and self.scores.baseline_name() else ""
         left = {run.path: run.left for run in self.runs}.get(running[0].path, math.nan) if running else math.nan
-        self.scores.status.set_whole(f"{failed.what} {failed.hint}".strip() if failed else job_text(running, left))
+        self.scores.status.set_whole(f"{failed.what} {failed.hint}".strip() if failed else job_text(running, left) or waiting)
         self.scores.status.setVisible(bool(self.scores.status.whole()))
         self.scores.buttons["stop"].setVisible(bool(running))
         self.scores.buttons["export"].setEnabled(bool(matrix.rows))
