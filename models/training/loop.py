@@ -174,9 +174,8 @@ class Loop:
         yield from self._apply(loss, norm, found.suspect)
         self.step += 1
         self.targets_seen += total
-        seconds = time.perf_counter() - started
         self.last = {"loss": loss, **means(parts, total), "grad_norm": norm, "learning_rate": rate}
-        self.last["targets_per_second"] = total / seconds
+        self.last["targets_per_second"] = total / (time.perf_counter() - started)
         return self.last
 
     def _try(self, batches: Sequence[Any], weights: Sequence[float], total: float) -> Gradients | None:
