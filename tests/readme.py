@@ -10,7 +10,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "assets" / "guide" / "results.json"
-BENCH = ROOT / "tests" / "bench" / "bench.json"
+BENCH = {"bench": ROOT / "tests" / "bench" / "bench.json", "card": ROOT / "tests" / "bench" / "card.json"}
+"""Marker → measurements: on a processor, and on a card."""
 PAGES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh-CN.md"}
 
 STORY = (
@@ -53,10 +54,11 @@ def bench_table(bench: dict[str, Any], language: str = "en") -> str:
     dates = sorted({row["date"] for row in bench["rows"]})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} – {dates[-1]}"
     first, second = {
-        "en": ("Measured {when} on {machine}, Python {python}; medians.", "| | ours | peer | figure | bar | |"),
-        "zh": ("{when} 测于 {machine}，Python {python}；均为中位数。", "| | 我们 | 对照 | 数值 | 标准 | |"),
+        "en": ("Measured {when} on {machine}{python}; medians.", "| | ours | peer | figure | bar | |"),
+        "zh": ("{when} 测于 {machine}{python}；均为中位数。", "| | 我们 | 对照 | 数值 | 标准 | |"),
     }[language]
-    lines = [first.format(when=when, **bench), "", second, "|---|---|---|---|---|---|"]
+    python = f", Python {bench['python']}" if "python" in bench else ""
+    lines = [first.format(when=when, machine=bench["machine"], python=python), "", second, "|---|---|---|---|---|---|"]
     return "\n".join(lines + [bench_row(row) for row in bench["rows"]])
 
 
@@ -75,8 +77,9 @@ def tables(language: str) -> dict[str, str]:
     found = {}
     if RESULTS.exists():
         found["story"] = story_table(json.loads(RESULTS.read_text(encoding="utf-8")), language)
-    if BENCH.exists():
-        found["bench"] = bench_table(json.loads(BENCH.read_text(encoding="utf-8")), language)
+    for name, path in BENCH.items():
+        if path.exists():
+            found[name] = bench_table(json.loads(path.read_text(encoding="utf-8")), language)
     return found
 
 
