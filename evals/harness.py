@@ -21,7 +21,7 @@ from evals.benchmark import Answer, Likelihood
 from evals.identity import digest
 from evals.identity import identity as identity
 from evals.shards import Others
-from evals.store import Identity, Request, ResponseStore, response_key, unnumber
+from evals.store import Identity, Request, ResponseStore, response_key, seed_of, unnumber
 from models.errors import UserError
 from models.events import Work
 from models.opened import OpenModel
@@ -309,8 +309,7 @@ class CheckpointLM(TemplateLM):  # type: ignore[misc]
         """Return the request for an answer; sampled ones of different prompts draw from generators of their own."""
         if decoding.is_sure(how):
             return Request("generate", tuple(ids), (), how)
-        seed = int(digest(str(self.seed), repr(tuple(ids)))[:8], 16)
-        return Request("generate", tuple(ids), (), how, seed, repeat)
+        return Request("generate", tuple(ids), (), how, seed_of(self.seed, ids), repeat)
 
     def answer(self, requests: Mapping[str, Request], n_batch: int) -> Work[int]:
         """Answer what is missing and keep it; returns how many answers were computed."""

@@ -58,6 +58,11 @@ class Request:
     repeat: int = 0
 
 
+def seed_of(seed: int, ids: Sequence[int]) -> int:
+    """Return the seed of the answers to one prompt: different prompts draw from generators of their own."""
+    return int(hashlib.sha256(f"{seed}\n{tuple(ids)!r}".encode()).hexdigest()[:8], 16)
+
+
 def response_key(identity: DataclassInstance, request: DataclassInstance) -> str:
     """Return the hash of all that the answer depends on. The batch size is recorded elsewhere, not keyed.
 

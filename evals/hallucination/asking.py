@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.answering import REPEAT_SEED, is_small
-from evals.store import Identity, Request, ResponseStore, number, response_key, unnumber
+from evals.store import Identity, Request, ResponseStore, number, response_key, seed_of, unnumber
 from models.columns import Column, Sampler
 from models.errors import UserError
 from models.events import Note, Progress, Work
@@ -76,10 +76,13 @@ class Asker:
         return written(self.opened.tokenizer, ids)
 
     def request(self, ids: Sequence[int], max_new_tokens: int, temperature: float = 0.0, repeat: int = 0) -> Request:
-        """Return the request for an answer; a checkpoint that is prompted plainly ends it at a line break."""
+        """Return the request for an answer; a checkpoint that is prompted plainly ends it at a line break.
+
+        Drawn answers to different prompts draw from generators of their own: their luck is not shared.
+        """
         until = () if self.opened.chat_template else ("\n",)
         decoding = (("max_new_tokens", max_new_tokens), ("temperature", float(temperature)), ("until", until))
-        return Request("answer", tuple(ids), (), decoding, self.seed, repeat)
+        return Request("answer", tuple(ids), (), decoding, seed_of(self.seed, ids) if temperature else self.seed, repeat)
 
     def choice(self, ids: Sequence[int], text: str) -> Request:
         """Return the request for ln p of a word after a prompt; where there is no template a blank goes before it."""

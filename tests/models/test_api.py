@@ -157,7 +157,8 @@ class Loads:
         if column.checkpoint == "broken":
             raise UserError("test.broken", "It is broken.")
         yield Progress(1, 2)
-        return SimpleNamespace(loaded=SimpleNamespace(path=column.checkpoint, actual_bytes=self.size))
+        loaded = SimpleNamespace(path=column.checkpoint, actual_bytes=self.size)
+        return SimpleNamespace(loaded=loaded, device="cpu")
 
 
 @pytest.fixture

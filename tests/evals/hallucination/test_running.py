@@ -9,14 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evals.hallucination import files, judging, questions, remedies, retrieval, tables
+from evals.hallucination import asking, files, judging, questions, remedies, retrieval, tables
 from evals.hallucination.asking import Answer, plain_text
 from evals.hallucination.options import HallucinationSettings
 from evals.hallucination.running import Clock, run
 from evals.hallucination.tables import Who
+from evals.identity import identity
 from evals.store import ResponseStore
+from models import library
 from models.errors import UserError
-from models.events import Note, Partial, Progress, Saved
+from models.events import Note, Partial, Progress, Saved, finish
 from models.records.hallucination import AnswerColumn
 
 SMALL = HallucinationSettings(benchmarks=("world_unknown", "world_questions"), limit=5, samples=2, max_new_tokens=4, device="cpu")
@@ -107,6 +109,20 @@ def test_the_tokens_are_those_of_a_plain_forward(first, small_world):
         assert np.allclose(own.numpy(), one.tokens.logprobs, atol=1e-4)
         assert np.allclose(-(logp.exp() * logp).sum(-1).numpy(), one.tokens.entropies, atol=1e-4)
         assert torch.equal(logp.argmax(-1), ids[0, len(one.prompt_ids) :])
+
+
+def test_prompts_do_not_share_their_luck(small_world, tmp_path):
+    import torch
+
+    opened = finish(library.load(small_world / "pretrain", device="cpu"))
+    with torch.no_grad():
+        opened.model.get_output_embeddings().weight.zero_()  # every token is as likely as any other, whatever the prompt
+    asker = asking.Asker(opened, finish(identity(opened)), ResponseStore(tmp_path / "responses.jsonl"), seed=3)
+    drawn = [asker.request(ids, 8, 1.0, repeat) for ids in ((1, 5), (1, 6)) for repeat in (0, 1)]
+    first, again = (finish(asking._answers(opened, drawn)) for _ in range(2))
+    assert len({tuple(one["ids"]) for one in first}) == 4
+    assert first == again
+    assert asker.request((1, 5), 8).seed == asker.request((1, 6), 8).seed == 3
 
 
 def test_a_second_run_asks_nothing_and_finds_the_same(first, small_world, drain, monkeypatch):
