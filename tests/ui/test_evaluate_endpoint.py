@@ -127,7 +127,7 @@ def test_from_the_form_to_the_matrix(
     qtbot.mouseClick(form.start, Qt.MouseButton.LeftButton)
     wanted = {("writes", "exact_match"), ("chooses", "acc")}
     settle(app, qtbot, lambda: {cell.benchmark for cell in view.cells if cell.state == "done"} >= {"writes", "chooses"})
-    assert wanted <= set(view.scores.table.visible_rows())
+    settle(app, qtbot, lambda: wanted <= set(view.scores.table.visible_rows()))
     cell = view.matrix().cells[("chooses", "acc"), "org/tiny"]
     assert (cell.n, cell.path) == (3, f"endpoint:{server.url}/completions#org/tiny")
     assert {headers["Authorization"] for _path, headers, _body in server.asked} == {f"Bearer {SECRET}"}

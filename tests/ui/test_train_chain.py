@@ -51,7 +51,7 @@ def test_pretrain_to_dpo_with_the_window_closed_in_between(
     page = writing(app, qtbot)
     page.editor.set_text(yaml.safe_dump(RECIPE, sort_keys=False))
     page.editor.start.click()
-    wait_while_it_goes_on(qtbot, lambda: any(step.name == "pretrain" for _run, step in page.shown_steps()), home)
+    wait_while_it_goes_on(qtbot, lambda: any(step.name == "pretrain" for run in page.chosen() for step in run.steps), home)
     app.close()
 
     again = open_app()
