@@ -41,7 +41,7 @@ def anywhere() -> Iterator[str]:
         yield "cuda"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def card() -> str:
     """Return the device of tests that only a real card answers (or the processor, to debug them)."""
     where = chosen()
@@ -50,7 +50,7 @@ def card() -> str:
     return where
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real(card: str) -> str:
     """Return ``cuda``; skips where the processor stands in, for what has no meaning there."""
     if card != "cuda":

@@ -55,7 +55,7 @@ class Client:
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
+def client(card: str) -> Iterator[Client]:
     made = Client()
     yield made
     made.close()

@@ -54,7 +54,7 @@ def write_large(folder: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(real: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return chain.begin(tmp_path_factory.mktemp("chain"))
 
 
