@@ -87,14 +87,14 @@ def test_closing_gives_the_card_back(tmp_path: Path, real: str) -> None:
     client, column = Client(), Column(str(tmp_path), device=real)
     weights = write_large(tmp_path)
     for _turn in range(2):  # kernels and workspaces that the first use loads stay
-        assert client.ask("lens", column=column, text=TEXT).tokens
-        client.ask("close", path="")
-    empty = client.ask("devices")[0]["free"]
+        assert client.answer("lens", column=column, text=TEXT).tokens
+        client.answer("close", path="")
+    empty = client.answer("devices")[0]["free"]
     for _turn in range(2):
-        client.ask("lens", column=column, text=TEXT)
-        assert empty - client.ask("devices")[0]["free"] > 0.9 * weights
-        client.ask("close", path="")
-    assert abs(client.ask("devices")[0]["free"] - empty) < 0.2 * weights
+        client.answer("lens", column=column, text=TEXT)
+        assert empty - client.answer("devices")[0]["free"] > 0.9 * weights
+        client.answer("close", path="")
+    assert abs(client.answer("devices")[0]["free"] - empty) < 0.2 * weights
     client.close()
 
 

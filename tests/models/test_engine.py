@@ -323,11 +323,9 @@ main({"shout": shout})
 class Process:
     """The real engine as a child process."""
 
-    def __init__(self) -> None:
-        self.child = subprocess.Popen(
-            [sys.executable, "-c", _CODE],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+    def __init__(self, code: str = _CODE, stderr: int | None = subprocess.DEVNULL) -> None:
+        command = [sys.executable, "-c", code]
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
         self.frames, self.number = Frames(), 0
         self.waiting: list[Any] = []
 
