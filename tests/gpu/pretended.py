@@ -8,7 +8,7 @@ Numbers, memory, speed and kernels of a card it cannot show: for those the same 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 from unittest import mock
@@ -24,7 +24,6 @@ MIXES = {
     "promote_types", "can_cast",
 }  # fmt: skip
 INDEXES = {"__getitem__", "__setitem__", "index", "index_put_", "index_put", "_index_put_impl_"}
-WAITS = {"item", "tolist", "__bool__", "__float__", "__int__", "__index__", "nonzero", "cpu", "unique", "masked_select", "equal"}
 
 
 def on_card(tensor: torch.Tensor) -> bool:
@@ -43,11 +42,10 @@ def _is_card(device: Any) -> bool:
 
 
 class Pretended(TorchFunctionMode):
-    """While it is entered there is one CUDA device. ``waits`` counts how often the processor waited for it."""
+    """While it is entered there is one CUDA device."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.waits = 0
         self._patches = ExitStack()
 
     def __enter__(self) -> Any:
@@ -85,7 +83,6 @@ class Pretended(TorchFunctionMode):
         given = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, torch.Tensor)]
         cards = [on_card(value) for value in given]
         self._check(name, given, cards, args, kwargs)
-        self.waits += any(cards) and name in WAITS
         wanted = kwargs.get("device")
         if _is_card(wanted):
             kwargs["device"] = torch.device("cpu")
@@ -133,7 +130,6 @@ class Pretended(TorchFunctionMode):
             kwargs["device"] = torch.device("cpu") if _is_card(target) else target
         found = tensor if name != "to" else func(tensor, *rest, **kwargs)
         wanted = card if target is None else _is_card(target)
-        self.waits += card and not wanted
         if wanted != card and found.untyped_storage()._cdata == tensor.untyped_storage()._cdata:
             found = found.clone()
         return _mark(found, wanted) if wanted or wanted != card else found
@@ -184,16 +180,3 @@ _CUDA: dict[str, Callable[..., Any]] = {
     "set_rng_state": _nothing,
     "set_rng_state_all": _nothing,
 }
-
-
-def syncs(work: Callable[[], object]) -> int:
-    """Return how often work waits for the pretended card."""
-    with Pretended() as card:
-        work()
-    return card.waits
-
-
-def pretended() -> Iterator[Pretended]:
-    """Yield with a pretended card entered, as a fixture does."""
-    with Pretended() as card:
-        yield card
