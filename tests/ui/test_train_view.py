@@ -135,8 +135,8 @@ def test_values_of_an_axis_fit_it_and_tell_each_other_apart(qtbot: Any, top: flo
     qtbot.addWidget(plot)
     plot.set_lines([Line("lr", np.array([20.0, 40.0]), np.array([top / 3, top]))], 0.0, False)
     plot.resize(310, 170)
-    plot.show()
-    qtbot.waitExposed(plot)
+    with qtbot.waitExposed(plot):
+        plot.show()
     plot.grab()
     axis = plot.plot.getPlotItem().getAxis("left")
     low, high = axis.range
