@@ -81,7 +81,7 @@ def test_answers_are_the_processors(tiny: Callable[..., Path], anywhere: str, fa
     assert [one.logprob for one in others] == pytest.approx([one.logprob for one in many], abs=NEAR)
     one, other = (finish(generate(model, prompts[-1], sampler)) for model in (here, there))
     assert other.token_ids == one.token_ids
-    assert other == pytest.approx(one) or other.mean_surprisal == pytest.approx(one.mean_surprisal, abs=NEAR)
+    assert other.mean_surprisal == pytest.approx(one.mean_surprisal, abs=NEAR)
 
 
 def test_float32_is_float32(card: str) -> None:
