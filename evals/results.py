@@ -32,7 +32,6 @@ ALIVE_SECONDS = 30.0
 Key = tuple[str, str, str]
 
 
-
 def cells(paths: Sequence[Path]) -> list[Cell]:
     """Return the newest score of every checkpoint, benchmark and metric under these folders, and what is being computed.
 
@@ -41,7 +40,7 @@ def cells(paths: Sequence[Path]) -> list[Cell]:
     folders = [Path(path) for path in paths]
     found = index.refreshed(_place(), folders)
     try:
-        newest = {_identity(cell): cell for cell in sorted(found.cells(folders), key=_is_own)}
+        newest = {_identity(cell): cell for cell in _own_last(found.cells(folders))}
     finally:
         found.close()
     for cell in _unfinished(folders):
@@ -51,9 +50,10 @@ def cells(paths: Sequence[Path]) -> list[Cell]:
     return sorted(_told_apart(foreign.told_apart(list(newest.values()))), key=_order)
 
 
-def _is_own(cell: Cell) -> bool:
-    """Return whether a score was computed here: those that are bundled, whatever their files' times, give way to it."""
-    return not Path(cell.run).is_relative_to(os.path.realpath(bundled_root()))
+def _own_last(found: Sequence[Cell]) -> list[Cell]:
+    """Return the scores, those that were computed here last: the bundled ones, whatever their files' times, give way to them."""
+    bundled = os.path.realpath(bundled_root())
+    return sorted(found, key=lambda cell: not Path(cell.run).is_relative_to(bundled))
 
 
 def _identity(cell: Cell) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 OPTIONAL = ("--apply-chat-template", "--fewshot-as-multiturn")
 """Flags of lm-eval's that may stand without a value."""
 SEED = ("seed", "numpy_seed", "torch_seed", "fewshot_seed")
+FEW = 3
+"""Benchmarks that a run's title names."""
 
 
 def filled(words: list[str]) -> list[str]:
@@ -126,7 +128,12 @@ def _run(what: tuple[list[str], str, Path], wanted: EvalSettings, where: tuple[s
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     work, folder, more = work_of(checkpoints, names, wanted, output_path, where)
     command = ("triptych", "eval", *checkpoints, "--tasks", tasks, "--output-path", str(output_path), *flags(wanted), *more)
-    return show_cells(journalled(work, folder, "eval", f"eval {tasks} {where[0]}".strip(), command), as_json)
+    return show_cells(journalled(work, folder, "eval", f"eval {_few(names)} {where[0]}".strip(), command), as_json)
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return what a run is called by: its benchmarks, of many the first ones and how many there are."""
+    return ",".join(names) if len(names) <= FEW else f"{','.join(names[:FEW])},… ({len(names)})"
 
 
 def show_cells(cells: Sequence[Cell], as_json: bool) -> int:

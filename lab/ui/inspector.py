@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +14,9 @@ from lab.ui.formats import component_words, count, size
 from lab.ui.parts import Elided, Empty, Wrapped, label, line
 from lab.ui.session import ColumnState
 from lab.ui.view import Failure
+from lab.ui.widgets.text import breakable
 from models.records.checkpoints import Description
 from models.words import _
-
-LONG_NAME = 20
 
 
 def part_words(name: str) -> str:
@@ -28,11 +26,6 @@ def part_words(name: str) -> str:
         "perplexity": _("perplexity"), "distribution": _("next tokens"), "embeddings": _("embedding table"),
     }  # fmt: skip
     return words.get(name) or component_words(name)
-
-
-def breakable(name: str) -> str:
-    """Return a name that a label can break: behind its dots and strokes, where a part is longer than the panel is wide."""
-    return re.sub(r"([._/-])(?=\S)", "\\1\u200b", name) if max(map(len, name.split()), default=0) > LONG_NAME else name
 
 
 class Shares(QWidget):

@@ -12,6 +12,7 @@ from lab.ui import theme
 from lab.ui.icons import icon
 from lab.ui.messages import Message, MessageHub
 from lab.ui.parts import button, label, tool
+from lab.ui.widgets.text import breakable
 from models.words import _
 
 INFO_SECONDS = 6
@@ -63,8 +64,8 @@ class MessageBar(QFrame):
         colours = theme.current()
         colour = {"error": colours.bad, "warning": colours.warn, "good": colours.good}.get(message.level, colours.accent)
         self._icon.setPixmap(icon(message.level, colour).pixmap(20, 20))
-        self.what.setText(message.what)
-        self.hint.setText(message.hint)
+        self.what.setText(breakable(message.what))
+        self.hint.setText(breakable(message.hint))
         self.hint.setVisible(bool(message.hint))
         self.details.setVisible(bool(message.details))
         self.act.setVisible(message.action is not None)

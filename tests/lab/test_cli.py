@@ -144,3 +144,10 @@ def test_convert_writes_beside_its_file_as_the_hint_says(tmp_path: Path, capsys:
     assert f"triptych models convert {tmp_path / 'old.pt'}" in hint
     assert run(["models", "convert", str(tmp_path / "old.pt")]) == 0
     assert (tmp_path / "old-safetensors" / "model.safetensors").is_file()
+
+
+def test_a_run_of_many_benchmarks_is_called_by_the_first_ones() -> None:
+    from lab.cli_eval import _few
+
+    assert _few(["arc_easy", "piqa"]) == "arc_easy,piqa"
+    assert _few([f"task{n}" for n in range(14)]) == "task0,task1,task2,… (14)"

@@ -140,6 +140,8 @@ def test_a_trial_is_started_shown_and_stopped(page: CutoffPage) -> None:
     page.redraw()
     assert "Cutoff of sft" in page.status.whole()
     assert page.stop.isVisibleTo(page)
+    fill(page, cutoff_runs=(), jobs=(job,))
+    assert page.page.title.text() == "The trial is under way."
     page.stop.click()
     (want,) = [want for want in page.wants() if want.op == "stop_job"]
     assert want.params == {"id": job.id}

@@ -841,6 +841,14 @@ def test_one_click_or_return_takes_one_benchmark(show, qtbot):
     form.found.setCurrentRow(0)
     qtbot.keyClick(form.found, Qt.Key.Key_Return)
     assert form.chosen == ["c", form.found.item(0).data(Qt.ItemDataRole.UserRole)]
+    form.picked.setCurrentRow(0)
+    qtbot.keyClick(form.picked, Qt.Key.Key_Delete)
+    assert len(form.chosen) == 1
+    form.chosen = ["a", "b", "c"]
+    form.refresh()
+    qtbot.keyClick(form.picked, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClick(form.picked, Qt.Key.Key_Delete)
+    assert form.chosen == form.picked_names() == []
 
 
 def test_an_item_is_copied_whole(show):

@@ -38,7 +38,7 @@ from lab.ui.widgets.score_matrix import (
 )
 from lab.ui.widgets.strip_layout import Glyph, glyphs, segments, wrap
 from lab.ui.widgets.tensor_detail import Histogram
-from lab.ui.widgets.text import MAX_MARKS, percent, plain, shorten, tooltip, visible
+from lab.ui.widgets.text import LONG_PIECE, MAX_MARKS, breakable, percent, plain, shorten, tooltip, visible
 from models.records.hallucination import HallucinationRun
 from models.records.scores import Cell, Comparison, verdict
 from models.records.tokens import Token
@@ -411,14 +411,15 @@ def test_csv_takes_a_lone_surrogate(tmp_path):
     assert "\\ud800" in path.read_text(encoding="utf-8-sig")
 
 
-def test_long_names_break_in_the_inspector():
-    from lab.ui.inspector import breakable
-
+def test_long_words_break_in_the_inspector_and_in_messages():
     assert breakable("sft") == "sft"
     assert breakable("Smollm2 135M 8k Lc100K") == "Smollm2 135M 8k Lc100K"
     whole = breakable("decoder.layer.0.SelfAttention.k")
     assert whole.replace("\u200b", "") == "decoder.layer.0.SelfAttention.k"
     assert max(map(len, whole.split("\u200b"))) <= len("SelfAttention.")
+    said = f"eval {','.join(['world_questions'] * 9)} of {'x' * 90}\nis done."
+    assert breakable(said).replace("\u200b", "") == said
+    assert max(len(piece) for word in breakable(said).split() for piece in word.split("\u200b")) == LONG_PIECE
 
 
 def test_the_ends_of_a_narrow_histogram_do_not_meet(qtbot):

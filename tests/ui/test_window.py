@@ -19,6 +19,7 @@ from lab.settings import Settings
 from lab.ui import theme
 from lab.ui.app import App
 from lab.ui.column_popup import ColumnPopup
+from lab.ui.messages import Message
 from lab.ui.open_dialog import OpenDialog
 from lab.ui.palette import CommandPalette
 from lab.ui.preferences import Preferences
@@ -148,6 +149,14 @@ def test_a_killed_engine_is_told_and_restarted_with_everything_kept(app: App, qt
     assert app.context.session.text == "a b c"
     assert [app.context.session.state_of(column).state for column in before] == ["open"] * 3
     assert not app.window.message_bar.isVisible()
+
+
+def test_a_long_word_of_a_message_does_not_widen_the_window(app: App, qtbot: Any, messages: Any) -> None:
+    app.context.hub.post(Message("good", f"eval {'world_questions,' * 20} is done.", "x" * 900))
+    qtbot.waitUntil(lambda: app.window.message_bar.isVisible())
+    app.window.layout().activate()
+    assert app.window.minimumSizeHint().width() < 800
+    app.window.message_bar.dismiss()
 
 
 def test_the_open_dialog_describes_before_it_opens(app: App, qtbot: Any) -> None:

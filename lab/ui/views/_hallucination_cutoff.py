@@ -206,10 +206,12 @@ class CutoffPage(ViewWidget):
             self.page.show_text(failed.what, failed.hint, failed.details, scheme(self.palette()).warn)
         elif not self._answered:
             self.page.show_text(_("Reading trials…"))
+        elif shown is None and self._busy_jobs():
+            self.page.show_text(_("The trial is under way."), _("Its table stands here when it is done."))
         elif shown is None:
             self.page.show_text(
                 _("No trial yet."),
-                _("What a model does not know because it happened later: press Run to tell the news of the closed world to an "
+                _("What a model does not know because it happened later: press Run… to tell the news of the closed world to an "
                   "open column, before the question, by training on it, by an adapter, and see what each teaches and what it "
                   "forgets."),
             )  # fmt: skip

@@ -130,8 +130,8 @@ class CutoffForm(QFrame):
         n = sum(name != "retrieval" for name in self.ways())
         if not self.ways():
             return _("Choose a remedy.")
-        name = Path(self.path).name
-        return _("{name} is trained {n} times and asked about the news; minutes for the demo lineage.").format(name=name, n=n)
+        said = _("Trainings of {name}: {n}; each is asked about the news. It takes minutes for the demo lineage.")
+        return said.format(name=Path(self.path).name, n=n)
 
     def state(self) -> dict[str, Any]:
         """Return what to remember."""

@@ -10,6 +10,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPalette
 from PySide6.QtWidgets import (
+    QAbstractItemView,
     QComboBox,
     QFrame,
     QHBoxLayout,
@@ -89,6 +90,8 @@ class NameList(QListWidget):
     """Names, each taken by one click or by Return; a double click takes one, not its neighbour too."""
 
     taken = Signal(QListWidgetItem)
+    deleted = Signal()
+    """Delete was pressed: it is for what is selected."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -99,6 +102,8 @@ class NameList(QListWidget):
         item = self.currentItem()
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and item is not None:
             self.taken.emit(item)
+        elif event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            self.deleted.emit()
         else:
             super().keyPressEvent(event)
 
@@ -134,6 +139,7 @@ class RunForm(QFrame):
         self.search.returnPressed.connect(self._on_return)
         self.found.taken.connect(self._on_found)
         self.picked.taken.connect(self._on_picked)
+        self.picked.deleted.connect(self._on_deleted)
         self.limit.valueChanged.connect(self.refresh)
         self.shots.valueChanged.connect(self.refresh)
         self.template.currentIndexChanged.connect(self.refresh)
@@ -151,7 +157,8 @@ class RunForm(QFrame):
         self.found.setAccessibleName(_("Benchmarks that were found"))
         self.found.setToolTip(_("A click or Return adds a benchmark"))
         self.picked.setAccessibleName(_("Chosen benchmarks"))
-        self.picked.setToolTip(_("A click or Return takes a benchmark out again"))
+        self.picked.setToolTip(_("A click or Return takes a benchmark out again; Ctrl+A and Delete take out all"))
+        self.picked.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         for box in (self.found, self.picked):
             box.setUniformItemSizes(True)
             box.setMaximumHeight(6 * (self.fontMetrics().height() + 5))
@@ -360,3 +367,8 @@ class RunForm(QFrame):
             self.chosen.remove(name)
             self.refresh()
             self.picked.setCurrentRow(min(row, self.picked.count() - 1))
+
+    def _on_deleted(self) -> None:
+        gone = {item.text() for item in self.picked.selectedItems()}
+        self.chosen = [name for name in self.chosen if name not in gone]
+        self.refresh()

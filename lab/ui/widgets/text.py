@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
 from functools import lru_cache
 
 SYMBOLS = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\u00a0": "⍽", "\u3000": "□", "\ufeff": "⟨BOM⟩"}
 JOINER, PICTURE_ENDS = "\u200d", ("\ufe0f", *map(chr, range(0x1F3FB, 0x1F400)))
 """What makes one picture of two, and what may stand before it: a way of drawing, five colours of skin."""
+LONG_WORD, LONG_PIECE = 20, 40
+"""A word of more characters may be broken at its signs, a piece of more characters anywhere."""
 MAX_MARKS = 4
 """More combining marks than this on one letter are left out (they would paint over the neighbours)."""
 
@@ -92,6 +95,18 @@ def tooltip(*lines: str) -> str:
 def shorten(text: str, limit: int) -> str:
     """Return at most ``limit`` characters of text, with an ellipsis where it was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def breakable(text: str) -> str:
+    """Return a text that a label can break: behind dots, commas and strokes of its long words, and within what is left long.
+
+    Else the longest word of a label is the least width of its window.
+    """
+    found = []
+    for part in re.split(r"(\s+)", text):
+        whole = re.sub(r"([.,_/\\-])(?=\S)", "\\1\u200b", part) if len(part) > LONG_WORD else part
+        found.append(re.sub(rf"([^\u200b]{{{LONG_PIECE}}})(?=[^\u200b])", "\\1\u200b", whole))
+    return "".join(found)
 
 
 def percent(probability: float) -> str:
