@@ -33,7 +33,7 @@ def rows() -> Iterator[Row]:
     small = ModelShape(layers=2, width=128, heads=2, feed_forward=512)
     shapes = {"256 wide": ModelShape(layers=4, width=256, heads=4, feed_forward=1024), "128 wide": small}
     bf16 = uses_bf16("auto", where.device())
-    if where.on_card():  # smaller models wait for the processor there
+    if where.on_card():  # smaller models wait for the processor there: pairs and PPO are measured on a processor alone
         yield from large()
         yield from medium(shapes["256 wide"])
         return
@@ -231,11 +231,9 @@ def reward_of(shape: Any) -> Any:
     """Return a reward model of a shape."""
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
-    from models.training.llama import place
-
     config = LlamaConfig.from_dict({**model_of(shape).config.to_dict(), "id2label": {0: "reward"}})
     config._attn_implementation = "eager"
-    return place(LlamaForSequenceClassification(config), where.device())
+    return LlamaForSequenceClassification(config)
 
 
 def ours_pairs(shape: Any, kind: str) -> float:
@@ -243,7 +241,7 @@ def ours_pairs(shape: Any, kind: str) -> float:
     from models.training.dpo import DpoSettings, DpoTask
     from models.training.reward import RewardSettings, RewardTask
 
-    common = {"steps": STEPS + 1, "batch_size": BATCH, "precision": "fp32", "block": BLOCK, "device": where.device()}
+    common = {"steps": STEPS + 1, "batch_size": BATCH, "precision": "fp32", "block": BLOCK, "device": "cpu"}
     if kind == "reward":
         settings: Any = RewardSettings(**common)
         return run_loop(RewardTask(reward_of(shape), pairs(), [], settings, 0), settings)
@@ -257,7 +255,7 @@ def floor_pairs(shape: Any, kind: str) -> float:
     import torch
     from torch.nn.functional import logsigmoid
 
-    ids = torch.tensor(np.stack([d.ids for pair in pairs() for d in pair]), device=where.device())
+    ids = torch.tensor(np.stack([d.ids for pair in pairs() for d in pair]))
     mask = torch.ones_like(ids)
     model, frozen = (reward_of(shape) if kind == "reward" else model_of(shape)), model_of(shape)
     optimizer = optimizer_of(model.train())
@@ -305,11 +303,11 @@ def ours_ppo(shape: Any) -> float:
     from models.training.ppo import Actors, PpoSettings, PpoTask, new_value_head
 
     settings = PpoSettings(
-        rollouts=4, rollout_size=64, passes=1, minibatch=32, max_new_tokens=ANSWER, precision="fp32", device=where.device()
+        rollouts=4, rollout_size=64, passes=1, minibatch=32, max_new_tokens=ANSWER, precision="fp32", device="cpu"
     )
     asked = [{"prompt": " ".join(map(str, pair[0].ids[:40]))} for pair in pairs()] * 2
     policy, reference = model_of(shape), model_of(shape).requires_grad_(False)
-    actors = Actors(policy, new_value_head(shape.width, 0).to(where.device()), reference, reward_of(shape).requires_grad_(False))
+    actors = Actors(policy, new_value_head(shape.width, 0), reference, reward_of(shape).requires_grad_(False))
     task = PpoTask(actors, _Ids(), asked, replace(settings, whiten_advantages=True))  # type: ignore[arg-type]
     with torch.random.fork_rng():
         return run_loop(task, settings, steps=6)
@@ -320,9 +318,9 @@ def floor_ppo(shape: Any) -> float:
     import torch
 
     policy, reference, judge = model_of(shape), model_of(shape), reward_of(shape)
-    head = torch.nn.Linear(shape.width, 1, device=where.device())
+    head = torch.nn.Linear(shape.width, 1)
     optimizer = optimizer_of(torch.nn.ModuleList([policy, head]))
-    prompts = torch.tensor(np.stack([pair[0].ids[:40] for pair in pairs()] * 2), device=where.device())
+    prompts = torch.tensor(np.stack([pair[0].ids[:40] for pair in pairs()] * 2))
 
     def measure(of: Any, ids: Any) -> tuple[Any, Any]:
         hidden = of.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).last_hidden_state
@@ -344,7 +342,7 @@ def floor_ppo(shape: Any) -> float:
             returns = paid.flip(1).cumsum(1).flip(1)
             gain = returns - values
             gain = (gain - gain.mean()) / (gain.std() + 1e-8)
-        for chosen in torch.randperm(len(ids), device=ids.device).split(len(ids) // 2):
+        for chosen in torch.randperm(len(ids)).split(len(ids) // 2):
             logp, hidden = measure(policy, ids[chosen])
             ratio = (logp - old[chosen]).exp()
             clipped = torch.maximum(-gain[chosen] * ratio, -gain[chosen] * ratio.clamp(0.8, 1.2)).mean()
